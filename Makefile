@@ -1,0 +1,42 @@
+# Two commands matter: `make demo` and `make test`. Both set up what they need in .venv, once.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint lock setup setup-dev docs clean
+
+demo: setup
+	@$(BIN)/edgeloop demo
+
+test: setup-dev
+	@scripts/test.sh
+
+lint: setup-dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+setup: $(VENV)/.runtime
+setup-dev: $(VENV)/.dev
+
+# A stamp names the lock it was made from, so a second run touches neither pip nor the network.
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	@PYTHON="$(PYTHON)" scripts/setup.sh runtime
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml
+	@PYTHON="$(PYTHON)" scripts/setup.sh dev
+
+# Regenerates docs/schemas, the screenshot and everything else that is made from code.
+docs: setup-dev
+	@$(BIN)/python scripts/make_docs.py
+
+# Needs uv (https://docs.astral.sh/uv/); the two lock files hold hashes and no addresses.
+lock:
+	UV_PYTHON_DOWNLOADS=never uv lock -q
+	uv export -q --frozen --no-emit-project --no-dev --group build --no-header -o requirements.lock
+	uv export -q --frozen --no-emit-project --no-header -o requirements-dev.lock
+	rm -f uv.lock
+
+clean:
+	rm -rf $(VENV) .edgeloop-demo dist build

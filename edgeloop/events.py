@@ -1,0 +1,293 @@
+"""The seven event types as they stand in the log, their topics, keys and identity (docs/contract.md, Events).
+
+A sender writes the *door form*: the same fields with raw ``customer_id`` / ``courier_id`` instead of the pseudonyms
+``subject`` / ``courier``, and without the door's stamps. ``door_schema`` and ``log_schema`` give a JSON Schema of each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edgeloop.clock import to_us
+
+Timestamp = Annotated[datetime, Meta(tz=True)]
+Id = Annotated[str, Meta(min_length=1, max_length=512)]
+Slug = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$", max_length=128)]
+Text = Annotated[str, Meta(max_length=100_000)]
+Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$")]
+
+RESERVED_ARMS = ("stable", "canary", "holdout")
+
+
+class _Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="type"):
+    """Common to all: the moment it happened, the door's stamps, and what the sender added of its own."""
+
+    topic: ClassVar[str]
+    key_field: ClassVar[str]
+    id_field: ClassVar[str]
+
+    v: Annotated[int, Meta(ge=1)] = 1
+    occurred_at: Timestamp
+    occurred_at_raw: Timestamp | None = None
+    """The device's own time, where the door corrected it; absent where it did not."""
+    received_at: Timestamp | None = None
+    revision: int = 0
+    anonymous: bool = False
+    """No usable id came with it: stored under a pseudonym of its own, never matched."""
+    extra: dict[str, Any] = {}
+
+    @property
+    def key(self) -> str:
+        """The join key (``subject``, or ``site`` / ``model_id`` for telemetry and changes)."""
+        value: str = getattr(self, self.key_field)
+        return value
+
+    @property
+    def id(self) -> str:
+        """The id under which a second delivery is recognised."""
+        value: str = getattr(self, self.id_field)
+        return value
+
+    @property
+    def raw_us(self) -> int:
+        """The sender's own time in µs, before any correction of its clock."""
+        return to_us(self.occurred_at_raw or self.occurred_at)
+
+    @property
+    def correction_us(self) -> int:
+        """What the door added to the sender's time, in µs (0 for a clock that was right)."""
+        return to_us(self.occurred_at) - self.raw_us
+
+
+class Exposure(_Event, tag="exposure"):
+    """A gateway asked a model for a personalisation; logged in every arm, before the answer is known."""
+
+    topic = "edge.exposures"
+    key_field = "subject"
+    id_field = "exposure_id"
+
+    exposure_id: Id
+    subject: Id
+    touchpoint: Id
+    model_id: Id
+    model_version: Id
+    arm: Slug | None = None
+    rollout_id: Id | None = None
+    latency_ms: Annotated[float, Meta(ge=0)] | None = None
+    error: Text | None = None
+    fallback: bool | None = None
+    features: Annotated[int, Meta(ge=0)] | None = None
+    placement: Literal["edge", "cloud"] | None = None
+    site: Id | None = None
+    device: Id | None = None
+    zone: Id | None = None
+    segment: Id | None = None
+    delivery_id: Id | None = None
+    courier: Id | None = None
+    profile_version: Id | None = None
+    energy_mj: Annotated[float, Meta(ge=0)] | None = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether a person can have seen it: not held out, not fallen back, not failed."""
+        return self.arm != "holdout" and not self.fallback and not self.error
+
+
+AnswerKind = Literal["nps", "csat", "ces", "rating", "choice", "boolean", "number", "text"]
+
+
+class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One answered question. ``value`` is the number of it (a boolean's 1 or 0); ``text`` is free text, scrubbed."""
+
+    question: Id
+    kind: AnswerKind
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    label: Text | None = None
+    text: Text | None = None
+
+
+class Response(_Event, tag="response"):
+    """One person's answers to one survey."""
+
+    topic = "feedback.responses"
+    key_field = "subject"
+    id_field = "response_id"
+
+    response_id: Id
+    subject: Id
+    respondent: Literal["customer", "agent"]
+    survey_id: Id
+    source: Id
+    answers: list[Answer]
+    delivery_id: Id | None = None
+    exposure_id: Id | None = None
+    language: Annotated[str, Meta(max_length=35)] | None = None
+    partial: bool = False
+
+
+class Engagement(_Event, tag="engagement"):
+    """Something a customer did."""
+
+    topic = "engagement.events"
+    key_field = "subject"
+    id_field = "event_id"
+
+    event_id: Id
+    subject: Id
+    name: Id
+    source: Id
+    value: float | None = None
+    currency: Currency | None = None
+    delivery_id: Id | None = None
+    exposure_id: Id | None = None
+
+
+class Profile(_Event, tag="profile"):
+    """The version of a customer's profile that the cloud, or one edge site, holds."""
+
+    topic = "profile.versions"
+    key_field = "subject"
+    id_field = "profile_id"
+
+    profile_id: Id
+    subject: Id
+    side: Literal["cloud", "edge"]
+    profile_version: Id
+    site: Id | None = None
+    fields: dict[str, Any] = {}
+
+
+class Telemetry(_Event, tag="telemetry"):
+    """What an edge site tells of itself."""
+
+    topic = "edge.telemetry"
+    key_field = "site"
+    id_field = "telemetry_id"
+
+    telemetry_id: Id
+    site: Id
+    kind: Literal["route_update", "message", "profile_sync", "device"]
+    message_id: Id | None = None
+    message_sent_at: Timestamp | None = None
+    message_delivered_at: Timestamp | None = None
+    battery: float | None = None
+    cpu: float | None = None
+    free_mb: float | None = None
+    energy_mj: Annotated[float, Meta(ge=0)] | None = None
+
+
+class Change(_Event, tag="change"):
+    """A model went from one version to another, or a stage of that began."""
+
+    topic = "model.changes"
+    key_field = "model_id"
+    id_field = "change_id"
+
+    change_id: Id
+    model_id: Id
+    to_version: Id
+    kind: Literal["canary", "staged", "switch", "rollback"]
+    from_version: Id | None = None
+    title: Text | None = None
+    rollout_id: Id | None = None
+    ended_at: Timestamp | None = None
+    allocation: dict[str, Annotated[float, Meta(ge=0)]] = {}
+    unit: Literal["subject", "courier", "zone", "zone_time"] = "subject"
+    assignment: Literal["random", "chosen"] | None = None
+    planned_units: Annotated[int, Meta(ge=1)] | None = None
+    planned_stages: Annotated[int, Meta(ge=1)] | None = None
+    zones: list[Id] = []
+    features: list[Id] = []
+    shares_capacity: bool = False
+    owner: Text | None = None
+    note: Text | None = None
+
+
+Event = Exposure | Response | Engagement | Profile | Telemetry | Change
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    "exposure": Exposure,
+    "response": Response,
+    "engagement": Engagement,
+    "profile": Profile,
+    "telemetry": Telemetry,
+    "change": Change,
+}
+STORED_TOPICS: tuple[str, ...] = tuple(cls.topic for cls in EVENT_TYPES.values())
+DEAD_LETTERS_TOPIC = "dead.letters"
+
+STAMPS = frozenset({"occurred_at_raw", "received_at", "anonymous"})
+"""What only a door may set."""
+
+_decoder = msgspec.json.Decoder(Event)
+_encoder = msgspec.json.Encoder()
+_canonical_encoder = msgspec.json.Encoder(order="sorted")
+
+
+def decode(body: bytes) -> Event:
+    """The event of one log record.
+
+    Raises:
+        msgspec.DecodeError: not JSON, or (``msgspec.ValidationError``) not an event of the contract.
+    """
+    return _decoder.decode(body)
+
+
+def encode(event: Event) -> bytes:
+    """The log record of an event."""
+    return _encoder.encode(event)
+
+
+def event_type(event: Event) -> str:
+    """The contract's name of the event's type, e.g. ``exposure``."""
+    name = type(event).__struct_config__.tag
+    assert isinstance(name, str)
+    return name
+
+
+def body_hash(event: Event) -> bytes:
+    """sha256 of the canonical body: the sender's words without the door's stamps, keys sorted, compact UTF-8 JSON."""
+    bare = msgspec.structs.replace(
+        event, occurred_at=event.occurred_at_raw or event.occurred_at, occurred_at_raw=None, received_at=None
+    )
+    return hashlib.sha256(_canonical_encoder.encode(bare)).digest()
+
+
+def log_schema(name: str) -> dict[str, Any]:
+    """JSON Schema (2020-12) of an event type as it stands in the log."""
+    cls = EVENT_TYPES[name]
+    (_,), components = msgspec.json.schema_components([cls], ref_template="#/$defs/{name}")
+    root = components.pop(cls.__name__)
+    schema: dict[str, Any] = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"{name} (log form)",
+        **root,
+    }
+    if components:
+        schema["$defs"] = components
+    return schema
+
+
+def door_schema(name: str) -> dict[str, Any]:
+    """JSON Schema (2020-12) of an event type as a sender writes it."""
+    cls = EVENT_TYPES[name]
+    schema = log_schema(name)
+    schema["title"] = f"{name} (door form)"
+    properties: dict[str, Any] = {k: v for k, v in schema["properties"].items() if k not in STAMPS}
+    required: list[str] = [k for k in schema["required"] if k not in STAMPS]
+    raw_id: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}]}
+    if cls.key_field == "subject":
+        del properties["subject"]
+        required.remove("subject")
+        properties["customer_id"] = {**raw_id, "description": "raw customer id; leaves the door only as a pseudonym"}
+    if name in ("exposure", "response"):
+        properties.pop("courier", None)
+        properties["courier_id"] = {**raw_id, "description": "raw delivery agent id; leaves the door only as a pseudonym"}
+    return schema | {"properties": properties, "required": required}

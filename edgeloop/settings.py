@@ -1,0 +1,187 @@
+"""Settings: flags > environment (``EDGELOOP_…``) > ``edgeloop.toml`` > the defaults below.
+
+``EDGELOOP_SECTION_KEY`` sets ``key`` of ``[section]``; a secret may also come from a file named by ``…_FILE``. An
+unknown key is an error that names it.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from msgspec import Meta
+
+from edgeloop.errors import UsageError
+
+CreditRule = Literal["last_touch", "first_touch", "linear", "time_decay", "position_based"]
+FILE_NAME = "edgeloop.toml"
+PREFIX = "EDGELOOP_"
+# Read elsewhere, before there are settings.
+_NOT_SETTINGS = frozenset({"HOME", "DEBUG"})
+
+
+class _Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    pass
+
+
+class AttributionSettings(_Section):
+    """The rules of attribution; a change of any of them is a change of every table (docs/meaning.md)."""
+
+    engagement_window_h: Annotated[float, Meta(gt=0)] = 72.0
+    answer_window_days: Annotated[float, Meta(gt=0)] = 14.0
+    credit_rule: CreditRule = "last_touch"
+    max_touches: Annotated[int, Meta(ge=2)] = 50
+    whole_second_sources: tuple[str, ...] = ("typeform", "mixpanel")
+    """Sources whose times have no fraction; they are matched with one second of tolerance."""
+
+
+class DoorSettings(_Section):
+    """``edgeloop serve``."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8321
+    max_body_mb: Annotated[float, Meta(gt=0)] = 20.0
+    """Of one request, after unpacking."""
+
+
+class LogSettings(_Section):
+    """The local log."""
+
+    partitions: Annotated[int, Meta(ge=1, le=1024)] = 4
+
+
+class TypeformSettings(_Section):
+    """``POST /hooks/typeform``."""
+
+    secret: str = ""
+    """Of the webhook; without one the hook answers 401 to everything."""
+    previous_secret: str = ""
+    """Still accepted while the secret is being changed."""
+    forms: tuple[str, ...] = ()
+    """Known forms; empty means every correctly signed form."""
+    rating_low: float = 1.0
+    rating_high: float = 5.0
+
+
+class MixpanelSettings(_Section):
+    """``edgeloop ingest --from mixpanel``."""
+
+    value_property: str = "value"
+    currency_property: str = "currency"
+    time_basis: Literal["utc", "project_local"] = "utc"
+    """Projects made before 2023 write their local wall clock as if it were UTC (vendors' export documentation)."""
+    timezone: str = "UTC"
+    """Of the project, where ``time_basis`` is ``project_local``."""
+
+
+class MetricsSettings(_Section):
+    """Which way is better."""
+
+    lower_is_better: tuple[str, ...] = ()
+    """Names of metrics (as ``edgeloop uplift`` prints them) of which less is better."""
+
+
+class Settings(_Section):
+    """Everything a company may set."""
+
+    company: str = "Our company"
+    timezone: str = "UTC"
+    """The company's zone: months and days of the report are its."""
+    attribution: AttributionSettings = AttributionSettings()
+    door: DoorSettings = DoorSettings()
+    log: LogSettings = LogSettings()
+    typeform: TypeformSettings = TypeformSettings()
+    mixpanel: MixpanelSettings = MixpanelSettings()
+    metrics: MetricsSettings = MetricsSettings()
+
+
+SECRETS = frozenset({("typeform", "secret"), ("typeform", "previous_secret")})
+
+
+def load(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings in force for a home: its ``edgeloop.toml`` (else the one in the current directory) and the environment.
+
+    Raises:
+        UsageError: unknown key, wrong type or unreadable file, named with its place.
+    """
+    path = settings_file(home)
+    tree = _read(path) if path else {}
+    for section, key, value, name in _from_environment(os.environ if environ is None else environ):
+        if section is None:
+            tree[key] = value
+        else:
+            tree.setdefault(section, {})[key] = value
+        _convert(tree, name)
+    settings = _convert(tree, str(path or FILE_NAME))
+    for zone in (settings.timezone, settings.mixpanel.timezone):
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise UsageError(f"{path or 'settings'}: unknown timezone {zone!r}; use a name such as Europe/Berlin") from error
+    return settings
+
+
+def settings_file(home: Path) -> Path | None:
+    """The file that settings are read from, or None."""
+    for path in (home / FILE_NAME, Path(FILE_NAME)):
+        if path.is_file():
+            return path
+    return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
+
+
+def _convert(tree: dict[str, Any], where: str) -> Settings:
+    try:
+        return msgspec.convert(tree, Settings)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{where}: {error}. `edgeloop config` prints every setting with its value") from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> list[tuple[str | None, str, Any, str]]:
+    """(section or None, key, value, variable) of every ``EDGELOOP_…`` variable."""
+    found = []
+    hints = get_type_hints(Settings)
+    sections = {name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, _Section)}
+    for name, text in sorted(environ.items()):
+        if not name.startswith(PREFIX) or name[len(PREFIX) :] in _NOT_SETTINGS:
+            continue
+        rest = name[len(PREFIX) :].lower()
+        section = next((s for s in sections if rest.startswith(s + "_")), None)
+        key = rest[len(section) + 1 :] if section else rest
+        cls: type[_Section] = sections[section] if section else Settings
+        if key.endswith("_file") and (section, key.removesuffix("_file")) in SECRETS:
+            key = key.removesuffix("_file")
+            try:
+                text = Path(text).read_text(encoding="utf-8").rstrip("\n")
+            except OSError as error:
+                raise UsageError(f"{name}: cannot read {text}: {error.strerror}") from error
+        if key not in cls.__struct_fields__ or (section is None and key in sections):
+            raise UsageError(f"{name}: no such setting. `edgeloop config` prints every setting with its value")
+        found.append((section, key, _parse(cls, key, text), name))
+    return found
+
+
+def _parse(cls: type[_Section], key: str, text: str) -> Any:
+    """A variable's text as the setting's type; lists are separated by commas."""
+    default = next(f.default for f in msgspec.structs.fields(cls) if f.name == key)
+    if isinstance(default, tuple):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if isinstance(default, bool):
+        return text.strip().lower() in ("1", "true", "yes", "on")
+    if isinstance(default, int | float):
+        try:
+            return type(default)(text)
+        except ValueError:
+            return text
+    return text

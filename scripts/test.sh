@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# What `make test` runs, and where the time goes. Red as soon as one step is red.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin=.venv/bin
+step() { local name=$1 begin=$SECONDS; shift; "$@"; times_spent+=("$(printf '%4d s  %s' $((SECONDS - begin)) "$name")"); }
+times_spent=()
+step "ruff"        $bin/ruff check --quiet .
+step "format"      $bin/ruff format --check --quiet .
+step "mypy"        $bin/mypy
+step "imports"     $bin/lint-imports --no-logo
+step "pytest"      $bin/python -m pytest -q "$@"
+printf 'where the time went:\n'; printf '  %s\n' "${times_spent[@]}"
