@@ -226,7 +226,7 @@ DEAD_LETTERS_TOPIC = "dead.letters"
 STAMPS = frozenset({"occurred_at_raw", "received_at", "anonymous"})
 """What only a door may set."""
 
-_decoder = msgspec.json.Decoder(Event)
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()
 _canonical_encoder = msgspec.json.Encoder(order="sorted")
 
@@ -247,9 +247,7 @@ def encode(event: Event) -> bytes:
 
 def event_type(event: Event) -> str:
     """The contract's name of the event's type, e.g. ``exposure``."""
-    name = type(event).__struct_config__.tag
-    assert isinstance(name, str)
-    return name
+    return str(type(event).__struct_config__.tag)
 
 
 def body_hash(event: Event) -> bytes:
@@ -286,8 +284,14 @@ def door_schema(name: str) -> dict[str, Any]:
     if cls.key_field == "subject":
         del properties["subject"]
         required.remove("subject")
-        properties["customer_id"] = {**raw_id, "description": "raw customer id; leaves the door only as a pseudonym"}
+        properties["customer_id"] = {
+            **raw_id,
+            "description": "raw customer id; leaves the door only as a pseudonym",
+        }
     if name in ("exposure", "response"):
         properties.pop("courier", None)
-        properties["courier_id"] = {**raw_id, "description": "raw delivery agent id; leaves the door only as a pseudonym"}
+        properties["courier_id"] = {
+            **raw_id,
+            "description": "raw delivery agent id; leaves the door only as a pseudonym",
+        }
     return schema | {"properties": properties, "required": required}

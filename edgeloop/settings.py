@@ -29,7 +29,7 @@ class _Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=
     pass
 
 
-class AttributionSettings(_Section):
+class AttributionSettings(_Section, frozen=True):
     """The rules of attribution; a change of any of them is a change of every table (docs/meaning.md)."""
 
     engagement_window_h: Annotated[float, Meta(gt=0)] = 72.0
@@ -40,7 +40,7 @@ class AttributionSettings(_Section):
     """Sources whose times have no fraction; they are matched with one second of tolerance."""
 
 
-class DoorSettings(_Section):
+class DoorSettings(_Section, frozen=True):
     """``edgeloop serve``."""
 
     host: str = "127.0.0.1"
@@ -49,13 +49,13 @@ class DoorSettings(_Section):
     """Of one request, after unpacking."""
 
 
-class LogSettings(_Section):
+class LogSettings(_Section, frozen=True):
     """The local log."""
 
     partitions: Annotated[int, Meta(ge=1, le=1024)] = 4
 
 
-class TypeformSettings(_Section):
+class TypeformSettings(_Section, frozen=True):
     """``POST /hooks/typeform``."""
 
     secret: str = ""
@@ -68,7 +68,7 @@ class TypeformSettings(_Section):
     rating_high: float = 5.0
 
 
-class MixpanelSettings(_Section):
+class MixpanelSettings(_Section, frozen=True):
     """``edgeloop ingest --from mixpanel``."""
 
     value_property: str = "value"
@@ -79,14 +79,14 @@ class MixpanelSettings(_Section):
     """Of the project, where ``time_basis`` is ``project_local``."""
 
 
-class MetricsSettings(_Section):
+class MetricsSettings(_Section, frozen=True):
     """Which way is better."""
 
     lower_is_better: tuple[str, ...] = ()
     """Names of metrics (as ``edgeloop uplift`` prints them) of which less is better."""
 
 
-class Settings(_Section):
+class Settings(_Section, frozen=True):
     """Everything a company may set."""
 
     company: str = "Our company"
@@ -104,7 +104,7 @@ SECRETS = frozenset({("typeform", "secret"), ("typeform", "previous_secret")})
 
 
 def load(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
-    """The settings in force for a home: its ``edgeloop.toml`` (else the one in the current directory) and the environment.
+    """The settings in force for a home: its ``edgeloop.toml``, else the current directory's, and the environment.
 
     Raises:
         UsageError: unknown key, wrong type or unreadable file, named with its place.
@@ -122,7 +122,9 @@ def load(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
         try:
             ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise UsageError(f"{path or 'settings'}: unknown timezone {zone!r}; use a name such as Europe/Berlin") from error
+            raise UsageError(
+                f"{path or 'settings'}: unknown timezone {zone!r}; use a name such as Europe/Berlin"
+            ) from error
     return settings
 
 

@@ -1,0 +1,96 @@
+"""The home directory: where one company's log, store, keys, freezes and reports lie.
+
+Secret files have mode 0600, their folder 0700. A home marked *simulated* holds simulated time and refuses real traffic.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from edgeloop.errors import HomeError
+
+PSEUDONYM_KEY = "pseudonym.key"
+SEALING_KEY = "dead-letters.key"
+API_KEYS = "api-keys.json"
+_SIMULATED = "SIMULATED"
+
+
+class Home:
+    """Paths below one home directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.log = path / "log.sqlite"
+        self.store = path / "store.sqlite"
+        self.keys = path / "keys"
+        self.freezes = path / "freezes"
+        self.reports = path / "reports"
+
+    def create(self) -> None:
+        """Make the directory; a second time changes nothing."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise HomeError(
+                f"cannot make the home {self.path}: {error.strerror}. Choose another with --home DIR"
+            ) from error
+
+    def require(self) -> None:
+        """Raise unless the home exists."""
+        if not self.path.is_dir():
+            raise HomeError(
+                f"there is no Edgeloop home at {self.path}. `edgeloop ingest FILE` makes one; "
+                "--home DIR points to another"
+            )
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the home holds simulated time."""
+        return (self.path / _SIMULATED).exists()
+
+    def mark_simulated(self) -> None:
+        """Mark the home; only a new one may be marked."""
+        if self.log.exists() and not self.simulated:
+            raise HomeError(f"{self.path} holds real events; simulate into a home of its own with --home DIR")
+        self.create()
+        (self.path / _SIMULATED).write_text("simulated time: real traffic is refused here\n", encoding="utf-8")
+
+    def refuse_simulated(self) -> None:
+        """Raise where the home is simulated: a real door must not write into it."""
+        if self.simulated:
+            raise HomeError(
+                f"{self.path} holds a simulation on simulated time and takes no real events; "
+                "use another home with --home DIR"
+            )
+
+    def secret(self, name: str) -> bytes:
+        """32 random bytes kept in ``keys/NAME`` (hex, mode 0600), made at first use."""
+        path = self.keys / name
+        try:
+            return bytes.fromhex(path.read_text(encoding="ascii").strip())
+        except FileNotFoundError:
+            if name == PSEUDONYM_KEY and self.log.exists():
+                raise HomeError(
+                    f"{path} is missing, but {self.log} holds events made with it: a new key would make every known "
+                    "customer a stranger. Put the key back from your backup"
+                ) from None
+        except ValueError:
+            raise HomeError(
+                f"{path} is damaged: it must hold hexadecimal digits only. Put it back from your backup"
+            ) from None
+        self.write_secret(name, secrets.token_hex(32))
+        return self.secret(name)
+
+    def write_secret(self, name: str, text: str) -> None:
+        """Replace ``keys/NAME`` at once, readable by the owner only."""
+        self.create()
+        self.keys.mkdir(mode=0o700, exist_ok=True)
+        temporary = self.keys / f".{name}.{os.getpid()}"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.keys / name)
