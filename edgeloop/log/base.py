@@ -41,6 +41,10 @@ class Log(Protocol):
         """Identity of this log; offsets of one log mean nothing in another."""
         ...
 
+    def topic_ids(self) -> dict[str, str]:
+        """Identity of each topic; a topic made anew under the same name has another."""
+        ...
+
     def append(self, entries: Sequence[Entry]) -> None:
         """Append all or nothing; durable when it returns.
 

@@ -1,19 +1,61 @@
 """A month freeze: one snapshot of the store as sorted zstd Parquet plus a manifest.
 
-Estimates and report come from it alone.
+Estimates and report come from a freeze alone, so the same freeze always gives the same findings. A frozen month is
+never edited; what arrives later is in the next month's freeze, as a restatement.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 from pathlib import Path
 
 import msgspec
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from edgeloop import __version__
+from edgeloop.clock import iso
+from edgeloop.errors import EdgeloopError
 from edgeloop.months import Month
+from edgeloop.settings import Settings
+from edgeloop.store.schema import (
+    ANSWERS,
+    ATTRIBUTIONS,
+    CHANGES,
+    ENGAGEMENT,
+    EXPOSURES,
+    PROFILES,
+    RESPONSES,
+    SCHEMA_NUMBER,
+    TELEMETRY,
+    Kind,
+    Table,
+)
+from edgeloop.store.sqlite import Reader
 
 MANIFEST = "manifest.json"
+_ORDER = {  # ids are unique per key only, so the key is part of the order
+    EXPOSURES: "occurred_at, exposure_id, subject",
+    RESPONSES: "occurred_at, response_id, subject",
+    ANSWERS: "occurred_at, response_id, subject, position",
+    ENGAGEMENT: "occurred_at, event_id, subject",
+    PROFILES: "occurred_at, profile_id, subject",
+    TELEMETRY: "occurred_at, telemetry_id, site",
+    CHANGES: "occurred_at, change_id, model_id",
+    ATTRIBUTIONS: "occurred_at, outcome_id, subject, model_id, exposure_id",
+}
+_ARROW: dict[Kind, pa.DataType] = {
+    "text": pa.string(),
+    "int": pa.int64(),
+    "real": pa.float64(),
+    "bool": pa.bool_(),
+    "time": pa.timestamp("us", tz="UTC"),
+    "json": pa.string(),
+    "blob": pa.binary(),
+}
 
 
 class TableInfo(msgspec.Struct, frozen=True):
@@ -24,18 +66,19 @@ class TableInfo(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, kw_only=True, frozen=True):
-    """What a freeze holds and how it was made; ``freeze_id`` is the hash of everything else in it."""
+    """What a freeze holds and how it was made; ``freeze_id`` is the month and a hash of everything else in it."""
 
-    freeze_id: str
+    freeze_id: str = ""
     month: str
     timezone: str
     company: str
     provisional: bool
+    """Made for a look, not for the record; the next look replaces it."""
     simulated: bool
     as_of_us: int
     """The latest ``received_at`` in it: the moment up to which it knows the world."""
     since_us: int
-    """Rows of earlier events are not in it."""
+    """Rows of earlier events are not in it (declared changes are, all of them)."""
     schema: int
     code_version: str
     writer: str
@@ -45,10 +88,14 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     offsets: dict[str, int]
     """``topic/partition`` → next offset."""
     counts: dict[str, int]
-    """Whole-store counts: superseded, duplicates, dead letters by reason (``dead_letters:REASON``)."""
+    """Whole-store counts: superseded, duplicates, ``dead_letters:REASON``."""
     tables: dict[str, TableInfo]
     previous: str | None = None
-    """``freeze_id`` of the last final freeze of an earlier month."""
+    """``freeze_id`` of the latest final freeze of an earlier month."""
+
+
+class FreezeError(EdgeloopError):
+    """A freeze cannot be made, or is not what its manifest says."""
 
 
 class Freeze:
@@ -56,7 +103,10 @@ class Freeze:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.manifest = msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
+        try:
+            self.manifest = msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
+        except (OSError, msgspec.DecodeError) as error:
+            raise FreezeError(f"{path} is no readable freeze: {error}. Make it anew with `edgeloop freeze`") from error
 
     @property
     def month(self) -> Month:
@@ -64,6 +114,159 @@ class Freeze:
         return Month.parse(self.manifest.month, self.manifest.timezone)
 
     def frame(self, table: str) -> pd.DataFrame:
-        """A table with its contract columns; times are int64 µs since the epoch, absent values None or NaN."""
-        frame: pd.DataFrame = pq.read_table(self.path / f"{table}.parquet").to_pandas()
+        """A table with its contract columns; times are int64 µs since the epoch, booleans 0/1.
+
+        Raises:
+            FreezeError: the file is not the one the manifest describes.
+        """
+        path = self.path / f"{table}.parquet"
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != self.manifest.tables[table].sha256:
+            raise FreezeError(f"{path} is not the file that {MANIFEST} describes: restore it from your backup")
+        arrow = pq.read_table(pa.BufferReader(data))
+        for i, field in enumerate(arrow.schema):
+            if pa.types.is_timestamp(field.type):
+                arrow = arrow.set_column(i, field.name, arrow.column(i).cast(pa.int64()))
+            elif pa.types.is_boolean(field.type):
+                arrow = arrow.set_column(i, field.name, arrow.column(i).cast(pa.int8()))
+        frame: pd.DataFrame = arrow.to_pandas()
         return frame
+
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """Every table."""
+        return {name: self.frame(name) for name in self.manifest.tables}
+
+
+def write_freeze(
+    reader: Reader,
+    path: Path,
+    month: Month,
+    *,
+    settings: Settings,
+    since_us: int,
+    provisional: bool,
+    simulated: bool,
+    previous: str | None = None,
+) -> Freeze:
+    """Write the freeze of a month into ``path`` (which appears at once, whole).
+
+    Exposures are those before the month's end; outcomes go on for one longest window, so that the month's last
+    entries can complete. ``since_us`` is the earliest time that anything of the month's estimates needs.
+    """
+    window_us = longest_window_us(settings)
+    # A folder name of its own keeps two makers of the same freeze apart.
+    work = path.with_name(f".{path.name}.{os.getpid()}")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        with reader.snapshot():
+            tables = {}
+            for table, order in _ORDER.items():
+                until = month.end_us if table is EXPOSURES else month.end_us + window_us
+                where = "1" if table is CHANGES else f"occurred_at >= {since_us} AND occurred_at < {until}"
+                tables[table.name] = _write_table(reader, work, table, where, order)
+            manifest = Manifest(
+                month=month.name,
+                timezone=month.timezone,
+                company=settings.company,
+                provisional=provisional,
+                simulated=simulated,
+                as_of_us=latest_received_us(reader),
+                since_us=since_us,
+                schema=SCHEMA_NUMBER,
+                code_version=__version__,
+                writer=f"pyarrow {pa.__version__}",
+                rules=msgspec.json.decode(_meta(reader, "rules")),
+                lower_is_better=sorted(settings.metrics.lower_is_better),
+                offsets={
+                    f"{topic}/{partition}": offset
+                    for topic, partition, offset in reader.query(
+                        "SELECT topic, partition, next_offset FROM offsets ORDER BY topic, partition"
+                    )[1]
+                },
+                counts=_counts(reader),
+                tables=tables,
+                previous=previous,
+            )
+        digest = hashlib.sha256(msgspec.json.encode(manifest, order="sorted")).hexdigest()
+        manifest = msgspec.structs.replace(manifest, freeze_id=f"{month.name}-{digest[:12]}")
+        (work / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
+        shutil.rmtree(path, ignore_errors=True)
+        work.replace(path)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return Freeze(path)
+
+
+def longest_window_us(settings: Settings) -> int:
+    """The longest time an outcome may lie after its cause."""
+    hours = max(settings.attribution.engagement_window_h, settings.attribution.answer_window_days * 24)
+    return round(hours * 3_600_000_000)
+
+
+def latest_received_us(reader: Reader) -> int:
+    """The latest ``received_at`` of any stored event.
+
+    Raises:
+        FreezeError: the store is empty.
+    """
+    times = [
+        us
+        for table in (EXPOSURES, RESPONSES, ENGAGEMENT, PROFILES, TELEMETRY, CHANGES)
+        for (us,) in reader.query(f"SELECT max(received_at) FROM {table.name}")[1]
+        if isinstance(us, int)
+    ]
+    if not times:
+        raise FreezeError("the store holds no events yet: `edgeloop ingest FILE`, then `edgeloop process`")
+    return max(times)
+
+
+def final_freezes(folder: Path) -> list[Freeze]:
+    """The final freezes in a folder, by month."""
+    found = [
+        Freeze(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST}")) if not path.parent.name.startswith(".")
+    ]
+    return [freeze for freeze in found if not freeze.manifest.provisional]
+
+
+def require_over(month: Month, as_of_us: int) -> None:
+    """Raise unless the month is over as far as the store knows.
+
+    Raises:
+        FreezeError: with the moment up to which the store knows the world.
+    """
+    if as_of_us < month.end_us:
+        raise FreezeError(
+            f"{month.name} is not over: the latest event was received at {iso(as_of_us)}. "
+            f"`edgeloop report --month {month.name}` shows it as provisional"
+        )
+
+
+def _write_table(reader: Reader, folder: Path, table: Table, where: str, order: str) -> TableInfo:
+    names = ", ".join(f'"{name}"' for name in table.names)
+    _, rows = reader.query(f"SELECT {names} FROM {table.name} WHERE {where} ORDER BY {order}")
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(table.columns)
+    arrays = [
+        pa.array([None if v is None else bool(v) for v in values] if c.kind == "bool" else values, type=_ARROW[c.kind])
+        for c, values in zip(table.columns, columns, strict=True)
+    ]
+    path = folder / f"{table.name}.parquet"
+    pq.write_table(pa.Table.from_arrays(arrays, names=list(table.names)), path, compression="zstd", compression_level=3)
+    return TableInfo(len(rows), hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _meta(reader: Reader, name: str) -> bytes:
+    rows = reader.query("SELECT value FROM meta WHERE name = ?", (name,))[1]
+    return str(rows[0][0]).encode() if rows else b"{}"
+
+
+def _counts(reader: Reader) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name, sql in (
+        ("superseded", "SELECT count(*) FROM superseded"),
+        ("duplicates", "SELECT coalesce(sum(duplicates), 0) FROM offsets"),
+    ):
+        ((counts[name],),) = reader.query(sql)[1]
+    for reason, n in reader.query("SELECT reason, count(*) FROM dead_letters GROUP BY reason ORDER BY reason")[1]:
+        counts[f"dead_letters:{reason}"] = n
+    return counts

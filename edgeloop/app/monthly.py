@@ -1,0 +1,120 @@
+"""A month's freeze, estimates and report, in the order in which each needs the one before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+import reports
+from analysis import Analysis, LedgerChange, analyse, ledger
+from edgeloop.clock import DAY_US
+from edgeloop.errors import UsageError
+from edgeloop.home import Home
+from edgeloop.months import Month
+from edgeloop.settings import Settings
+from edgeloop.store.freeze import (
+    Freeze,
+    final_freezes,
+    latest_received_us,
+    longest_window_us,
+    require_over,
+    write_freeze,
+)
+from edgeloop.store.schema import CHANGES
+from edgeloop.store.sqlite import Reader, SqliteStore
+
+_BEFORE_A_SWITCH_US = 28 * DAY_US
+"""How far back a before/after comparison looks, at most."""
+
+
+def freeze_month(home: Home, settings: Settings, month: Month) -> Freeze:
+    """Make the final freeze of a month that is over.
+
+    Raises:
+        UsageError: there is one already; a frozen month is never edited.
+    """
+    path = home.freezes / month.name
+    if path.exists():
+        raise UsageError(
+            f"{month.name} is frozen already ({path}). A frozen month is never edited: what came later is in the next "
+            "month's freeze"
+        )
+    reader = Reader(home.store)
+    try:
+        require_over(month, latest_received_us(reader))
+        return _write(home, settings, month, reader, path, provisional=False)
+    finally:
+        reader.close()
+
+
+def month_freeze(home: Home, settings: Settings, month: Month) -> Freeze:
+    """The final freeze of a month, or where there is none a provisional one of this moment."""
+    path = home.freezes / month.name
+    if path.exists():
+        return Freeze(path)
+    reader = Reader(home.store)
+    try:
+        return _write(home, settings, month, reader, home.freezes / f"{month.name}.provisional", provisional=True)
+    finally:
+        reader.close()
+
+
+def estimate_month(home: Home, settings: Settings, month: Month) -> tuple[Freeze, Analysis]:
+    """What each change did, from the month's freeze alone; kept in the store's ``estimates`` and ``checks`` too."""
+    freeze = month_freeze(home, settings, month)
+    analysis = analyse_freeze(freeze)
+    store = SqliteStore(home.store)
+    try:
+        store.write_estimates(freeze.manifest.freeze_id, analysis.estimates, analysis.checks)
+    finally:
+        store.close()
+    return freeze, analysis
+
+
+def analyse_freeze(freeze: Freeze) -> Analysis:
+    """The estimates and checks of a freeze; the same freeze gives the same."""
+    manifest = freeze.manifest
+    return analyse(
+        freeze.frames(),
+        freeze.month,
+        freeze_id=manifest.freeze_id,
+        as_of_us=manifest.as_of_us,
+        lower_is_better=manifest.lower_is_better,
+    )
+
+
+def report_month(home: Home, settings: Settings, month: Month) -> Path:
+    """Write the month's report; its path."""
+    freeze, analysis = estimate_month(home, settings, month)
+    page = reports.render(reports.build(freeze, analysis))
+    home.reports.mkdir(exist_ok=True)
+    path = home.reports / f"{month.name}.html"
+    path.write_text(page, encoding="utf-8", newline="\n")
+    return path
+
+
+def live_ledger(reader: Reader, timezone: str) -> list[LedgerChange]:
+    """Every change, declared or detected, as the live store knows it now."""
+    names, rows = reader.query(f"SELECT * FROM {CHANGES.name} ORDER BY occurred_at, change_id")
+    changes = pd.DataFrame(rows, columns=names)
+    names, rows = reader.query("SELECT model_id, model_version, arm, rollout_id, occurred_at FROM exposures")
+    return ledger({"changes": changes, "exposures": pd.DataFrame(rows, columns=names)}, timezone=timezone)
+
+
+def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: Path, *, provisional: bool) -> Freeze:
+    window_us = longest_window_us(settings)
+    found = live_ledger(reader, month.timezone)
+    starts = [change.start_us for change in found if change.touches(month, window_us)]
+    since_us = min([*starts, month.previous().start_us]) - max(window_us, _BEFORE_A_SWITCH_US)
+    earlier = [f for f in final_freezes(home.freezes) if f.manifest.month < month.name]
+    return write_freeze(
+        reader,
+        path,
+        month,
+        settings=settings,
+        since_us=since_us,
+        provisional=provisional,
+        simulated=home.simulated,
+        previous=earlier[-1].manifest.freeze_id if earlier else None,
+    )

@@ -1,0 +1,363 @@
+"""The tables an analyst may rely on (docs/contract.md, Tables): names, columns, meaning. Additions only.
+
+Kinds: ``text``, ``int``, ``real``, ``bool`` (0/1 in SQLite), ``time`` (integer µs since 1970 UTC in SQLite), ``json``
+(text) and ``blob``. The order of columns is the order of the tuples that `row` and the batch step make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from edgeloop.clock import to_us
+from edgeloop.events import EVENT_TYPES, Event, Response
+from edgeloop.store.rows import Check, Estimate
+
+SCHEMA_NUMBER = 1
+
+Kind = Literal["text", "int", "real", "bool", "time", "json", "blob"]
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One column."""
+
+    name: str
+    kind: Kind
+    comment: str
+
+
+class Table(msgspec.Struct, frozen=True):
+    """One table."""
+
+    name: str
+    comment: str
+    columns: tuple[Column, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+
+def _columns(text: str) -> tuple[Column, ...]:
+    """Columns from lines of ``name kind comment``."""
+    parts = (line.split(None, 2) for line in text.splitlines() if line)
+    return tuple(Column(name, msgspec.convert(kind, Kind), comment) for name, kind, comment in parts)
+
+
+_STAMPS = """
+occurred_at time when it happened, the device's clock corrected
+occurred_at_raw time when it happened by the sender's own clock
+received_at time when the door took it in
+revision int higher replaces lower
+anonymous bool no usable id came with it: stored, never matched
+extra json fields the contract does not know
+"""
+
+EXPOSURES = Table(
+    "exposures",
+    "a gateway asked a model for a personalisation; one row each, in every arm",
+    _columns(
+        """
+exposure_id text id of the exposure
+subject text the customer's pseudonym
+touchpoint text where it was shown, e.g. app_card, locker, handheld
+model_id text the model asked
+model_version text its version
+arm text stable, canary, holdout or another arm's name
+rollout_id text the rollout that assigned the arm
+latency_ms real inference time in milliseconds
+error text what failed, if it failed
+fallback bool 1 where a default was shown in place of the model's answer
+features int number of features the model read
+placement text edge or cloud
+site text the gateway or hub
+device text kind of device
+zone text delivery zone
+segment text the customer's segment when shown
+delivery_id text the delivery it was about
+courier text the delivery agent's pseudonym
+profile_version text version of the customer profile used
+energy_mj real energy of the inference in millijoules
+"""
+        + _STAMPS
+    ),
+)
+RESPONSES = Table(
+    "responses",
+    "one person's answers to one survey",
+    _columns(
+        """
+response_id text id of the response, prefixed by its source
+subject text pseudonym of who answered (an agent's for agents)
+respondent text customer or agent
+survey_id text the survey or form
+source text typeform, zigpoll, …
+delivery_id text the delivery it was about
+exposure_id text the exposure it names itself
+language text language of the form
+partial bool 1 while the person has not finished
+"""
+        + _STAMPS
+    ),
+)
+ANSWERS = Table(
+    "answers",
+    "one row per answered question",
+    _columns(
+        """
+response_id text the response it belongs to
+subject text pseudonym of who answered
+respondent text customer or agent
+survey_id text the survey or form
+source text typeform, zigpoll, …
+occurred_at time when the response was sent
+position int place within the response, from 0
+question text the question's reference
+kind text nps, csat, ces, rating, choice, boolean, number or text
+value real the number answered (a boolean's 1 or 0)
+low real lowest possible value
+high real highest possible value
+label text the choice taken
+text text free text, scrubbed of personal data
+"""
+    ),
+)
+ENGAGEMENT = Table(
+    "engagement",
+    "something a customer did",
+    _columns(
+        """
+event_id text id of the event, prefixed by its source
+subject text the customer's pseudonym
+name text what was done, e.g. order_placed
+source text mixpanel, amplitude, app, …
+value real amount, if it has one
+currency text ISO 4217 code of the amount
+delivery_id text the delivery it was about
+exposure_id text the exposure it names itself
+"""
+        + _STAMPS
+    ),
+)
+PROFILES = Table(
+    "profiles",
+    "the profile version that the cloud or one edge site holds of a customer",
+    _columns(
+        """
+profile_id text id of the record
+subject text the customer's pseudonym
+side text cloud or edge
+profile_version text the version held
+site text the edge site
+fields json profile fields, scrubbed
+"""
+        + _STAMPS
+    ),
+)
+TELEMETRY = Table(
+    "telemetry",
+    "what an edge site tells of itself",
+    _columns(
+        """
+telemetry_id text id of the record
+site text the gateway or hub
+kind text route_update, message, profile_sync or device
+message_id text the message it is about
+message_sent_at time when the message was sent
+message_delivered_at time when it reached the edge
+battery real charge
+cpu real load
+free_mb real free memory in megabytes
+energy_mj real energy in millijoules
+"""
+        + _STAMPS
+    ),
+)
+CHANGES = Table(
+    "changes",
+    "declared model changes and their stages",
+    _columns(
+        """
+change_id text id of the change (or of one stage of it)
+model_id text the model changed
+to_version text the version it goes to
+kind text canary, staged, switch or rollback
+from_version text the version it comes from
+title text what a person calls it
+rollout_id text the rollout whose arms are compared
+ended_at time when the stage ended
+allocation json version or holdout → weight
+unit text subject, courier, zone or zone_time: what was assigned
+assignment text random or chosen
+planned_units int units planned for the whole change
+planned_stages int stages planned
+zones json zones it is limited to
+features json feature names of the new version
+shares_capacity bool 1 where arms compete for the same slots or routes
+owner text who answers for it
+note text anything else
+"""
+        + _STAMPS
+    ),
+)
+ATTRIBUTIONS = Table(
+    "attributions",
+    "every outcome with the exposures credited for it; an outcome without any keeps one row with credit 0",
+    _columns(
+        """
+outcome_id text e: + event_id, or a: + response_id + / + question
+outcome_type text engagement or answer
+outcome_name text engagement name, or survey_id + / + question
+model_id text the model credited; empty where nothing matched
+exposure_id text the exposure credited; empty where nothing matched
+subject text the join key: pseudonym of the customer, or of the agent for agents' answers
+respondent text customer or agent
+occurred_at time when the outcome happened
+value real full value of the outcome, on each model's row
+currency text of the value
+model_version text version shown
+arm text arm of the exposure
+rollout_id text rollout of the exposure
+touchpoint text where it was shown
+credit real share of the outcome, sums to 1 per outcome and model
+credit_rule text the rule that split it
+matched_by text explicit, delivery or window
+lag_s real seconds from exposure to outcome
+"""
+    ),
+)
+SUPERSEDED = Table(
+    "superseded",
+    "bodies that lost against another of the same id",
+    _columns(
+        """
+event_type text exposure, response, …
+key text its join key
+event_id text its id
+sha256 text of the canonical body
+revision int its revision
+occurred_at_raw time when it happened by the sender's own clock
+"""
+    ),
+)
+DEAD_LETTERS = Table(
+    "dead_letters",
+    "input that could not be taken; the bytes are sealed and opened only with the key",
+    _columns(
+        """
+dead_letter_id text id, from the content: the same bad input twice is one
+reason text short reason
+detail text what is wrong, without the input's own values
+source text the door or partition it came from
+place text line or index within that
+received_at time when it came
+sha256 text of the original bytes
+size int of the original bytes
+sealed blob the original bytes, AES-GCM
+"""
+    ),
+)
+OFFSETS = Table(
+    "offsets",
+    "how far the log is drained",
+    _columns(
+        """
+topic text the topic
+partition int the partition
+next_offset int the first record not yet drained
+duplicates int records that were deliveries of something already known
+cluster_id text the log it belongs to
+topic_id text the topic's own identity
+"""
+    ),
+)
+
+
+def _kind(annotation: Any) -> Kind:
+    args = get_args(annotation) or (annotation,)
+    return "real" if float in args else "int" if int in args else "text"
+
+
+def _of_struct(name: str, comment: str, struct: type[msgspec.Struct]) -> Table:
+    return Table(name, comment, tuple(Column(f.name, _kind(f.type), "") for f in msgspec.structs.fields(struct)))
+
+
+ESTIMATES = _of_struct("estimates", "what each version change did to each metric, per month freeze", Estimate)
+CHECKS = _of_struct("checks", "the checks of the data behind each change", Check)
+
+EVENT_TABLES: dict[str, Table] = {
+    "exposure": EXPOSURES,
+    "response": RESPONSES,
+    "engagement": ENGAGEMENT,
+    "profile": PROFILES,
+    "telemetry": TELEMETRY,
+    "change": CHANGES,
+}
+TABLES: tuple[Table, ...] = (
+    EXPOSURES,
+    RESPONSES,
+    ANSWERS,
+    ENGAGEMENT,
+    PROFILES,
+    TELEMETRY,
+    CHANGES,
+    ATTRIBUTIONS,
+    SUPERSEDED,
+    DEAD_LETTERS,
+    OFFSETS,
+    ESTIMATES,
+    CHECKS,
+)
+
+Cell = str | int | float | bytes | None
+Row = tuple[Cell, ...]
+
+_json = msgspec.json.Encoder(order="sorted")
+
+
+def _as_json(value: Any) -> str | None:
+    return _json.encode(value).decode() if value else None
+
+
+def _as_time(value: Any) -> int | None:
+    return None if value is None else to_us(value)
+
+
+def _as_bool(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_CONVERTERS: dict[Kind, Callable[[Any], Cell]] = {"json": _as_json, "time": _as_time, "bool": _as_bool}
+_PLANS: dict[str, list[tuple[str, Callable[[Any], Cell]]]] = {
+    name: [(c.name, _CONVERTERS.get(c.kind, _same)) for c in table.columns] for name, table in EVENT_TABLES.items()
+}
+_NAMES = {cls: name for name, cls in EVENT_TYPES.items()}
+
+
+def row(event: Event) -> Row:
+    """The event's row in its table, without rowid, in column order."""
+    cells: list[Cell] = []
+    for name, convert in _PLANS[_NAMES[type(event)]]:
+        if name == "occurred_at_raw":
+            cells.append(event.raw_us)
+        else:
+            cells.append(convert(getattr(event, name)))
+    return tuple(cells)
+
+
+def answer_rows(response: Response) -> list[Row]:
+    """The rows of a response's answers, without rowid, in column order."""
+    at = to_us(response.occurred_at)
+    return [
+        (
+            response.response_id, response.subject, response.respondent, response.survey_id, response.source, at,
+            position, a.question, a.kind, a.value, a.low, a.high, a.label, a.text,
+        )
+        for position, a in enumerate(response.answers)
+    ]  # fmt: skip
