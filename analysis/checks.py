@@ -1,0 +1,197 @@
+"""Can the comparison be trusted? The checks that come before any effect (docs/meaning.md, "Checks that come first")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from analysis.days import day_of
+from analysis.entry import CONTROL, HOLDOUT, Cohort
+from analysis.frames import ABSENT, Exposures
+from analysis.ledger import LedgerChange
+from analysis.moments import IntArray
+from analysis.srm import ALARM_P, ChiSquare, alarm, combined, sample_ratio, share_drift
+from analysis.verdict import MIN_FULL_DAYS
+
+CROSSOVER_WARN_SHARE, CROSSOVER_WARN_UNITS = 0.01, 10
+CROSSOVER_BLOCK_SHARE = 0.05
+MET_BEFORE_WARN_SHARE = 0.20
+ANONYMOUS_WARN_SHARE = 0.05  # of the stage's exposures; more, and those left may be another kind of customer
+UNHEARD_SHARE = 0.01  # what an arm of undeclared weight that never spoke is judged as
+
+State = Literal["ok", "warn", "block", "no data"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check of one stage (stage 0: over all stages). ``alarm`` is the sentence where it blocks."""
+
+    check: str
+    stage: int
+    state: State
+    value: float | None = None
+    p: float | None = None
+    alarm: str | None = None
+
+
+def sample_ratio_checks(x: Exposures, change: LedgerChange, cohorts: Sequence[Cohort]) -> list[Finding]:
+    """``srm`` per stage, Bonferroni over the stages tested, and ``srm_combined`` where there are several."""
+    tests = [_sample_ratio(x, change, cohort) for cohort in cohorts]
+    done = [test for test in tests if test is not None]
+    found = [
+        _chi("srm", cohort.stage.number, test, len(done), "units are not shared out as declared")
+        for cohort, test in zip(cohorts, tests, strict=True)
+    ]
+    if len(done) > 1:
+        found.append(
+            _chi("srm_combined", 0, combined(done), 1, "units are not shared out as declared, over all stages")
+        )
+    return found
+
+
+def stage_checks(x: Exposures, change: LedgerChange, cohort: Cohort, window_us: int) -> list[Finding]:
+    """The other checks of a stage with concurrent arms; windows are those of engagement."""
+    number = cohort.stage.number
+    found = [_crossovers(cohort), _arm_silent(x, change, cohort)]
+    if cohort.stage.allocation is None:
+        drift = share_drift(_per_day(cohort, CONTROL), _per_day(cohort, cohort.treated_group))
+        found.append(_chi("share_drift", number, drift, 1, "the arms' share changes from day to day"))
+    if number > 1:
+        found.append(_met_before(x, change, cohort))
+    return [*found, *common_checks(cohort, window_us)]
+
+
+def common_checks(cohort: Cohort, window_us: int) -> list[Finding]:
+    """What is said of every stage, with concurrent arms or without."""
+    number = cohort.stage.number
+    days = full_days(cohort, window_us)
+    share = cohort.anonymous / cohort.exposures if cohort.exposures else 0.0
+    found = [
+        Finding("full_days", number, "ok" if days >= MIN_FULL_DAYS else "warn", float(days)),
+        Finding("anonymous", number, "warn" if share > ANONYMOUS_WARN_SHARE else "ok", float(cohort.anonymous)),
+    ]
+    if cohort.treated.clustered:
+        missing = cohort.unclustered
+        found.append(Finding("no_courier", number, "warn" if missing else "ok", float(missing)))
+    return found
+
+
+def full_days(cohort: Cohort, window_us: int) -> int:
+    """Whole days (company's zone) inside the stage on which somebody entered and whose windows are all complete."""
+    starts, ends = cohort.days[:-1], cohort.days[1:]
+    whole = (starts >= cohort.stage.start_us) & (ends <= cohort.until_us) & (ends + window_us <= cohort.closes_us)
+    entered = np.zeros(len(starts), dtype=bool)
+    for arm in (cohort.control, cohort.treated):
+        at = arm.at[(arm.at >= cohort.days[0]) & (arm.at < cohort.days[-1])]
+        entered[day_of(at, cohort.days)] = True
+    return int(np.count_nonzero(whole & entered))
+
+
+def _sample_ratio(x: Exposures, change: LedgerChange, cohort: Cohort) -> ChiSquare | None:
+    """Units per version against the stage's allocation; the stable arm counts as the version it is of."""
+    weights = cohort.stage.allocation
+    if weights is None:
+        return None
+    observed: dict[str, int] = {}
+    for group, n in zip(*np.unique(cohort.entries.group, return_counts=True), strict=True):
+        if group == HOLDOUT:
+            name = "holdout"
+        elif group == CONTROL:
+            before = change.from_version
+            name = "stable" if before is None or (before not in weights and "stable" in weights) else before
+        else:
+            name = str(x.version.labels[group])
+        observed[name] = observed.get(name, 0) + int(n)
+    return sample_ratio(observed, weights)
+
+
+def _chi(check: str, stage: int, test: ChiSquare | None, tests: int, sentence: str) -> Finding:
+    if test is None:
+        return Finding(check, stage, "no data")
+    blocked = alarm(test.p, tests)
+    text = f"{sentence} (p = {test.p:.1e})" if blocked else None
+    return Finding(check, stage, "block" if blocked else "ok", test.statistic, test.p, text)
+
+
+def _crossovers(cohort: Cohort) -> Finding:
+    share, number = cohort.crossover_share, cohort.stage.number
+    if share is None:
+        return Finding("crossovers", number, "no data")
+    if share > CROSSOVER_BLOCK_SHARE:
+        text = f"{share:.1%} of the units met two arms (at most {CROSSOVER_BLOCK_SHARE:.0%})"
+        return Finding("crossovers", number, "block", share, alarm=text)
+    warned = share >= CROSSOVER_WARN_SHARE and cohort.crossovers >= CROSSOVER_WARN_UNITS
+    return Finding("crossovers", number, "warn" if warned else "ok", share)
+
+
+def _arm_silent(x: Exposures, change: LedgerChange, cohort: Cohort) -> Finding:
+    """Days on end on which an arm had no unit, where the other's units make that unlikely: p < 0.001 over all days."""
+    number = cohort.stage.number
+    groups = (CONTROL, cohort.treated_group)
+    seen = [_seen_per_day(x, cohort, group) for group in groups]
+    both = int(seen[0].sum() + seen[1].sum())
+    if both == 0:
+        return Finding("arm_silent", number, "no data")
+    share = _treated_share(change, cohort, float(seen[1].sum()) / both)
+    if share is None:
+        return Finding("arm_silent", number, "ok", 0.0)
+    entered = [_per_day(cohort, group) for group in groups]
+    runs = _silences(seen[1], seen[0], entered[0], share) + _silences(seen[0], seen[1], entered[1], 1 - share)
+    tests = int(np.count_nonzero(seen[0] + seen[1]))
+    alarming = [days for days, p in runs if p * tests < ALARM_P]
+    p = min((min(1.0, p * tests) for _, p in runs), default=1.0)
+    if not alarming:
+        return Finding("arm_silent", number, "ok", 0.0, p)
+    text = f"an arm was silent on {sum(alarming)} days while the other spoke"
+    return Finding("arm_silent", number, "block", float(sum(alarming)), p, text)
+
+
+def _silences(quiet: IntArray, other: IntArray, entered: IntArray, share: float) -> list[tuple[int, float]]:
+    """(days, p) of each run of days on which ``quiet`` is 0 while the other arm speaks.
+
+    p = (1 − share)^n, the probability that none of n units fell to the quiet arm; n counts nobody twice: the other
+    arm's new units of the run, or the units of its fullest day.
+    """
+    silent = np.flatnonzero((quiet == 0) & (other > 0))
+    runs = [run for run in np.split(silent, np.flatnonzero(np.diff(silent) > 1) + 1) if len(run)]
+    return [(len(run), float((1 - share) ** max(int(entered[run].sum()), int(other[run].max())))) for run in runs]
+
+
+def _treated_share(change: LedgerChange, cohort: Cohort, seen: float) -> float | None:
+    """The treated arm's share of the two, declared or seen; None where only one of them was planned."""
+    weights = cohort.stage.allocation
+    if weights is not None and change.from_version is not None:
+        t, c = weights.get(change.to_version, 0.0), weights.get(change.from_version, 0.0)
+        return t / (t + c) if t > 0 and c > 0 else None
+    return min(max(seen, UNHEARD_SHARE), 1 - UNHEARD_SHARE)
+
+
+def _met_before(x: Exposures, change: LedgerChange, cohort: Cohort) -> Finding:
+    """The share of the stage's units that met the new version in an earlier stage."""
+    keys = cohort.entries.key[cohort.compared()]
+    if len(keys) == 0:
+        return Finding("met_before", cohort.stage.number, "no data")
+    column = x.courier if change.unit == "courier" else x.subject
+    earlier = x.model.equals(change.model_id) & x.version.equals(change.to_version) & ~x.arm.equals("holdout")
+    earlier &= (x.at >= change.start_us) & (x.at < cohort.stage.start_us) & (column.codes != ABSENT)
+    share = float(np.isin(keys, np.unique(column.codes[earlier])).mean())
+    return Finding("met_before", cohort.stage.number, "warn" if share > MET_BEFORE_WARN_SHARE else "ok", share)
+
+
+def _per_day(cohort: Cohort, group: int) -> IntArray:
+    """Units of a group that entered, per day of the stage."""
+    at = cohort.entries.at[cohort.entries.group == group]
+    return np.bincount(day_of(at, cohort.days), minlength=len(cohort.days) - 1).astype(np.int64)
+
+
+def _seen_per_day(x: Exposures, cohort: Cohort, group: int) -> IntArray:
+    """Units of a group that were exposed, per day of the stage, each once a day."""
+    of_group = cohort.row_group == group
+    days = len(cohort.days) - 1
+    day = day_of(x.at[cohort.rows[of_group]], cohort.days)
+    seen = np.zeros((int(cohort.row_key.max(initial=-1)) + 1, days), dtype=bool)
+    seen[cohort.row_key[of_group], day] = True
+    return np.asarray(seen.sum(axis=0), dtype=np.int64)

@@ -1,0 +1,324 @@
+"""Who counts, when, and in which arm? Entry, crossovers and complete units of a stage (docs/meaning.md, "Estimand").
+
+A person enters a stage with the first exposure to the model in it, and keeps its arm (intention to treat).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.days import day_of, midnights
+from analysis.frames import ABSENT, BoolArray, Coded, Exposures
+from analysis.ledger import BEFORE_AFTER_US, LedgerChange, Stage
+from analysis.moments import IntArray
+from edgeloop.clock import DAY_US
+
+CONTROL, HOLDOUT, NOBODY = -1, -2, -3
+"""Groups beside the version codes (≥ 0): the stable arm, those held out, and the group of a version never met."""
+OPEN_US = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entries:
+    """First exposures in one stage, one per key, by ascending key code; ``row`` is the exposure's row."""
+
+    key: IntArray
+    row: IntArray
+    at: IntArray
+    group: IntArray
+    crossed: BoolArray
+    """Met another group later in the same stage."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arm:
+    """The people of one arm, with the unit (cluster) each belongs to.
+
+    ``unit`` numbers the arm's units from 0; ``unit_day`` is the day of the stage that each unit entered on.
+    ``closes_us`` is the last moment that an outcome window may reach: the stage's end or the freeze's ``as_of``.
+    """
+
+    label: str
+    person: IntArray
+    at: IntArray
+    unit: IntArray
+    unit_day: IntArray
+    clustered: bool
+    closes_us: int
+
+    @property
+    def n_units(self) -> int:
+        """Units that entered."""
+        return len(self.unit_day)
+
+    def complete(self, window_us: int) -> BoolArray:
+        """Which people have their whole window behind them."""
+        return self.at <= self.closes_us - window_us
+
+    def complete_units(self, window_us: int) -> int:
+        """Units with at least one such person."""
+        unit = self.unit[self.complete(window_us)]
+        return int(np.count_nonzero(np.bincount(unit))) if self.clustered else len(unit)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cohort:
+    """Everyone who counts in one stage of one change.
+
+    ``until_us`` is where entries end (stage, month or ``as_of``), ``days`` the midnights from its start to there.
+    ``entries`` are units: people, or couriers where those were assigned. ``rows``, ``row_key`` and ``row_group`` are
+    all their exposures in the stage.
+    """
+
+    stage: Stage
+    until_us: int
+    closes_us: int
+    days: IntArray
+    control: Arm
+    treated: Arm
+    agents: tuple[Arm, Arm]
+    """The couriers of the two arms."""
+    entries: Entries
+    treated_group: int
+    rows: IntArray
+    row_key: IntArray
+    row_group: IntArray
+    labelled: bool
+    """Some entry names its arm."""
+    anonymous: int
+    """Exposures in the stage without a usable id of a person; they are nobody's entry."""
+    exposures: int
+    """All exposures in the stage."""
+    unclustered: int
+    """People left out because their entry names no courier, where couriers were assigned."""
+
+    def compared(self) -> BoolArray:
+        """Which entries are in one of the two arms."""
+        arms: BoolArray = np.isin(self.entries.group, (CONTROL, self.treated_group))
+        return arms
+
+    @property
+    def crossovers(self) -> int:
+        """Units of the two arms that met another group inside the stage."""
+        return int(np.count_nonzero(self.entries.crossed & self.compared()))
+
+    @property
+    def crossover_share(self) -> float | None:
+        """The same as a share of the two arms' units; None without units."""
+        units = int(np.count_nonzero(self.compared()))
+        return self.crossovers / units if units else None
+
+    def weight(self, window_us: int) -> float:
+        """n_t·n_c/(n_t + n_c) of complete units: what a stage can show."""
+        n_c, n_t = self.control.complete_units(window_us), self.treated.complete_units(window_us)
+        return n_c * n_t / (n_c + n_t) if n_c + n_t else 0.0
+
+
+def randomised_cohort(
+    x: Exposures, change: LedgerChange, stage: Stage, *, month_end_us: int, as_of_us: int, timezone: str
+) -> Cohort:
+    """The two arms of one stage of a change with concurrent arms.
+
+    Entries end with the month; a unit is complete once its window ends by the stage's end and ``as_of_us``.
+    """
+    end = stage.end_us if stage.end_us is not None else OPEN_US
+    until = min(end, month_end_us, as_of_us + 1)
+    rows = _rows(x, change, stage.start_us, until, stage.zones, change.rollout_id)
+    group = _groups(x, rows, change)
+    treated_code = x.version.code(change.to_version)
+    treated_group = NOBODY if treated_code is None else treated_code
+    days = midnights(stage.start_us, max(until, stage.start_us + 1), timezone)
+    by_courier = change.unit == "courier"
+    known = ~x.anonymous[rows]
+    people = first_exposures(x, rows[known], group[known], x.subject)
+    couriers = first_exposures(x, rows, group, x.courier)
+    closes = min(end, as_of_us)
+    labels = (_control_label(x, people, change), _treated_label(x, people, treated_group, change))
+    units, column = (couriers, x.courier) if by_courier else (people, x.subject)
+    kept = column.codes[rows] != ABSENT if by_courier else known
+    return Cohort(
+        stage=stage,
+        until_us=until,
+        closes_us=closes,
+        days=days,
+        control=_arm(x, people, CONTROL, labels[0], by_courier, closes, days),
+        treated=_arm(x, people, treated_group, labels[1], by_courier, closes, days),
+        agents=(
+            _arm(x, couriers, CONTROL, labels[0], False, closes, days),
+            _arm(x, couriers, treated_group, labels[1], False, closes, days),
+        ),
+        entries=units,
+        treated_group=treated_group,
+        rows=rows[kept],
+        row_key=column.codes[rows[kept]],
+        row_group=group[kept],
+        labelled=bool((x.arm.codes[people.row] != ABSENT).any()),
+        anonymous=int(np.count_nonzero(~known)),
+        exposures=len(rows),
+        unclustered=_unclustered(x, people, treated_group) if by_courier else 0,
+    )
+
+
+def before_after_cohort(
+    x: Exposures, change: LedgerChange, *, month_end_us: int, as_of_us: int, timezone: str
+) -> Cohort:
+    """A full switch: who met the old version in a span before it, and who met the new one in an equal span after it.
+
+    The span is what of the time after lies inside the month and before ``as_of_us``, whole weeks from 7 days on, at
+    most 28 days. Windows of the people before end by the switch, so that no outcome counts on both sides.
+    """
+    stage = change.stages[0]
+    end = stage.end_us if stage.end_us is not None else OPEN_US
+    span = max(0, min(end, month_end_us, as_of_us) - stage.start_us)
+    span = min(span, BEFORE_AFTER_US)
+    if span >= 7 * DAY_US:
+        span -= span % (7 * DAY_US)
+    until = stage.start_us + span
+    days = midnights(stage.start_us, max(until, stage.start_us + 1), timezone)
+    days_before = midnights(stage.start_us - span, stage.start_us, timezone)
+    old, new = x.version.equals(change.from_version), x.version.equals(change.to_version)
+    old = old if change.from_version is not None else ~new
+    spans = ((stage.start_us - span, stage.start_us, old), (stage.start_us, until, new))
+    held = x.arm.equals("holdout")
+    people, couriers = [], []
+    for start, stop, right in spans:
+        rows = _rows(x, change, start, stop, stage.zones, None)
+        rows = rows[~held[rows]]
+        group = np.where(right[rows], 0, HOLDOUT)
+        known = ~x.anonymous[rows]
+        people.append(first_exposures(x, rows[known], group[known], x.subject))
+        couriers.append(first_exposures(x, rows, group, x.courier))
+    by_courier = change.unit == "courier"
+    ends = (stage.start_us, until)
+    edges = (days_before, days)
+    names = ("before", "after")
+    arms = [_arm(x, people[i], 0, names[i], by_courier, ends[i], edges[i]) for i in (0, 1)]
+    agents = [_arm(x, couriers[i], 0, names[i], False, ends[i], edges[i]) for i in (0, 1)]
+    after = _rows(x, change, stage.start_us, until, stage.zones, None)
+    nothing = np.zeros(0, dtype=np.int64)
+    return Cohort(
+        stage=stage,
+        until_us=until,
+        closes_us=until,
+        days=days,
+        control=arms[0],
+        treated=arms[1],
+        agents=(agents[0], agents[1]),
+        entries=people[1],
+        treated_group=0,
+        rows=nothing,
+        row_key=nothing,
+        row_group=nothing,
+        labelled=True,
+        anonymous=int(np.count_nonzero(x.anonymous[after])),
+        exposures=len(after),
+        unclustered=sum(_unclustered(x, p, 0) for p in people) if by_courier else 0,
+    )
+
+
+def first_exposures(x: Exposures, rows: IntArray, group: IntArray, column: Coded) -> Entries:
+    """The first of ``rows`` of each key in ``column``, ties by (time, exposure_id); rows without a key are passed over.
+
+    Args:
+        rows: rows of ``x``, shape (k,).
+        group: the group of each of those rows, shape (k,).
+    """
+    keyed = column.codes[rows] != ABSENT
+    rows, group = rows[keyed], group[keyed]
+    key, at = column.codes[rows], x.at[rows]
+    order = np.lexsort((at, key))
+    rows, group, key, at = rows[order], group[order], key[order], at[order]
+    begins = np.ones(len(key), dtype=bool)
+    begins[1:] = key[1:] != key[:-1]
+    start = np.flatnonzero(begins)
+    if len(start) == 0:
+        nothing = np.zeros(0, dtype=np.int64)
+        return Entries(nothing, nothing, nothing, nothing, np.zeros(0, dtype=bool))
+    first = _untie(x, rows, at, start)
+    crossed = np.minimum.reduceat(group, start) != np.maximum.reduceat(group, start)
+    return Entries(key[start], rows[first], at[first], group[first], crossed)
+
+
+def _untie(x: Exposures, rows: IntArray, at: IntArray, start: IntArray) -> IntArray:
+    """Per person the position of the smallest exposure_id among the exposures of the first moment."""
+    stop = np.append(start[1:], len(rows))
+    person = np.repeat(np.arange(len(start)), stop - start)
+    tied = np.flatnonzero(at == at[start][person])
+    if len(tied) == len(start):
+        return start
+    several = np.bincount(person[tied], minlength=len(start)) > 1
+    tied = tied[several[person[tied]]]
+    ids = x.exposure_id.iloc[rows[tied]].to_numpy(dtype=object)
+    several_ids = pd.DataFrame({"person": person[tied], "id": ids, "at": tied})
+    smallest = several_ids.sort_values(["person", "id"], kind="stable").drop_duplicates("person")
+    first = start.copy()
+    first[smallest["person"].to_numpy()] = smallest["at"].to_numpy()
+    return first
+
+
+def _rows(
+    x: Exposures, change: LedgerChange, start_us: int, end_us: int, zones: tuple[str, ...], rollout_id: str | None
+) -> IntArray:
+    """Exposures to the change's model in [start, end), in its zones and its rollout where it has such."""
+    mask = x.model.equals(change.model_id) & (x.at >= start_us) & (x.at < end_us)
+    if rollout_id is not None:
+        mask &= x.rollout.equals(rollout_id)
+    if zones:
+        mask &= x.zone.isin(zones)
+    return np.flatnonzero(mask).astype(np.int64)
+
+
+def _groups(x: Exposures, rows: IntArray, change: LedgerChange) -> IntArray:
+    """CONTROL for the stable arm, HOLDOUT for the held out, else the version's code.
+
+    An exposure without an arm is control only where a random assignment was declared and its version is the one before.
+    """
+    group = x.version.codes[rows].copy()
+    if change.assignment == "random" and change.from_version is not None:
+        unlabelled = x.arm.codes[rows] == ABSENT
+        group[unlabelled & x.version.equals(change.from_version)[rows]] = CONTROL
+    group[x.arm.equals("stable")[rows]] = CONTROL
+    group[x.arm.equals("holdout")[rows]] = HOLDOUT
+    return group
+
+
+def _arm(x: Exposures, people: Entries, group: int, label: str, clustered: bool, closes_us: int, days: IntArray) -> Arm:
+    chosen = people.group == group
+    if clustered:
+        chosen &= x.courier.codes[people.row] != ABSENT
+    person, at = people.key[chosen], people.at[chosen]
+    unit = np.arange(len(person), dtype=np.int64)
+    first = at
+    if clustered:
+        names, unit = np.unique(x.courier.codes[people.row[chosen]], return_inverse=True)
+        unit = unit.astype(np.int64)
+        first = np.full(len(names), OPEN_US)
+        np.minimum.at(first, unit, at)
+    return Arm(label, person, at, unit, day_of(first, days), clustered, closes_us)
+
+
+def _unclustered(x: Exposures, people: Entries, treated_group: int) -> int:
+    compared = (people.group == CONTROL) | (people.group == treated_group)
+    return int(np.count_nonzero(compared & (x.courier.codes[people.row] == ABSENT)))
+
+
+def _control_label(x: Exposures, people: Entries, change: LedgerChange) -> str:
+    stable = x.arm.equals("stable")[people.row]
+    return (
+        "stable"
+        if change.from_version is None or stable.any() or (people.group != CONTROL).all()
+        else change.from_version
+    )
+
+
+def _treated_label(x: Exposures, people: Entries, treated_group: int, change: LedgerChange) -> str:
+    """The arm's own name, the most frequent one; the version where arms are not named."""
+    arms = x.arm.codes[people.row[people.group == treated_group]]
+    arms = arms[arms != ABSENT]
+    if len(arms) == 0:
+        return change.to_version
+    counts = np.bincount(arms)
+    return min(str(x.arm.labels[int(i)]) for i in np.flatnonzero(counts == counts.max()))

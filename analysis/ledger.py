@@ -1,0 +1,347 @@
+"""Which version changes were there? Declared ones, and those that a ``rollout_id`` on exposures gives away.
+
+Changes of one rollout and version are the stages of one change; a declared change takes the place of the detected one
+(docs/meaning.md, "Changes, when not declared").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from analysis.days import local_date
+from edgeloop.clock import DAY_US, HOUR_US
+from edgeloop.months import Month
+
+Kind = Literal["canary", "staged", "switch", "rollback", "mixed"]
+FULL_SWITCH = ("switch", "rollback")
+SAME_CHANGE_US = 48 * HOUR_US  # a declaration this near a detected start of the same version means the same change
+FROM_VERSION_US = 7 * DAY_US  # where the version before a switch is looked for
+BEFORE_AFTER_US = 28 * DAY_US  # the most that is compared before and after a switch
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A span [start, end) with one allocation and one set of zones; ``end_us`` None: open."""
+
+    number: int
+    start_us: int
+    end_us: int | None = None
+    allocation: Mapping[str, float] | None = None
+    """Version (or ``holdout``) → weight; None: not declared."""
+    zones: tuple[str, ...] = ()
+    """Where it ran; empty: everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerChange:
+    """One version change of one model, with its stages in order of time."""
+
+    change_id: str
+    model_id: str
+    to_version: str
+    from_version: str | None
+    kind: Kind
+    declared: bool
+    stages: tuple[Stage, ...]
+    last_us: int
+    """The last moment it was live, as far as is known: its end, or its last exposure."""
+    title: str
+    rollout_id: str | None = None
+    unit: str = "subject"
+    assignment: str | None = None
+    planned_units: int | None = None
+    planned_stages: int | None = None
+    features: tuple[str, ...] = ()
+    shares_capacity: bool = False
+    owner: str | None = None
+    note: str | None = None
+    refusal: str | None = None
+    """Why no effect can be estimated, in words; None: it can be tried."""
+
+    @property
+    def start_us(self) -> int:
+        """The beginning of its first stage."""
+        return self.stages[0].start_us
+
+    @property
+    def end_us(self) -> int | None:
+        """The end of its last stage; None while open."""
+        return self.stages[-1].end_us
+
+    @property
+    def full_switch(self) -> bool:
+        """Everyone changed at once: there is no concurrent control."""
+        return self.kind in FULL_SWITCH
+
+    def touches(self, month: Month, window_us: int) -> bool:
+        """Whether [start, end + window] meets the month."""
+        return self.start_us < month.end_us and self.last_us + window_us >= month.start_us
+
+
+def ledger(tables: Mapping[str, pd.DataFrame], *, timezone: str) -> list[LedgerChange]:
+    """All changes, declared or detected, by start, model and version.
+
+    Args:
+        tables: at least ``exposures`` and ``changes`` with their contract columns.
+        timezone: of the company; dates in titles are in it.
+    """
+    exposures = tables["exposures"]
+    rollouts = _rollouts(exposures)
+    declared = _declared(tables["changes"], timezone)
+    detected = _detected(rollouts, timezone)
+    merged = [_adopt_rollout(change, detected) for change in declared]
+    told = [_with_data(change, exposures, rollouts) for change in merged]
+    kept = [_beside(d, told) for d in detected if not any(_same(c, d) for c in told)]
+    return sorted(told + kept, key=lambda c: (c.start_us, c.model_id, c.to_version, c.change_id))
+
+
+def _declared(changes: pd.DataFrame, timezone: str) -> list[LedgerChange]:
+    rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in changes.to_dict("records")]
+    rows.sort(key=lambda row: (int(row["occurred_at"]), row["change_id"]))
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        staged = _text(row, "rollout_id") is not None and row["kind"] not in FULL_SWITCH
+        key = (row["model_id"], row["rollout_id"], row["to_version"]) if staged else ("", row["change_id"])
+        groups.setdefault(key, []).append(row)
+    return [_declared_change(group, rows, timezone) for group in groups.values()]
+
+
+def _declared_change(group: list[dict[str, Any]], rows: list[dict[str, Any]], timezone: str) -> LedgerChange:
+    first = group[0]
+    stages = tuple(
+        Stage(
+            number=i + 1,
+            start_us=int(row["occurred_at"]),
+            end_us=_end(row, group[i + 1] if i + 1 < len(group) else None, rows),
+            allocation={str(k): float(v) for k, v in _json(row, "allocation", {}).items()} or None,
+            zones=tuple(_json(row, "zones", [])),
+        )
+        for i, row in enumerate(group)
+    )
+    unit = _text(first, "unit") or "subject"
+    assignment = _text(first, "assignment")
+    rollout_id = _text(first, "rollout_id")
+    return LedgerChange(
+        change_id=first["change_id"],
+        model_id=first["model_id"],
+        to_version=first["to_version"],
+        from_version=_last(group, "from_version"),
+        kind=first["kind"],
+        declared=True,
+        stages=stages,
+        last_us=stages[-1].end_us or stages[-1].start_us,
+        title=_last(group, "title") or _title(first["model_id"], first["to_version"], stages[0].start_us, timezone),
+        rollout_id=rollout_id,
+        unit=unit,
+        assignment=assignment,
+        planned_units=_whole(first, "planned_units"),
+        planned_stages=_whole(first, "planned_stages"),
+        features=tuple(_json(first, "features", [])),
+        shares_capacity=any(row.get("shares_capacity") == 1 for row in group),
+        owner=_last(group, "owner"),
+        note=_last(group, "note"),
+    )
+
+
+def _end(row: dict[str, Any], next_stage: dict[str, Any] | None, rows: list[dict[str, Any]]) -> int | None:
+    """The earliest of: declared end, next stage, the declared full switch of that model that ends it.
+
+    What carries a ``rollout_id`` is ended only by a switch of the same rollout; what carries none, by the model's next.
+    """
+    start, rollout_id = int(row["occurred_at"]), _text(row, "rollout_id")
+    ends = [int(other["occurred_at"]) for other in rows if _ends(other, row, rollout_id)]
+    declared = _whole(row, "ended_at")
+    if declared is not None and declared > start:
+        ends.append(declared)
+    if next_stage is not None:
+        ends.append(int(next_stage["occurred_at"]))
+    return min(ends, default=None)
+
+
+def _ends(other: dict[str, Any], row: dict[str, Any], rollout_id: str | None) -> bool:
+    return (
+        other["model_id"] == row["model_id"]
+        and other["kind"] in FULL_SWITCH
+        and int(other["occurred_at"]) > int(row["occurred_at"])
+        and (row["kind"] in FULL_SWITCH or rollout_id is None or _text(other, "rollout_id") == rollout_id)
+    )
+
+
+def _with_data(change: LedgerChange, exposures: pd.DataFrame, rollouts: pd.DataFrame) -> LedgerChange:
+    """The change with what only exposures know: the version before, if not declared, and when it was last live."""
+    own = rollouts[(rollouts["model_id"] == change.model_id) & (rollouts["rollout_id"] == change.rollout_id)]
+    labelled = change.rollout_id is not None and not change.full_switch
+    of_model = (exposures["model_id"] == change.model_id).to_numpy(dtype=bool)
+    from_version = change.from_version
+    if from_version is None and labelled:
+        from_version = _most_exposures(own[own["arm"] == "stable"])
+    elif from_version is None:
+        from_version = _version_before(exposures[of_model], change.start_us)
+    last_us = change.last_us
+    if change.end_us is None and change.full_switch:
+        last_us = change.start_us + BEFORE_AFTER_US
+    elif change.end_us is None:
+        live = own["last"] if labelled else _version_times(exposures[of_model], change.to_version)
+        last_us = max(last_us, int(live.max())) if len(live) else last_us
+    return replace(change, from_version=from_version, last_us=last_us, refusal=_refusal(change))
+
+
+def _version_before(of_model: pd.DataFrame, start_us: int) -> str | None:
+    """The version with most exposures in the seven days before, holdouts aside; of equals the first by name."""
+    at = of_model["occurred_at"]
+    week = of_model[(at >= start_us - FROM_VERSION_US) & (at < start_us) & (of_model["arm"] != "holdout")]
+    counts = week.groupby("model_version", sort=True, observed=True).size()
+    return str(counts.index[int(np.argmax(counts.to_numpy()))]) if len(counts) else None
+
+
+def _version_times(of_model: pd.DataFrame, version: str) -> pd.Series[int]:
+    return of_model.loc[of_model["model_version"] == version, "occurred_at"]
+
+
+def _refusal(change: LedgerChange) -> str | None:
+    if change.unit in ("zone", "zone_time") or change.kind == "staged":
+        what = "zone by time" if change.unit == "zone_time" else "zone"
+        return f"assigned by {what}: the estimator for staged and switchback changes is not available yet"
+    if change.full_switch:
+        return None
+    if change.assignment == "chosen":
+        return "who got the new version was chosen, not drawn, so the arms cannot be compared"
+    if change.rollout_id is None and change.assignment != "random":
+        return "no rollout_id and no declared random assignment, so nothing says that the arms can be compared"
+    return None
+
+
+def _rollouts(exposures: pd.DataFrame) -> pd.DataFrame:
+    """One row per (model_id, rollout_id, arm, model_version): n, first, last; an absent arm is ``""``."""
+    labelled = exposures.loc[
+        exposures["rollout_id"].notna(), ["model_id", "rollout_id", "arm", "model_version", "occurred_at"]
+    ]
+    labelled = labelled.assign(arm=labelled["arm"].astype(object).where(labelled["arm"].notna(), ""))
+    keys = ["model_id", "rollout_id", "arm", "model_version"]
+    grouped = labelled.groupby(keys, sort=True, observed=True)["occurred_at"]
+    return grouped.agg(n="size", first="min", last="max").reset_index()
+
+
+def _detected(rollouts: pd.DataFrame, timezone: str) -> list[LedgerChange]:
+    found: list[LedgerChange] = []
+    for (model_id, rollout_id), rows in rollouts.groupby(["model_id", "rollout_id"], sort=True):
+        found += _detected_in(str(model_id), str(rollout_id), rows, timezone)
+    return found
+
+
+def _detected_in(model_id: str, rollout_id: str, rows: pd.DataFrame, timezone: str) -> list[LedgerChange]:
+    """The changes of one rollout: each version in an arm neither stable nor held out, against the stable arm."""
+    new = rows[~rows["arm"].isin(["stable", "holdout"])]
+    if new.empty:
+        return []
+    stable = rows[rows["arm"] == "stable"]
+    kind: Kind = "canary"
+    refusal = None
+    versions = sorted({str(v) for v in new["model_version"]})
+    from_version = _most_exposures(stable)
+    if (new["arm"] == "").all() and stable.empty:
+        # Nobody said which arm is which: one change, to the version that came last.
+        kind, refusal = "mixed", "the rollout's arms are not labelled, so nothing says which version is the stable one"
+        by_age = new.groupby("model_version", sort=True)["first"].min().sort_values(kind="stable")
+        versions = [str(by_age.index[-1])]
+        from_version = _most_exposures(new[new["model_version"] != versions[0]])
+    elif stable.empty:
+        refusal = "the rollout has no arm named stable to compare with"
+    start = int(rows["first"].min())
+    return [
+        LedgerChange(
+            change_id=f"auto:{model_id}/{rollout_id}/{version}",
+            model_id=model_id,
+            to_version=version,
+            from_version=from_version,
+            kind=kind,
+            declared=False,
+            stages=(Stage(1, start),),
+            last_us=int(rows["last"].max()),
+            title=_title(model_id, version, start, timezone),
+            rollout_id=rollout_id,
+            refusal=refusal,
+        )
+        for version in versions
+    ]
+
+
+def _most_exposures(rows: pd.DataFrame) -> str | None:
+    """The version with most exposures; of equals the first by name."""
+    if rows.empty:
+        return None
+    counts = rows.groupby("model_version", sort=True)["n"].sum()
+    return str(counts.index[int(np.argmax(counts.to_numpy()))])
+
+
+def _near(declared: LedgerChange, detected: LedgerChange) -> bool:
+    return (
+        declared.model_id == detected.model_id
+        and declared.to_version == detected.to_version
+        and abs(declared.start_us - detected.start_us) <= SAME_CHANGE_US
+    )
+
+
+def _same(declared: LedgerChange, detected: LedgerChange) -> bool:
+    """A switch that ends a rollout names it too, and is another change than the canary that it ends."""
+    labelled = (declared.model_id, declared.rollout_id, declared.to_version)
+    if detected.kind == "mixed":  # its version is a guess, the declared one is not
+        labelled = (declared.model_id, declared.rollout_id, detected.to_version)
+    same_label = labelled == (detected.model_id, detected.rollout_id, detected.to_version)
+    return (same_label and not declared.full_switch) or _near(declared, detected)
+
+
+def _beside(detected: LedgerChange, declared: Iterable[LedgerChange]) -> LedgerChange:
+    """A detected version of a rollout of which another version was declared has that one's stages and draw."""
+    for other in declared:
+        same = (other.model_id, other.rollout_id) == (detected.model_id, detected.rollout_id)
+        if same and not other.full_switch and detected.refusal is None:
+            return replace(
+                detected,
+                kind=other.kind,
+                stages=other.stages,
+                from_version=other.from_version,
+                unit=other.unit,
+                assignment=other.assignment,
+                shares_capacity=other.shares_capacity,
+                refusal=other.refusal,
+            )
+    return detected
+
+
+def _adopt_rollout(change: LedgerChange, detected: Iterable[LedgerChange]) -> LedgerChange:
+    """A declared canary without ``rollout_id`` takes that of the one rollout it stands for."""
+    if change.rollout_id is not None or change.full_switch:
+        return change
+    rollouts = {d.rollout_id for d in detected if _near(change, d)}
+    return replace(change, rollout_id=rollouts.pop()) if len(rollouts) == 1 else change
+
+
+def _title(model_id: str, version: str, start_us: int, timezone: str) -> str:
+    return f"{model_id} {version} from {local_date(start_us, timezone)}"
+
+
+def _text(row: dict[str, Any], column: str) -> str | None:
+    value = row.get(column)
+    return value if isinstance(value, str) and value else None
+
+
+def _last(group: list[dict[str, Any]], column: str) -> str | None:
+    """What the latest stage says of it."""
+    return next((text for row in reversed(group) if (text := _text(row, column)) is not None), None)
+
+
+def _whole(row: dict[str, Any], column: str) -> int | None:
+    value = row.get(column)
+    return None if value is None or pd.isna(value) else int(value)
+
+
+def _json(row: dict[str, Any], column: str, default: Any) -> Any:
+    text = _text(row, column)
+    return json.loads(text) if text else default
