@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import msgspec
-from edgeloop.sealing import DeadLetter, Sealer, readable_detail
 
+from edgeloop import sealing
 from edgeloop.errors import EdgeloopError
 from edgeloop.events import DEAD_LETTERS_TOPIC, STORED_TOPICS, Event, decode
 from edgeloop.log.base import Log, Record, TopicPartition
+from edgeloop.sealing import Sealer, readable_detail
 from edgeloop.store.schema import Row
 from edgeloop.store.sqlite import SqliteStore, StoreTransaction
 from edgeloop.store.writes import Writes
@@ -130,7 +131,7 @@ class Drain:
         dead: list[Row] = []
         for record in records:
             if record.topic == DEAD_LETTERS_TOPIC:
-                dead.append(msgspec.json.decode(record.value, type=DeadLetter).row())
+                dead.append(sealing.decode(record.value).row())
                 continue
             try:
                 event = decode(record.value)

@@ -40,9 +40,7 @@ def test_it_runs_the_demo_in_a_fresh_environment(wheel: Path, tmp_path: Path) ->
     environment = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
     python = environment / "bin" / "python"
-    subprocess.run(
-        [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True
-    )
+    subprocess.run([str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
     # The dependencies come from the environment of the tests, so that this needs no network; a path file inside a
     # path file is not followed, so the checkout itself stays out of sight.
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"

@@ -141,7 +141,7 @@ class _World:
         return f"{prefix}{self.ids}" if self.chance(0.7) else f"id{self.ids % 9}"
 
     def before(self) -> int:
-        if self.chance(0.06):
+        if self.chance(0.1):
             return self.rng.choice(_LONG_AGO)
         return self.rng.choice(self.anchors) - self.rng.choice(_BEFORE)
 
@@ -254,7 +254,7 @@ class _World:
         body = copy.deepcopy(original)
         kind = body["type"]
         ways = [self.redeliver, self.redeliver, self.reorder, self.revise, self.retime, self.annotate, self.move]
-        ways += [self.anonymise] if KEYS[kind] == "subject" and self.chance(0.3) else []
+        ways += [self.anonymise] if KEYS[kind] == "subject" else []
         if kind == "exposure":
             ways += [self.recourier, self.recourier, self.remodel, self.hide, self.move_carried, self.move_carried]
         elif kind in ("response", "engagement"):

@@ -1,0 +1,246 @@
+"""The door over HTTP: verify over the raw bytes, pseudonymise and scrub in memory, append, and only then answer.
+
+A vendor is never answered 404 or 410 (Typeform would switch its webhook off), and never 5xx for content that cannot
+succeed (it would be sent for hours). Logs and answers hold no body, no raw id and no secret.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from datetime import datetime
+from html import escape
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from connectors import typeform
+from connectors.intake import Intake, Item, Taken, summary
+from connectors.native import items_of_body
+from edgeloop import __version__
+from edgeloop.app import api_keys
+from edgeloop.app.append_queue import AppendQueue
+from edgeloop.clock import Clock, to_us
+from edgeloop.home import API_KEYS, Home
+from edgeloop.log.base import Log, LogUnavailableError
+from edgeloop.settings import Settings
+
+SENT_AT_HEADER = "Edgeloop-Sent-At"
+_RETRY_AFTER_S = "5"
+_CSP = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+class _RefusedError(Exception):
+    """Answered with a status and a sentence, nothing kept."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class Door:
+    """Routes and counters of one door."""
+
+    def __init__(self, home: Home, settings: Settings, log: Log, clock: Clock) -> None:
+        self._home = home
+        self._settings = settings
+        self._intake = Intake(home, clock)
+        self._queue = AppendQueue(log)
+        self._accepted: Counter[tuple[str, str]] = Counter()
+        self._dead: Counter[tuple[str, str]] = Counter()
+        self._refused: Counter[tuple[str, int]] = Counter()
+        self._keys: list[api_keys.ApiKey] = []
+        self._keys_stamp: tuple[int, int] | None = None
+        self._ready = True
+
+    def routes(self) -> list[Route]:
+        """What the door answers to."""
+        return [
+            Route("/", self.status),
+            Route("/livez", self.live),
+            Route("/readyz", self.ready),
+            Route("/metrics", self.metrics),
+            Route("/v1/events", self.events, methods=["POST"]),
+            Route("/hooks/typeform", self.typeform, methods=["POST"]),
+            Route("/hooks/{vendor:path}", self.unknown_hook, methods=["POST"]),
+        ]
+
+    async def events(self, request: Request) -> Response:
+        """``POST /v1/events``: a JSON array or NDJSON, gzip or not; answers what became of each event."""
+        try:
+            if not api_keys.allowed(self._api_keys(), request.headers.get("authorization")):
+                raise _RefusedError(401, "show a key as `Authorization: Bearer KEY`; `edgeloop keys create` makes one")
+            sent_at_us = _sent_at(request.headers.get(SENT_AT_HEADER))
+            body = await self._body(request)
+            taken = await self._take(list(items_of_body(body)), "http", sent_at_us)
+        except _RefusedError as error:
+            return self._refuse("events", error)
+        if not taken:
+            return self._refuse(
+                "events", _RefusedError(400, "the body is empty: send a JSON array or one event a line")
+            )
+        nothing_readable = len(taken) == 1 and taken[0].place == "body"
+        return _json(
+            {
+                "accepted": sum(t.rejected is None for t in taken),
+                "dead_letters": sum(t.rejected is not None for t in taken),
+                "results": [_result(t) for t in taken],
+            },
+            400 if nothing_readable else 202,
+        )
+
+    async def typeform(self, request: Request) -> Response:
+        """``POST /hooks/typeform``: one response of a form, signed."""
+        try:
+            body = await self._body(request)
+            own = self._settings.typeform
+            secrets = (own.secret, own.previous_secret)
+            if not typeform.signed(body, request.headers.get(typeform.SIGNATURE_HEADER), secrets):
+                raise _RefusedError(
+                    401, "the signature is missing or wrong: is [typeform] secret the webhook's secret?"
+                )
+            taken = await self._take([typeform.item(body, own)], "typeform", None)
+        except _RefusedError as error:
+            return self._refuse("typeform", error)
+        return _json(_result(taken[0]), 202)
+
+    async def unknown_hook(self, _request: Request) -> Response:
+        """Any other hook: not 404, on which vendors switch a webhook off for good."""
+        return self._refuse("hooks", _RefusedError(401, "this door has no such hook; known: /hooks/typeform"))
+
+    async def live(self, _request: Request) -> Response:
+        """``GET /livez``: the process runs."""
+        return PlainTextResponse("ok\n")
+
+    async def ready(self, _request: Request) -> Response:
+        """``GET /readyz``: the last append worked."""
+        return PlainTextResponse("ok\n" if self._ready else "the log takes nothing\n", 200 if self._ready else 503)
+
+    async def metrics(self, _request: Request) -> Response:
+        """``GET /metrics``: counters since the start, in Prometheus' text format."""
+        lines = [
+            "# HELP edgeloop_door_accepted_total Events appended to the log.",
+            "# TYPE edgeloop_door_accepted_total counter",
+            *(
+                f'edgeloop_door_accepted_total{{door="{door}",type="{kind}"}} {n}'
+                for (door, kind), n in sorted(self._accepted.items())
+            ),
+            "# HELP edgeloop_door_dead_letters_total Input kept sealed because it could not be taken.",
+            "# TYPE edgeloop_door_dead_letters_total counter",
+            *(
+                f'edgeloop_door_dead_letters_total{{door="{door}",reason="{reason}"}} {n}'
+                for (door, reason), n in sorted(self._dead.items())
+            ),
+            "# HELP edgeloop_door_refused_total Requests refused, nothing kept.",
+            "# TYPE edgeloop_door_refused_total counter",
+            *(
+                f'edgeloop_door_refused_total{{door="{door}",status="{status}"}} {n}'
+                for (door, status), n in sorted(self._refused.items())
+            ),
+        ]
+        return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+    async def status(self, _request: Request) -> Response:
+        """``GET /``: what came in since the start."""
+        rows = [(door, kind, n) for (door, kind), n in sorted(self._accepted.items())]
+        rows += [(door, f"dead letter: {reason}", n) for (door, reason), n in sorted(self._dead.items())]
+        rows += [(door, f"refused with {status}", n) for (door, status), n in sorted(self._refused.items())]
+        body = "".join(
+            f"<tr><td>{escape(door)}</td><td>{escape(what)}</td><td>{n:,}</td></tr>" for door, what, n in rows
+        )
+        table = f"<table><tr><th scope=col>door<th scope=col>what<th scope=col>count</tr>{body}</table>"
+        page = (
+            "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+            "<title>Edgeloop door</title><style>:root{color-scheme:light dark}body{font:16px/1.5 system-ui;margin:2rem}"
+            "td,th{padding:.2rem 1rem .2rem 0;text-align:left}td:last-child{text-align:right}</style>"
+            f"<h1>The door is open</h1><p>Edgeloop {__version__} for {escape(self._settings.company)}. "
+            f"Since it opened:</p>{table if rows else '<p>Nothing has come in yet.</p>'}"
+            "<p>Send events to <code>POST /v1/events</code>; "
+            "<code>edgeloop process</code> puts them into the tables.</p>"
+        )
+        return HTMLResponse(page, headers={"Content-Security-Policy": _CSP})
+
+    async def _take(self, items: list[Item], source: str, sent_at_us: int | None) -> list[Taken]:
+        taken, entries = self._intake.take(items, source=source, sent_at_us=sent_at_us)
+        try:
+            await self._queue.append(entries)
+        except LogUnavailableError as error:
+            self._ready = False
+            raise _RefusedError(503, "the log cannot take events now; send the same again later") from error
+        self._ready = True
+        accepted, dead = summary(taken)
+        for kind, n in accepted.items():
+            self._accepted[source, kind] += n
+        for reason, n in dead.items():
+            self._dead[source, reason] += n
+        return taken
+
+    async def _body(self, request: Request) -> bytes:
+        """The body, unpacked, within the limit."""
+        limit = int(self._settings.door.max_body_mb * 1_000_000)
+        encoding = request.headers.get("content-encoding", "identity").lower()
+        if encoding not in ("identity", "gzip"):
+            raise _RefusedError(415, "Content-Encoding may be gzip or absent")
+        unpack = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+        parts: list[bytes] = []
+        size = 0
+        async for chunk in request.stream():
+            try:
+                part = unpack.decompress(chunk, limit + 1 - size) if unpack is not None else chunk
+            except zlib.error as error:
+                raise _RefusedError(400, "the body is no gzip, though Content-Encoding says so") from error
+            parts.append(part)
+            size += len(part)
+            if size > limit or (unpack is not None and unpack.unconsumed_tail):
+                raise _RefusedError(413, f"more than {limit:,} bytes in one request: send smaller batches")
+        if unpack is not None and not unpack.eof:
+            raise _RefusedError(400, "the gzip body breaks off: send it again")
+        return b"".join(parts)
+
+    def _api_keys(self) -> list[api_keys.ApiKey]:
+        """The keys, read again when the file changed, so that a new key works at once."""
+        try:
+            info = (self._home.keys / API_KEYS).stat()
+        except FileNotFoundError:
+            return []
+        stamp = (info.st_mtime_ns, info.st_ino)
+        if stamp != self._keys_stamp:
+            self._keys, self._keys_stamp = api_keys.read(self._home), stamp
+        return self._keys
+
+    def _refuse(self, door: str, error: _RefusedError) -> Response:
+        self._refused[door, error.status] += 1
+        headers = {"Retry-After": _RETRY_AFTER_S} if error.status == 503 else {}
+        return _json({"error": str(error)}, error.status, headers)
+
+
+def create_app(home: Home, settings: Settings, log: Log, clock: Clock) -> Starlette:
+    """The door as an ASGI application; without the pseudonym key it does not open."""
+    return Starlette(routes=Door(home, settings, log, clock).routes())
+
+
+def _sent_at(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError("no zone")
+        return to_us(moment)
+    except (ValueError, OverflowError) as error:
+        raise _RefusedError(400, f"{SENT_AT_HEADER} is no RFC 3339 time with a zone") from error
+
+
+def _result(taken: Taken) -> dict[str, object]:
+    place = taken.place.split(" ")
+    where: dict[str, object] = {place[0]: int(place[1])} if len(place) == 2 else {}
+    if taken.rejected is None:
+        return where | {"status": "accepted", "id": taken.id}
+    return where | {"status": "dead_letter", "reason": taken.rejected.reason, "error": taken.rejected.detail}
+
+
+def _json(content: object, status: int, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(content), status, headers, "application/json")

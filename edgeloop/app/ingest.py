@@ -1,0 +1,120 @@
+"""``edgeloop ingest``: files into the log, in bounded batches, each all or nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal
+
+import msgspec
+
+from connectors import mixpanel, native
+from connectors.intake import Intake, Item, summary
+from edgeloop.clock import Clock, SystemClock
+from edgeloop.errors import EdgeloopError, UsageError
+from edgeloop.home import Home
+from edgeloop.log.base import Log, LogUnavailableError
+from edgeloop.log.local import LocalLog
+from edgeloop.settings import Settings
+
+BATCH_ITEMS = 5_000
+BATCH_BYTES = 8 << 20
+_SHOWN_PROBLEMS = 10
+
+Source = Literal["events", "mixpanel"]
+
+
+class IngestReport(msgspec.Struct):
+    """What became of the files."""
+
+    accepted: int = 0
+    dead_letters: int = 0
+    by_type: Counter[str] = msgspec.field(default_factory=Counter)
+    by_reason: Counter[str] = msgspec.field(default_factory=Counter)
+    problems: list[str] = []
+    """The first few dead letters, as ``FILE, line 3: what is wrong``."""
+
+
+def ingest_files(
+    home: Home,
+    settings: Settings,
+    files: Sequence[Path],
+    source: Source,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    clock: Clock | None = None,
+    log: Log | None = None,
+) -> IngestReport:
+    """Take every file in; what cannot be taken becomes dead letters and never stops the rest.
+
+    Raises:
+        UsageError: a file cannot be read. EdgeloopError: the log takes nothing.
+    """
+    home.create()
+    intake = Intake(home, clock or SystemClock())
+    own = None if log is not None else LocalLog(home.log, partitions=settings.log.partitions)
+    report = IngestReport()
+    try:
+        for path in files:
+            with _opened(path) as (file, size):
+                name = "standard input" if str(path) == "-" else path.name
+                items = (
+                    native.items_of_file(file)
+                    if source == "events"
+                    else mixpanel.items_of_file(file, settings.mixpanel)
+                )
+                for batch in _batches(items):
+                    _take(intake, log or own, batch, name, source, report)
+                    if progress is not None and size:
+                        progress(file.tell(), size)
+    except LogUnavailableError as error:
+        raise EdgeloopError(f"{error}. Events up to here are in; run the same again, duplicates do no harm") from error
+    finally:
+        if own is not None:
+            own.close()
+    return report
+
+
+def _take(intake: Intake, log: Log | None, batch: list[Item], name: str, source: Source, report: IngestReport) -> None:
+    door = f"file:{name}" if source == "events" else f"{source}:{name}"
+    taken, entries = intake.take(batch, source=door)
+    if log is not None:
+        log.append(entries)
+    accepted, dead = summary(taken)
+    report.accepted += accepted.total()
+    report.dead_letters += dead.total()
+    report.by_type.update(accepted)
+    report.by_reason.update(dead)
+    for one in taken:
+        if one.rejected is not None and len(report.problems) < _SHOWN_PROBLEMS:
+            report.problems.append(f"{name}, {one.place}: {one.rejected.detail}")
+
+
+def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
+    batch: list[Item] = []
+    size = 0
+    for item in items:
+        batch.append(item)
+        size += len(item.raw)
+        if len(batch) >= BATCH_ITEMS or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
+    """The file and its size (0 where it has none)."""
+    if str(path) == "-":
+        yield sys.stdin.buffer, 0
+        return
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    with file:
+        yield file, path.stat().st_size

@@ -1,0 +1,124 @@
+"""Dead letters: input that could not be taken, kept with its bytes sealed (AES-256-GCM under a key of its own).
+
+What is wrong is said in words without the input's own values, so that a list of dead letters shows nobody's data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from edgeloop.clock import from_us, iso, to_us
+from edgeloop.errors import EdgeloopError
+from edgeloop.events import Timestamp
+
+WHOLE_BYTES = 512 * 1024
+"""Input up to this size is kept whole."""
+HEAD_BYTES = 4 * 1024
+"""Of larger input only so much is kept, beside the hash of all."""
+_NONCE_BYTES = 12
+# msgspec quotes an invalid enum value; everything quoted by ' may be the sender's.
+_QUOTED = re.compile(r"'[^']*'")
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """One record of topic ``dead.letters``, one row of table ``dead_letters``."""
+
+    dead_letter_id: str
+    reason: str
+    detail: str
+    source: str
+    place: str
+    received_at: Timestamp
+    sha256: str
+    size: int
+    sealed: bytes
+
+    def row(self) -> tuple[str | int | bytes, ...]:
+        """Its row, in column order; the time in µs."""
+        return (
+            self.dead_letter_id, self.reason, self.detail, self.source, self.place, to_us(self.received_at),
+            self.sha256, self.size, self.sealed,
+        )  # fmt: skip
+
+    @classmethod
+    def of_row(cls, row: tuple[str, str, str, str, str, int, str, int, bytes]) -> DeadLetter:
+        """The dead letter of a row."""
+        head, received_us, tail = row[:5], row[5], row[6:]
+        return cls(*head, from_us(received_us), *tail)
+
+    @property
+    def received(self) -> str:
+        """When it came, RFC 3339."""
+        return iso(to_us(self.received_at))
+
+
+class UnsealError(EdgeloopError):
+    """The key does not open this dead letter."""
+
+
+class Sealer:
+    """Seals and opens under one key (32 bytes), which doors and workers hold and analysts do not."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._aead = AESGCM(key)
+
+    def dead_letter(
+        self, *, reason: str, detail: str, source: str, place: str, received_us: int, raw: bytes
+    ) -> DeadLetter:
+        """A dead letter of the original bytes; the same input from the same place twice has the same id."""
+        digest = hashlib.sha256(raw).hexdigest()
+        # Keyed, because the plain hash of a short line could be guessed back to its content.
+        identity = f"{reason}\0{source}\0{place}\0{digest}".encode()
+        return DeadLetter(
+            dead_letter_id=hmac.new(self._key, identity, hashlib.sha256).hexdigest()[:20],
+            reason=reason,
+            detail=detail,
+            source=source,
+            place=place,
+            received_at=from_us(received_us),
+            sha256=digest,
+            size=len(raw),
+            sealed=self.seal(raw if len(raw) <= WHOLE_BYTES else raw[:HEAD_BYTES]),
+        )
+
+    def seal(self, raw: bytes) -> bytes:
+        """Nonce and ciphertext."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._aead.encrypt(nonce, raw, None)
+
+    def open(self, letter: DeadLetter) -> bytes:
+        """The original bytes (of large input, its beginning).
+
+        Raises:
+            UnsealError: another key sealed it, or it was changed.
+        """
+        try:
+            return self._aead.decrypt(letter.sealed[:_NONCE_BYTES], letter.sealed[_NONCE_BYTES:], None)
+        except InvalidTag as error:
+            raise UnsealError(
+                f"dead letter {letter.dead_letter_id} does not open with the key of this home: "
+                "put back the keys/dead-letters.key that was there when it came"
+            ) from error
+
+
+def encode(letter: DeadLetter) -> bytes:
+    """The log record of a dead letter (bytes as base64)."""
+    return msgspec.json.encode(letter)
+
+
+def decode(body: bytes) -> DeadLetter:
+    """The dead letter of a log record."""
+    return msgspec.json.decode(body, type=DeadLetter)
+
+
+def readable_detail(error: Exception) -> str:
+    """What is wrong, in msgspec's words, without any value of the input."""
+    return _QUOTED.sub("(not shown)", str(error))
