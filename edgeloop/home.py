@@ -29,13 +29,17 @@ class Home:
         self.reports = path / "reports"
 
     def create(self) -> None:
-        """Make the directory; a second time changes nothing."""
+        """Make the directory and its keys; a second time changes nothing."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise HomeError(
                 f"cannot make the home {self.path}: {error.strerror}. Choose another with --home DIR"
             ) from error
+        # Before the log: where there is a log and no key, the key was lost.
+        if not self.log.exists():
+            for name in (PSEUDONYM_KEY, SEALING_KEY):
+                self.secret(name)
 
     def require(self) -> None:
         """Raise unless the home exists."""
@@ -71,10 +75,10 @@ class Home:
         try:
             return bytes.fromhex(path.read_text(encoding="ascii").strip())
         except FileNotFoundError:
-            if name == PSEUDONYM_KEY and self.log.exists():
+            if self.log.exists():
                 raise HomeError(
-                    f"{path} is missing, but {self.log} holds events made with it: a new key would make every known "
-                    "customer a stranger. Put the key back from your backup"
+                    f"{path} is missing, but {self.log} holds events made with it: with a new key every known customer "
+                    "would be a stranger, and no dead letter would open. Put the key back from your backup"
                 ) from None
         except ValueError:
             raise HomeError(
@@ -85,8 +89,7 @@ class Home:
 
     def write_secret(self, name: str, text: str) -> None:
         """Replace ``keys/NAME`` at once, readable by the owner only."""
-        self.create()
-        self.keys.mkdir(mode=0o700, exist_ok=True)
+        self.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = self.keys / f".{name}.{os.getpid()}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

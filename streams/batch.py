@@ -152,7 +152,7 @@ class Batch:
 
     def _attribute(self, state: KeyState, changed: _Changed) -> None:
         changed.times.sort()
-        touches = Touches(state.touches())
+        touches = {"customer": Touches(state.own_touches()), "agent": Touches(state.carried_touches())}
         for entry in state.entries.values():
             if entry.kind not in ("engagement", "response"):
                 continue
@@ -162,7 +162,7 @@ class Batch:
                 continue
             causes = (
                 attribute(
-                    touches,
+                    touches[entry.respondent],
                     at_us=entry.at_us,
                     window_us=window_us,
                     tolerance_us=tolerance_us,

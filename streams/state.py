@@ -180,18 +180,17 @@ class KeyState:
             elif number in self._stored:
                 yield number, None
 
-    def touches(self) -> list[Touch]:
-        """The exposures that outcomes on this key can be credited to.
+    def own_touches(self) -> list[Touch]:
+        """What a customer's outcomes on this key can be credited to."""
+        return [e.touch for e in self.entries.values() if e.touch is not None]
+
+    def carried_touches(self) -> list[Touch]:
+        """What a delivery agent's answers on this key can be credited to.
 
         A courier's key may see one exposure id from two customers; the order of bodies decides which stands for it.
         """
-        found = [e.touch for e in self.entries.values() if e.touch is not None]
-        for same_id in self._carried.values():
-            if same_id:
-                touch = min(same_id.values(), key=lambda carried: carried.body.rank).touch
-                if touch is not None:
-                    found.append(touch)
-        return found
+        winners = (min(c.values(), key=lambda carried: carried.body.rank) for c in self._carried.values() if c)
+        return [winner.touch for winner in winners if winner.touch is not None]
 
 
 def entry_of(event: Event, kind: str, body: Body, rowid: int, outcomes: list[Asked]) -> Entry:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -24,7 +22,7 @@ class Demo:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     path = tmp_path_factory.mktemp("demo") / "home"
     run = subprocess.run(
         [sys.executable, "-m", "edgeloop", "demo", "--home", str(path), "--json"],
@@ -33,4 +31,4 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    yield Demo(Home(path), run.stderr, msgspec.json.decode(run.stdout))
+    return Demo(Home(path), run.stderr, msgspec.json.decode(run.stdout))

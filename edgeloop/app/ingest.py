@@ -46,7 +46,6 @@ def ingest_files(
     progress: Callable[[int, int], None] | None = None,
     *,
     clock: Clock | None = None,
-    log: Log | None = None,
 ) -> IngestReport:
     """Take every file in; what cannot be taken becomes dead letters and never stops the rest.
 
@@ -55,7 +54,7 @@ def ingest_files(
     """
     home.create()
     intake = Intake(home, clock or SystemClock())
-    own = None if log is not None else LocalLog(home.log, partitions=settings.log.partitions)
+    log = LocalLog(home.log, partitions=settings.log.partitions)
     report = IngestReport()
     try:
         for path in files:
@@ -67,22 +66,20 @@ def ingest_files(
                     else mixpanel.items_of_file(file, settings.mixpanel)
                 )
                 for batch in _batches(items):
-                    _take(intake, log or own, batch, name, source, report)
+                    _take(intake, log, batch, name, source, report)
                     if progress is not None and size:
                         progress(file.tell(), size)
     except LogUnavailableError as error:
         raise EdgeloopError(f"{error}. Events up to here are in; run the same again, duplicates do no harm") from error
     finally:
-        if own is not None:
-            own.close()
+        log.close()
     return report
 
 
-def _take(intake: Intake, log: Log | None, batch: list[Item], name: str, source: Source, report: IngestReport) -> None:
+def _take(intake: Intake, log: Log, batch: list[Item], name: str, source: Source, report: IngestReport) -> None:
     door = f"file:{name}" if source == "events" else f"{source}:{name}"
     taken, entries = intake.take(batch, source=door)
-    if log is not None:
-        log.append(entries)
+    log.append(entries)
     accepted, dead = summary(taken)
     report.accepted += accepted.total()
     report.dead_letters += dead.total()

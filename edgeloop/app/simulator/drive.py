@@ -1,0 +1,175 @@
+"""Sends a simulated world through the real doors: HTTP over a socket, signed webhooks, an export file.
+
+Each request says what time it is (see ``timed_door``), so many run at once and the outcome does not depend on how
+fast this machine is.
+"""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from edgeloop.app import api_keys
+from edgeloop.app.ingest import ingest_files
+from edgeloop.app.serve import listen
+from edgeloop.app.simulator.behaviour import live
+from edgeloop.app.simulator.cast import (
+    AGENT_FORM,
+    COMPANY,
+    CUSTOMER_FORM,
+    LOWER_IS_BETTER,
+    NOW_HEADER,
+    REPORT_MONTH,
+    ROLLOUTS,
+    START_US,
+    TIMEZONE,
+)
+from edgeloop.app.simulator.devices import Sending, courier_id, customer_id, nameless, uploads
+from edgeloop.app.simulator.truth import Truth, change_truths
+from edgeloop.app.simulator.vendors import Vendors
+from edgeloop.app.simulator.world import make_world
+from edgeloop.clock import SimulatedClock, iso
+from edgeloop.errors import EdgeloopError
+from edgeloop.home import Home
+from edgeloop.settings import FILE_NAME, load
+
+TRUTH_FILE = "truth.json"
+_AT_ONCE = 8
+
+Progress = Callable[[str, int, int], None]
+
+
+class SimulationReport(msgspec.Struct, frozen=True):
+    """What was sent."""
+
+    home: str
+    requests: int
+    events_over_http: int
+    engagement_from_exports: int
+    truth: str
+
+
+def simulate(home: Home, *, seed: int = 1, scale: float = 1.0, progress: Progress | None = None) -> SimulationReport:
+    """Fill a new home with three months of an invented company, and write its truth.json.
+
+    Args:
+        home: a home that holds no real events; it is marked as simulated.
+        seed: of every random number.
+        scale: 1 is 12,000 customers and about 150,000 events.
+        progress: called with (what, done, total).
+    """
+    home.mark_simulated()
+    secret = secrets.token_hex(16)
+    _write_settings(home, secret)
+    settings = load(home.path, {})
+    world = make_world(seed, scale)
+    vendors = Vendors(world, live(world, {a.rollout.model_id: world.canary(a) for a in world.asked}), secret)
+    sendings = [*uploads(world), *vendors.typeform(), *_declarations()]
+    sendings.sort(key=lambda sending: sending.at_us)
+    clock = SimulatedClock(START_US)
+    key = api_keys.create(home, "edge gateways", clock)
+    with _door(home) as address:
+        _send(address, key, sendings, progress)
+    exported = 0
+    with tempfile.TemporaryDirectory() as folder:  # the exports hold raw ids, so they live outside the home
+        files = vendors.mixpanel(Path(folder))
+        for number, (pulled_us, path) in enumerate(files, start=1):
+            clock.set_us(pulled_us)
+            exported += ingest_files(home, settings, [path], "mixpanel", clock=clock).accepted
+            if progress is not None:
+                progress("Mixpanel exports", number, len(files))
+    as_of_us = max(sendings[-1].at_us, files[-1][0])
+    truth = Truth(seed, scale, REPORT_MONTH, change_truths(world, nameless(world), as_of_us))
+    path = home.path / TRUTH_FILE
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(truth)) + b"\n")
+    return SimulationReport(str(home.path), len(sendings), sum(s.events for s in sendings), exported, str(path))
+
+
+def planted(seed: int, scale: float) -> list[str]:
+    """Every piece of personal data that a simulation sends, raw ids included, for a search afterwards."""
+    world = make_world(seed, scale)
+    vendors = Vendors(world, live(world, {a.rollout.model_id: world.canary(a) for a in world.asked}), "unused")
+    for _ in vendors.typeform():
+        pass
+    with tempfile.TemporaryDirectory() as folder:
+        vendors.mixpanel(Path(folder))
+    ids = [customer_id(n) for n in range(world.customers)] + [courier_id(n) for n in range(len(world.courier_mood))]
+    return sorted({*vendors.remarks.planted, *ids})
+
+
+def _declarations() -> Iterator[Sending]:
+    for rollout in ROLLOUTS:
+        # The team declares a change some minutes after it went live.
+        yield Sending(rollout.start_us + 600_000_000, "/v1/events", msgspec.json.encode([rollout.declaration()]))
+
+
+def _write_settings(home: Home, secret: str) -> None:
+    text = f"""company = "{COMPANY}"
+timezone = "{TIMEZONE}"
+
+[typeform]
+secret = "{secret}"
+forms = ["{CUSTOMER_FORM}", "{AGENT_FORM}"]
+
+[metrics]
+lower_is_better = [{", ".join(f'"{name}"' for name in LOWER_IS_BETTER)}]
+"""
+    (home.path / FILE_NAME).write_text(text, encoding="utf-8")
+
+
+def _send(address: str, key: str, sendings: list[Sending], progress: Progress | None) -> None:
+    """Send everything, several at once, roughly in the order of time."""
+    waiting = iter(sendings)
+    lock = threading.Lock()
+    done = 0
+
+    def worker() -> None:
+        nonlocal done
+        # A client of one connection each: a shared pool looks at all its connections on every request.
+        with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
+            while True:
+                with lock:
+                    sending = next(waiting, None)
+                if sending is None:
+                    return
+                headers = sending.headers | {NOW_HEADER: iso(sending.at_us)}
+                if sending.path == "/v1/events":
+                    headers["Authorization"] = f"Bearer {key}"
+                answer = client.post(sending.path, content=sending.body, headers=headers)
+                if answer.status_code != 202:
+                    raise EdgeloopError(
+                        f"the door answered {answer.status_code} to {sending.path}: {answer.text[:200]}"
+                    )
+                with lock:
+                    done += 1
+                    if progress is not None and (done % 50 == 0 or done == len(sendings)):
+                        progress("requests to the door", done, len(sendings))
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for worked in [pool.submit(worker) for _ in range(_AT_ONCE)]:
+            worked.result()
+
+
+@contextmanager
+def _door(home: Home) -> Iterator[str]:
+    """The real door on a free port of this machine, in a process of its own."""
+    bound = listen("127.0.0.1", 0)
+    bound.listen(64)  # requests wait for the process to come up
+    command = [sys.executable, "-m", "edgeloop.app.simulator.timed_door", str(home.path), str(bound.fileno())]
+    process = subprocess.Popen(command, pass_fds=[bound.fileno()])  # noqa: S603 - this interpreter, our own words
+    try:
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+    finally:
+        bound.close()
+        process.terminate()
+        process.wait(30)
