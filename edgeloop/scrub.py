@@ -21,7 +21,7 @@ _NOT_SPACE_AT = r"[^\s@<>()\[\]{},;:\"]"
 _EMAIL = re.compile(rf"{_NOT_SPACE_AT}{{1,128}}\s?(?:@|\(at\)|\[at\])\s?[\w\-]+(?:\.[\w\-]+)+", re.IGNORECASE)
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ \-.]?[A-Za-z0-9]){11,30}(?![A-Za-z0-9])")
 # Digits with at most three separators between two of them, as people type numbers.
-_NUMBER = re.compile(r"(?<![\w])[+(]{0,2}\d(?:[ .,/()\-\u2010-\u2015\t]{0,3}\d){6,39}(?![\w])")
+_NUMBER = re.compile(r"(?<![\w])[+(]{0,2}\d(?:[ ./()\-\u2010-\u2015\t]{0,3}\d){6,39}(?![\w])")
 _DATE = re.compile(
     r"(?:19|20)\d\d[-/.](?:0?[1-9]|1[0-2])[-/.](?:0?[1-9]|[12]\d|3[01])"
     r"|(?:0?[1-9]|[12]\d|3[01])[-/.](?:0?[1-9]|1[0-2])[-/.](?:19|20)?\d\d"
