@@ -1,0 +1,220 @@
+"""The door over a real socket: keys, signatures, gzip, limits, per-event results, and a log that takes nothing."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from connectors.typeform import sign
+from edgeloop.app import api_keys
+from edgeloop.app.door import create_app
+from edgeloop.app.serve import listen
+from edgeloop.events import DEAD_LETTERS_TOPIC, Response
+from edgeloop.home import Home
+from edgeloop.settings import DoorSettings, Settings, TypeformSettings
+from tests.fakes import FixedClock, MemoryLog, at
+
+SECRET = "topsecret"
+NOW = at("2026-02-03T12:00:00Z")
+SETTINGS = Settings(
+    door=DoorSettings(max_body_mb=0.2),
+    typeform=TypeformSettings(secret=SECRET, previous_secret="old", forms=("known",)),
+)
+
+
+def exposure(n: int) -> dict[str, Any]:
+    return {
+        "type": "exposure", "exposure_id": f"x{n}", "customer_id": "C-42", "occurred_at": "2026-02-03T10:00:00Z",
+        "touchpoint": "app", "model_id": "m", "model_version": "1",
+    }  # fmt: skip
+
+
+def typeform(form: str = "known", token: str = "t1") -> bytes:
+    return json.dumps(
+        {"event_id": "e", "event_type": "form_response", "form_response": {
+            "form_id": form, "token": token, "submitted_at": "2026-02-03T10:00:00Z", "hidden": {"cid": "C-42"},
+            "answers": [{"type": "text", "text": "I am C-42", "field": {"id": "1", "ref": "why"}}]}}
+    ).encode()  # fmt: skip
+
+
+class Served:
+    """A door on a socket, its log and its client."""
+
+    def __init__(self, home: Home, log: MemoryLog, address: str) -> None:
+        self.home = home
+        self.log = log
+        self.key = api_keys.create(home, "test", FixedClock(NOW))
+        self.client = httpx.Client(base_url=address, timeout=10, trust_env=False)
+
+    def post(self, content: Any, **headers: str) -> httpx.Response:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        return self.client.post("/v1/events", content=body, headers={"Authorization": f"Bearer {self.key}"} | headers)
+
+    def hook(self, body: bytes, secret: str = SECRET) -> httpx.Response:
+        return self.client.post("/hooks/typeform", content=body, headers={"Typeform-Signature": sign(body, secret)})
+
+    def metrics(self) -> str:
+        return self.client.get("/metrics").text
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Served]:
+    home = Home(tmp_path / "home")
+    home.create()
+    log = MemoryLog()
+    bound = listen("127.0.0.1", 0)
+    app = create_app(home, SETTINGS, log, FixedClock(NOW))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread.start()
+    served = Served(home, log, f"http://127.0.0.1:{bound.getsockname()[1]}")
+    while not server.started:
+        assert thread.is_alive()
+    yield served
+    served.client.close()
+    server.should_exit = True
+    thread.join(10)
+    bound.close()
+
+
+def test_events_answer_one_by_one(door: Served) -> None:
+    answer = door.post([exposure(1), {"type": "exposure"}, exposure(2)])
+    assert answer.status_code == 202
+    assert answer.json()["accepted"] == 2
+    assert answer.json()["dead_letters"] == 1
+    first, second, third = answer.json()["results"]
+    assert first == {"index": 0, "status": "accepted", "id": "x1"}
+    assert (second["index"], second["status"], second["reason"]) == (1, "dead_letter", "missing_id")
+    assert third["id"] == "x2"
+    assert len(door.log.events()) == 2
+    assert door.log.appends == 1, "events and dead letters of one request are one append"
+
+
+def test_ndjson_and_gzip(door: Served) -> None:
+    body = b"\n".join(json.dumps(exposure(n)).encode() for n in range(3))
+    assert door.post(body).json()["accepted"] == 3
+    answer = door.post(gzip.compress(body + b"\nnonsense"), **{"Content-Encoding": "gzip"})
+    assert answer.json()["results"][3]["line"] == 4
+    assert answer.json()["accepted"] == 3
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer wrong", "Basic {key}", "{key}"])
+def test_without_a_key_nothing_is_kept(door: Served, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header.format(key=door.key)}
+    answer = door.client.post("/v1/events", content=json.dumps([exposure(1)]), headers=headers)
+    assert answer.status_code == 401
+    assert "edgeloop keys create" in answer.json()["error"]
+    assert door.log.entries == []
+    assert 'refused_total{door="events",status="401"} 1' in door.metrics()
+
+
+def test_a_new_key_works_at_once(door: Served) -> None:
+    assert door.post([exposure(1)]).status_code == 202
+    door.key = api_keys.create(door.home, "second", FixedClock(NOW))
+    assert door.post([exposure(2)]).status_code == 202
+    stored = (door.home.keys / "api-keys.json").read_text()
+    assert door.key not in stored
+    assert (door.home.keys / "api-keys.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "says"),
+    [
+        (b"", {}, 400, "empty"),
+        (b"[{", {}, 400, ""),
+        (b"x" * 300_000, {}, 413, "smaller"),
+        (gzip.compress(b"x" * 300_000), {"Content-Encoding": "gzip"}, 413, "smaller"),
+        (b"no gzip", {"Content-Encoding": "gzip"}, 400, "gzip"),
+        (gzip.compress(b"[]" * 99)[:-9], {"Content-Encoding": "gzip"}, 400, "breaks off"),
+        (b"[]", {"Content-Encoding": "br"}, 415, "gzip"),
+        (b"[1]", {"Edgeloop-Sent-At": "yesterday"}, 400, "RFC 3339"),
+        (b"[1]", {"Edgeloop-Sent-At": "2026-02-03T10:00:00"}, 400, "zone"),
+    ],
+)
+def test_what_is_no_request(door: Served, body: bytes, headers: dict[str, str], status: int, says: str) -> None:
+    answer = door.post(body, **headers)
+    assert answer.status_code == status
+    assert says in answer.text
+    assert door.log.events() == []
+
+
+def test_a_device_clock_is_corrected_from_the_header(door: Served) -> None:
+    door.post([exposure(1)], **{"Edgeloop-Sent-At": "2026-02-03T11:00:00Z"})
+    (event,) = door.log.events()
+    assert event.occurred_at.isoformat() == "2026-02-03T11:00:00+00:00"
+    assert event.raw_us == at("2026-02-03T10:00:00Z")
+
+
+def test_a_log_that_takes_nothing_is_503_and_not_ready_until_it_takes_again(door: Served) -> None:
+    door.log.broken = True
+    answer = door.post([exposure(1)])
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"]
+    assert door.hook(typeform()).status_code == 503
+    assert door.client.get("/readyz").status_code == 503
+    assert door.client.get("/livez").status_code == 200
+    door.log.broken = False
+    assert door.post([exposure(1)]).status_code == 202
+    assert door.client.get("/readyz").status_code == 200
+
+
+def test_a_signed_response_is_taken_and_scrubbed(door: Served) -> None:
+    assert door.hook(typeform()).status_code == 202
+    assert door.hook(typeform(token="t2"), secret="old").status_code == 202
+    event = door.log.events()[0]
+    assert isinstance(event, Response)
+    assert event.response_id == "typeform:known:t1"
+    assert event.answers[0].text == "I am [id]"
+
+
+def test_a_wrong_signature_is_401_counted_and_nothing_is_kept(door: Served) -> None:
+    assert door.hook(typeform(), secret="wrong").status_code == 401
+    assert door.client.post("/hooks/typeform", content=typeform()).status_code == 401
+    assert door.log.entries == []
+    assert 'refused_total{door="typeform",status="401"} 2' in door.metrics()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"), [(typeform("another"), "unknown_form"), (b"{}", "malformed"), (b"{", "malformed")]
+)
+def test_signed_content_that_can_never_succeed_is_202_and_a_dead_letter(door: Served, body: bytes, reason: str) -> None:
+    answer = door.hook(body)
+    assert answer.status_code == 202
+    assert answer.json()["reason"] == reason
+    (entry,) = door.log.entries
+    assert entry.topic == DEAD_LETTERS_TOPIC
+
+
+def test_no_vendor_ever_gets_404_or_410(door: Served) -> None:
+    for path in ("/hooks/unknown", "/hooks/typeform/extra", "/hooks/"):
+        assert door.client.post(path, content=b"{}").status_code == 401
+
+
+def test_concurrent_requests_share_appends_and_none_is_lost(door: Served) -> None:
+    def post(n: int) -> int:
+        with httpx.Client(base_url=door.client.base_url, trust_env=False) as client:
+            headers = {"Authorization": f"Bearer {door.key}"}
+            return client.post("/v1/events", content=json.dumps([exposure(n)]), headers=headers).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(post, range(60))) == {202}
+    assert {event.id for event in door.log.events()} == {f"x{n}" for n in range(60)}
+
+
+def test_the_status_page_counts_and_runs_no_script(door: Served) -> None:
+    assert "Nothing has come in yet" in door.client.get("/").text
+    door.post([exposure(1), 5])
+    page = door.client.get("/")
+    assert "<td>exposure</td><td>1</td>" in page.text
+    assert "dead letter: malformed" in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "C-42" not in page.text
