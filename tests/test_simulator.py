@@ -96,7 +96,6 @@ def test_responses_are_signed_and_the_unhappy_answer_more(world: World) -> None:
     lived = live(big, {a.rollout.model_id: world_false(a) for a in big.asked})
     failed = big.failed[lived.answers.delivery]
     assert failed.mean() > 1.7 * big.failed.mean()
-    assert (lived.answers.csat <= 2).mean() > 0.2
 
 
 def world_false(asked: Any) -> Any:

@@ -1,0 +1,30 @@
+"""The published JSON Schemas are the ones of the code, and valid themselves."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+
+from scripts.make_schemas import FOLDER, schemas
+
+
+def test_the_files_are_what_the_code_says() -> None:
+    wanted = dict(schemas())
+    assert {path for path in FOLDER.rglob("*.json")} == set(wanted), "run `python -m scripts.make_schemas`"
+    for path, text in wanted.items():
+        assert path.read_text(encoding="utf-8") == text, "run `python -m scripts.make_schemas`"
+
+
+def test_they_are_schemas() -> None:
+    for _, text in schemas():
+        jsonschema.Draft202012Validator.check_schema(json.loads(text))
+
+
+def test_a_sender_never_writes_a_pseudonym_or_a_stamp() -> None:
+    for path, text in schemas():
+        properties = json.loads(text)["properties"]
+        if path.parent.name == "door":
+            assert not {"subject", "courier", "received_at", "anonymous", "occurred_at_raw"} & set(properties), path
+        else:
+            assert not {"customer_id", "courier_id"} & set(properties), path
