@@ -280,12 +280,84 @@ def _kind(annotation: Any) -> Kind:
     return "real" if float in args else "int" if int in args else "text"
 
 
-def _of_struct(name: str, comment: str, struct: type[msgspec.Struct]) -> Table:
-    return Table(name, comment, tuple(Column(f.name, _kind(f.type), "") for f in msgspec.structs.fields(struct)))
+def _of_struct(name: str, comment: str, struct: type[msgspec.Struct], comments: str) -> Table:
+    """A table with a struct's fields as columns; ``comments`` has a line ``name comment`` for each."""
+    told = dict(line.split(None, 1) for line in comments.splitlines() if line)
+    return Table(
+        name, comment, tuple(Column(f.name, _kind(f.type), told[f.name]) for f in msgspec.structs.fields(struct))
+    )
 
 
-ESTIMATES = _of_struct("estimates", "what each version change did to each metric, per month freeze", Estimate)
-CHECKS = _of_struct("checks", "the checks of the data behind each change", Check)
+_OF_A_CHANGE = """
+freeze_id the freeze it was computed from
+month YYYY-MM in the company's zone
+change_id the change
+stage number of the stage, from 1
+"""
+ESTIMATES = _of_struct(
+    "estimates",
+    "what each version change did to each metric, per month freeze",
+    Estimate,
+    _OF_A_CHANGE
+    + """
+rollout_id the rollout whose arms are compared
+model_id the model changed
+from_version the version before
+to_version the version after
+control_arm arm compared with (before, for a switch)
+treated_arm arm of the new version (after, for a switch)
+metric NAME (share), NAME:value (sum per person), SURVEY/QUESTION; * for a change without any
+metric_kind proportion, mean, nps or none
+unit what was assigned
+respondent customer or agent
+dimension segment dimension; all
+segment segment; all
+estimator difference_in_means, ratio or before_after
+grade randomised, quasi or before_after
+window_h length of the outcome window in hours
+n_control units in the control figure
+n_treated units in the treated figure
+n_immature units of both arms whose window is not over
+n_effective effective sample size, where weighted
+response_control answered / entered with complete windows, control
+response_treated the same, treated
+control figure of the control arm
+treated figure of the treated arm
+effect treated - control
+se standard error of the effect
+effect_low lower end of its 95 % interval
+effect_high upper end of its 95 % interval
+lift treated / control - 1
+lift_low lower end of its 95 % interval
+lift_high upper end of its 95 % interval
+p two-sided p of effect = 0
+p_adjusted p after adjustment for many metrics
+p_adjust the adjustment
+decided_by the test that decides; empty where a floor is missed
+decision_low lower end of the deciding interval, absolute
+decision_high upper end of the deciding interval, absolute
+always_low lower end of the always-valid interval
+always_high upper end of the always-valid interval
+srm_p p of the sample ratio check
+crossovers units that met two arms in the stage
+days_left at least so many days until the plan is reached
+expected_loss expected loss per unit of the wrong decision
+verdict the change's verdict
+reason why, in words
+""",
+)
+CHECKS = _of_struct(
+    "checks",
+    "the checks of the data behind each change",
+    Check,
+    _OF_A_CHANGE
+    + """
+check name of the check
+value what it measured
+p its p, where it is a test
+state ok, warn, block or no data
+""",
+)
 
 EVENT_TABLES: dict[str, Table] = {
     "exposure": EXPOSURES,

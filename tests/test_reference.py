@@ -6,14 +6,18 @@ import json
 
 import jsonschema
 
-from scripts.make_schemas import FOLDER, schemas
+from scripts.make_reference import DOCS, FOLDER, schemas, tables
 
 
 def test_the_files_are_what_the_code_says() -> None:
     wanted = dict(schemas())
-    assert {path for path in FOLDER.rglob("*.json")} == set(wanted), "run `python -m scripts.make_schemas`"
+    assert set(FOLDER.rglob("*.json")) == set(wanted), "run `python -m scripts.make_reference`"
     for path, text in wanted.items():
-        assert path.read_text(encoding="utf-8") == text, "run `python -m scripts.make_schemas`"
+        assert path.read_text(encoding="utf-8") == text, "run `python -m scripts.make_reference`"
+
+
+def test_the_reference_of_tables_is_what_the_code_says() -> None:
+    assert (DOCS / "tables.md").read_text(encoding="utf-8") == tables(), "run `python -m scripts.make_reference`"
 
 
 def test_they_are_schemas() -> None:
