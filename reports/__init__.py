@@ -1,1 +1,9 @@
+"""The monthly adjustment report: the month's findings as data, and the page that shows them."""
 
+from __future__ import annotations
+
+from reports.build import build
+from reports.findings import Findings
+from reports.render import render
+
+__all__ = ["Findings", "build", "render"]

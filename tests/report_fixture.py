@@ -76,8 +76,9 @@ def write(folder: Path, frames: Mapping[str, pd.DataFrame], *, provisional: bool
     manifest = Manifest(
         freeze_id="2026-03-0123456789ab", month="2026-03", timezone="Europe/Berlin", company="Finch Parcels",
         provisional=provisional, simulated=True, as_of_us=at(4, 16, 4), since_us=at(1, 4), schema=SCHEMA_NUMBER,
-        code_version="0.1.0", writer="pyarrow", rules={"credit_rule": "last_touch"}, lower_is_better=["support_contacted"],
-        offsets={}, counts={"superseded": 12, "duplicates": 340, "dead_letters:no known type": 3} if frames else {},
+        code_version="0.1.0", writer="pyarrow", rules={"credit_rule": "last_touch"}, offsets={},
+        lower_is_better=["support_contacted"],
+        counts={"superseded": 12, "duplicates": 340, "dead_letters:no known type": 3} if frames else {},
         tables=tables,
     )  # fmt: skip
     (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
@@ -254,8 +255,9 @@ def _attributions(answers: pd.DataFrame, exposures: pd.DataFrame) -> pd.DataFram
 def _changes() -> pd.DataFrame:
     def canary(model: str, title: str, owner: str | None) -> dict[str, Any]:
         return {
-            "change_id": f"{model}-2.1", "model_id": model, "from_version": "2.0", "to_version": "2.1", "kind": "canary",
-            "title": title, "rollout_id": f"{model}-2.1", "unit": "subject", "assignment": "random", "owner": owner,
+            "change_id": f"{model}-2.1", "model_id": model, "from_version": "2.0", "to_version": "2.1",
+            "kind": "canary", "title": title,
+            "rollout_id": f"{model}-2.1", "unit": "subject", "assignment": "random", "owner": owner,
             "allocation": json.dumps({"2.0": 0.5, "2.1": 0.5}), "occurred_at": at(3, 2), "received_at": at(3, 2),
         }  # fmt: skip
 

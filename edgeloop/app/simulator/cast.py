@@ -11,8 +11,8 @@ from edgeloop.clock import iso, to_us
 
 COMPANY = "Kestrel Parcels"
 TIMEZONE = "Europe/Berlin"
-CUSTOMER_FORM = "kEsTreL1"
-AGENT_FORM = "kEsTreL2"
+CUSTOMER_FORM = "delivery"
+AGENT_FORM = "couriers"
 LOWER_IS_BETTER = ("complaint",)
 
 HUBS = tuple(f"hub-{n:02d}" for n in range(1, 13))
