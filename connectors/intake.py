@@ -7,20 +7,21 @@ append: all durable, or none.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from edgeloop import sealing
 from edgeloop.clock import SECOND_US, Clock, from_us, to_us
-from edgeloop.events import DEAD_LETTERS_TOPIC, EVENT_TYPES, STAMPS, Event, encode
+from edgeloop.events import DEAD_LETTERS_TOPIC, EVENT_TYPES, STAMPS, Answer, Event, encode, log_schema
 from edgeloop.home import PSEUDONYM_KEY, SEALING_KEY, Home
 from edgeloop.identity import PSEUDONYM, Pseudonymiser, usable_id
 from edgeloop.log.base import Entry
-from edgeloop.scrub import scrub, scrub_tree
+from edgeloop.scrub import MAX_DEPTH, TooDeepError, scrub, scrub_tree
 from edgeloop.sealing import DeadLetter, Sealer, readable_detail
 
 AHEAD_US = 5 * 60 * SECOND_US
@@ -28,7 +29,14 @@ AHEAD_US = 5 * 60 * SECOND_US
 CLOCK_OFF_US = 30 * SECOND_US
 """A device clock is corrected from this much on; less may be the network."""
 
-_KNOWN = {name: frozenset(cls.__struct_encode_fields__) - STAMPS | {"type"} for name, cls in EVENT_TYPES.items()}
+_IDS = frozenset({"customer_id", "courier_id", "subject", "courier"})
+_KNOWN = {name: frozenset(cls.__struct_encode_fields__) - STAMPS - _IDS | {"type"} for name, cls in EVENT_TYPES.items()}
+_KNOWN_OF_ANSWER = frozenset(Answer.__struct_encode_fields__)
+_OTHER_TIMES = {"telemetry": ("message_sent_at", "message_delivered_at"), "change": ("ended_at",)}
+_PATH = re.compile(r" - at `\$\.(answers\[\d+\]\.)?(\w+)`$")
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+_NUL = "\0"
+_NUL_IN_JSON = b"\\u0000"
 _FREE_TEXT = {
     "exposure": ("error",),
     "change": ("title", "note", "owner"),
@@ -64,6 +72,8 @@ class Taken(msgspec.Struct, frozen=True):
     id: str | None = None
     type: str | None = None
     rejected: Rejected | None = None
+    unreadable: bool = False
+    """It was no JSON at all, not just no event."""
 
 
 class _RejectedError(Exception):
@@ -101,15 +111,30 @@ class Intake:
             try:
                 if item.rejected is not None:
                     raise _RejectedError(item.rejected.reason, item.rejected.detail)
-                event = self.event(item.value, now, correction_us)
+                event, record = self._record(item.value, now, correction_us)
             except _RejectedError as error:
                 letter = self._letter(item, error.rejected, source, now)
                 entries.append(Entry(DEAD_LETTERS_TOPIC, letter.dead_letter_id, sealing.encode(letter)))
-                taken.append(Taken(item.place, rejected=error.rejected))
+                unreadable = item.rejected is not None and item.rejected.reason == "malformed"
+                taken.append(Taken(item.place, rejected=error.rejected, unreadable=unreadable))
             else:
-                entries.append(Entry(event.topic, event.key, encode(event)))
+                entries.append(Entry(event.topic, event.key, record))
                 taken.append(Taken(item.place, id=event.id, type=item.value["type"]))
         return taken, entries
+
+    def _record(self, value: Any, now: int, correction_us: int) -> tuple[Event, bytes]:
+        """The event and its log record, in which no text holds NUL (PostgreSQL stores none)."""
+        try:
+            event = self.event(value, now, correction_us)
+            record = encode(event)
+            if _NUL_IN_JSON in record:
+                event = msgspec.convert(_without_nul(msgspec.to_builtins(event)), type(event))
+                record = encode(event)
+        except RecursionError as error:
+            raise _RejectedError("invalid", _TOO_DEEP) from error
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise _RejectedError("invalid", f"a value that no record can hold: {type(error).__name__}") from error
+        return event, record
 
     def event(self, value: Any, now: int, correction_us: int = 0) -> Event:
         """The log form of one door-form event; ``value`` is decoded JSON and is not changed."""
@@ -124,7 +149,7 @@ class Intake:
         event_id = value.get(id_field)
         if not isinstance(event_id, str) or not event_id:
             raise _RejectedError(
-                "missing_id", f"`{id_field}` is missing: without it a second delivery would count twice"
+                "missing_id", f"`{id_field}` is missing or no text: without it a second delivery would count twice"
             )
         fields: dict[str, Any] = {}
         extra: dict[str, Any] = {}
@@ -132,49 +157,58 @@ class Intake:
         for name, content in value.items():
             if name in known_fields:
                 fields[name] = content
-            elif name not in ("customer_id", "courier_id"):
+            elif name not in _IDS:
                 extra[name] = content
         raw_ids = self._pseudonymise(kind, event_id, value, fields)
-        sender_extra = fields.pop("extra", None)
-        if isinstance(sender_extra, dict):
-            extra = {**sender_extra, **extra}
-        elif sender_extra is not None:
-            extra["extra"] = sender_extra
-        if extra:
-            fields["extra"] = scrub_tree(extra, raw_ids)
-        _scrub_fields(kind, fields, raw_ids)
+        if kind == "response":
+            extra |= _unknown_of_answers(fields.get("answers"))
+        sender_extra = fields.get("extra", {})
+        try:
+            if isinstance(sender_extra, dict) and (extra or sender_extra):
+                fields["extra"] = scrub_tree({**sender_extra, **extra}, raw_ids)
+            _scrub_fields(kind, fields, raw_ids)
+        except TooDeepError as error:
+            raise _RejectedError("invalid", _TOO_DEEP) from error
         try:
             event = msgspec.convert(fields, cls, strict=True)
         except msgspec.ValidationError as error:
-            raise _RejectedError("invalid", readable_detail(error)) from error
-        return _stamp(event, now, correction_us)
+            detail = readable_detail(error)
+            raise _RejectedError("invalid", detail + _choices(kind, detail)) from error
+        try:
+            return _stamp(event, kind, now, correction_us)
+        except OverflowError as error:
+            raise _RejectedError("invalid", "a time lies outside the calendar") from error
 
     def _pseudonymise(self, kind: str, event_id: str, value: dict[str, Any], fields: dict[str, Any]) -> list[str]:
-        """Put pseudonyms into ``fields``; the raw ids, for the scrubbing of what was typed."""
+        """Put pseudonyms into ``fields``; the raw ids, for the scrubbing of what was typed.
+
+        A raw id wins over a pseudonym given beside it. Who is no part of the type is left out.
+        """
         raw_ids = []
+        found: dict[str, str | None] = {}
         for raw_name, name, person in (("customer_id", "subject", "customer"), ("courier_id", "courier", "courier")):
-            given = fields.get(name)
-            if given is not None and not (isinstance(given, str) and PSEUDONYM.match(given)):
+            given = value.get(name)
+            if given is not None and not (isinstance(given, str) and PSEUDONYM.fullmatch(given)):
                 raise _RejectedError(
                     "invalid", f"`{name}` is a pseudonym that only a door makes; send `{raw_name}` instead"
                 )
-            raw_id = usable_id(value.get(raw_name))
+            raw_id = _raw_id(raw_name, value.get(raw_name))
             if raw_id is not None:
                 raw_ids.append(raw_id)
-                fields[name] = self._pseudonym(person, raw_id)
+                given = self._pseudonym(person, raw_id)
+            found[name] = given
         if kind not in _PEOPLE:
             return raw_ids
-        if kind == "response":
-            agent = fields.pop("courier", None)
-            if fields.get("respondent") == "agent":
-                fields.pop("subject", None)
-                if agent is not None:
-                    fields["subject"] = agent
-        elif kind != "exposure":
-            fields.pop("courier", None)
-        if "subject" not in fields:
-            fields["subject"] = self._pseudonym("anonymous", event_id)
+        subject, courier = found["subject"], found["courier"]
+        if kind == "response" and value.get("respondent") == "agent":
+            # The agent's own pseudonym; a customer's id beside it says whom the answers are about, not who gave them.
+            subject = courier or (value.get("subject") if usable_id(value.get("customer_id")) is None else None)
+        elif kind == "exposure" and courier is not None:
+            fields["courier"] = courier
+        if subject is None:
+            subject = self._pseudonym("anonymous", event_id)
             fields["anonymous"] = True
+        fields["subject"] = subject
         return raw_ids
 
     def _pseudonym(self, kind: Any, raw_id: str) -> str:
@@ -225,12 +259,49 @@ def _scrub_answer(answer: Any, raw_ids: Sequence[str]) -> Any:
     return clean
 
 
-def _stamp(event: Event, now: int, correction_us: int) -> Event:
-    try:
-        raw = event.occurred_at.astimezone(UTC)
-        at = raw + timedelta(microseconds=correction_us)
-    except OverflowError as error:
-        raise _RejectedError("invalid", "`occurred_at` lies outside the calendar") from error
+def _choices(kind: str, detail: str) -> str:
+    """The values that the field named at the end of a message may have, where they are few."""
+    found = _PATH.search(detail)
+    if found is None:
+        return ""
+    schema = log_schema(kind)
+    fields = schema["$defs"]["Answer"]["properties"] if found[1] else schema["properties"]
+    field = fields.get(found[2], {})
+    values = next((form["enum"] for form in (field, *field.get("anyOf", ())) if "enum" in form), None)
+    return "" if values is None else f"; one of {', '.join(values)}"
+
+
+def _unknown_of_answers(answers: Any) -> dict[str, Any]:
+    """Unknown fields of answers, to be kept in ``extra`` under the answer's number (``answers[0]``)."""
+    found: dict[str, Any] = {}
+    if isinstance(answers, list):
+        for i, answer in enumerate(answers):
+            if isinstance(answer, dict) and not answer.keys() <= _KNOWN_OF_ANSWER:
+                found[f"answers[{i}]"] = {k: v for k, v in answer.items() if k not in _KNOWN_OF_ANSWER}
+    return found
+
+
+def _raw_id(name: str, raw: Any) -> str | None:
+    if isinstance(raw, float) and raw.is_integer():
+        raw = int(raw)
+    if raw is not None and (isinstance(raw, bool) or not isinstance(raw, str | int)):
+        raise _RejectedError("invalid", f"`{name}` is a text or a whole number")
+    return usable_id(raw)
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace(_NUL, "\ufffd")
+    if isinstance(value, dict):
+        return {_without_nul(k): _without_nul(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_without_nul(v) for v in value]
+    return value
+
+
+def _stamp(event: Event, kind: str, now: int, correction_us: int) -> Event:
+    raw = event.occurred_at.astimezone(UTC)
+    at = raw + timedelta(microseconds=correction_us)
     if correction_us:
         event.occurred_at_raw = raw
     if to_us(at) > now + AHEAD_US:
@@ -239,4 +310,8 @@ def _stamp(event: Event, now: int, correction_us: int) -> Event:
         )
     event.occurred_at = at
     event.received_at = from_us(now)
+    for name in _OTHER_TIMES.get(kind, ()):
+        moment: datetime | None = getattr(event, name)
+        if moment is not None:
+            setattr(event, name, moment.astimezone(UTC))
     return event

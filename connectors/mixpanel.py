@@ -7,6 +7,7 @@ event from overlapping windows must get the same id.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from datetime import UTC
 from typing import IO, Any
@@ -15,21 +16,32 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from connectors.intake import Item, Rejected
-from connectors.native import LINE_BYTES, lines
+from connectors.native import LINE_BYTES, lines, until_damage
 from edgeloop.clock import SECOND_US, from_us
+from edgeloop.identity import usable_id
+from edgeloop.scrub import squeezed
 from edgeloop.settings import MixpanelSettings
 
 _EARLY = b"terminated early"
+_BEGINNING = b'{"event":'
+_JOINED_LINES = 8
+"""More than an object was ever seen broken over; without an end to it a file of garbage costs quadratic time."""
 _MILLISECONDS_FROM = 100_000_000_000
 """A time from here on is in milliseconds (in seconds it would be the year 5138)."""
 _DEVICE = "$device:"
-# Who somebody is, where they are, or what they looked at: never kept, whatever it holds.
+# Who somebody is, where they are, or what they looked at: never kept, whatever it holds. Compared without case,
+# underscores and the like (`scrub.squeezed`).
 _NEVER = frozenset(
     {
-        "distinct_id", "user_id", "device_id", "name", "first_name", "last_name", "email", "phone", "address", "ip",
-        "avatar", "city", "region", "mp_country_code", "current_url", "referrer", "initial_referrer", "time",
+        "distinctid", "userid", "deviceid", "customerid", "courierid", "clientid", "anonymousid", "name", "firstname",
+        "lastname", "fullname", "username", "nickname", "login", "ip", "ipaddress", "avatar", "city", "region", "zip",
+        "zipcode", "postcode", "postalcode", "street", "latitude", "longitude", "lat", "lng", "mpcountrycode", "time",
+        "currenturl", "referrer", "initialreferrer", "mpnametag",
     }
 )  # fmt: skip
+_NEVER_INSIDE = re.compile(
+    r"email|phone|mobile|whatsapp|address|surname|birth|passport|iban|creditcard|cardnumber|password|secret|token"
+)
 _NOT_JSON = Rejected("malformed", "this is no JSON object")
 _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
@@ -38,41 +50,49 @@ _encoder = msgspec.json.Encoder()
 def items_of_file(file: IO[bytes], settings: MixpanelSettings) -> Iterator[Item]:
     """The events of an export file, gzip or not.
 
-    An object broken over lines is joined. ``terminated early`` gives an item that says so: what came before is
-    taken, as pulling the window again changes nothing that is there.
+    An object broken over up to `_JOINED_LINES` lines is joined. ``terminated early`` gives an item that says so: what
+    came before is taken, as pulling the window again changes nothing that is there.
     """
+    return until_damage(_items(file, settings))
+
+
+def _items(file: IO[bytes], settings: MixpanelSettings) -> Iterator[Item]:
     zone = ZoneInfo(settings.timezone) if settings.time_basis == "project_local" else None
-    pending, pending_from = b"", 0
-    number = 0
-    for line in lines(file):
-        number += 1
-        text = line.strip()
-        if not text:
+    pending: list[bytes] = []
+    pending_from = 0
+
+    def given_up() -> Iterator[Item]:
+        if pending:
+            yield Item(b"".join(pending), f"line {pending_from}", rejected=_NOT_JSON)
+            pending.clear()
+
+    for number, line in enumerate(lines(file), start=1):
+        text = line.rstrip(b"\r\n")
+        if not text.strip():
             continue
-        if text == _EARLY:
+        if text.strip().lower().startswith(_EARLY):
+            yield from given_up()
             detail = "the export was terminated early: pull this window again"
             yield Item(text, f"line {number}", rejected=Rejected("incomplete_export", detail))
             continue
         value = _decoded(text)
-        if value is None and pending:
-            joined = pending + text
-            value = _decoded(joined)
+        if value is None and pending and not text.startswith(_BEGINNING):
+            pending.append(text)
+            value = _decoded(b"".join(pending))
             if value is not None:
-                yield item(value, joined, f"line {pending_from}", settings, zone)
-                pending = b""
-                continue
-            if len(joined) <= LINE_BYTES:
-                pending = joined
-                continue
-        if pending:
-            yield Item(pending, f"line {pending_from}", rejected=_NOT_JSON)
-            pending = b""
-        if value is None:
-            pending, pending_from = text, number
-        else:
+                yield item(value, b"".join(pending), f"line {pending_from}", settings, zone)
+                pending.clear()
+            elif len(pending) == _JOINED_LINES or sum(map(len, pending)) > LINE_BYTES:
+                yield from given_up()
+            continue
+        yield from given_up()
+        if value is not None:
             yield item(value, text, f"line {number}", settings, zone)
-    if pending:
-        yield Item(pending, f"line {pending_from}", rejected=_NOT_JSON)
+        elif text.lstrip().startswith(b"{"):
+            pending, pending_from = [text], number
+        else:
+            yield Item(text, f"line {number}", rejected=_NOT_JSON)
+    yield from given_up()
 
 
 def item(value: dict[str, Any], raw: bytes, place: str, settings: MixpanelSettings, zone: ZoneInfo | None) -> Item:
@@ -84,22 +104,25 @@ def item(value: dict[str, Any], raw: bytes, place: str, settings: MixpanelSettin
     time = properties.get("time")
     if isinstance(time, bool) or not isinstance(time, int | float):
         return Item(raw, place, rejected=Rejected("invalid", "`properties.time` is missing or no number"))
+    who = properties.get("distinct_id")
     try:
         occurred_at, ambiguous = _time(time, zone)
+        identity = event_id(name, who, time, properties.get("$insert_id"))
+    except RecursionError:
+        return Item(raw, place, rejected=Rejected("invalid", "an id nested too deep"))
     except (OverflowError, ValueError):
-        return Item(raw, place, rejected=Rejected("invalid", "`properties.time` lies outside the calendar"))
-    who = properties.get("distinct_id")
+        return Item(raw, place, rejected=Rejected("invalid", "`properties.time` or an id is a number too large"))
     event: dict[str, Any] = {
         "type": "engagement",
-        "event_id": event_id(name, who, time, properties.get("$insert_id")),
+        "event_id": identity,
         "occurred_at": occurred_at,
         "name": name,
         "source": "mixpanel",
     }
     # A device's own id is nobody we know; `$user_id` may name its owner.
-    if isinstance(who, str) and who.startswith(_DEVICE):
+    if usable_id(who) is None or (isinstance(who, str) and who.startswith(_DEVICE)):
         who = properties.get("$user_id")
-    event["customer_id"] = who
+    event["customer_id"] = usable_id(who)
     amount = properties.get(settings.value_property)
     if isinstance(amount, int | float) and not isinstance(amount, bool):
         event["value"] = float(amount)
@@ -107,10 +130,11 @@ def item(value: dict[str, Any], raw: bytes, place: str, settings: MixpanelSettin
         if isinstance(currency, str) and len(currency) == 3 and currency.isascii() and currency.isalpha():
             event["currency"] = currency.upper()
     for link in ("delivery_id", "exposure_id"):
-        if isinstance(properties.get(link), str) and properties[link]:
-            event[link] = properties[link]
+        linked = usable_id(properties.get(link))
+        if linked is not None:
+            event[link] = linked
     used = {settings.value_property if "value" in event else None, settings.currency_property, *event}
-    extra = {k: v for k, v in properties.items() if not k.startswith("$") and k.lower() not in _NEVER and k not in used}
+    extra = {k: v for k, v in properties.items() if k not in used and _harmless(k, v)}
     extra.pop("mp_processing_time_ms", None)  # differs between two exports of one event
     if ambiguous:
         extra["ambiguous_time"] = True
@@ -120,8 +144,22 @@ def item(value: dict[str, Any], raw: bytes, place: str, settings: MixpanelSettin
 
 
 def event_id(name: str, distinct_id: object, time: float, insert_id: object) -> str:
-    """``mixpanel:`` and the sha256 (hex) of the compact JSON array ``[event, distinct_id, time, $insert_id]``."""
-    return "mixpanel:" + hashlib.sha256(_encoder.encode([name, distinct_id, time, insert_id])).hexdigest()
+    """``mixpanel:`` and the sha256 (lower-case hex) of the compact UTF-8 JSON array
+    ``[event, distinct_id, time, $insert_id]``, no spaces, only what JSON must escape escaped, what is absent ``null``.
+
+    ``time`` is the number as exported; with an ``$insert_id`` in whole seconds, so that an export with
+    ``time_in_ms`` of the same events gives the same ids.
+    """
+    whole = int(time) if time == int(time) else time
+    if insert_id is not None:
+        whole = int(time // 1_000 if time >= _MILLISECONDS_FROM else time // 1)
+    return "mixpanel:" + hashlib.sha256(_encoder.encode([name, distinct_id, whole, insert_id])).hexdigest()
+
+
+def _harmless(name: str, value: object) -> bool:
+    bare = squeezed(name)
+    identifying = bare in _NEVER or (_NEVER_INSIDE.search(bare) is not None and not isinstance(value, bool))
+    return not name.startswith("$") and not identifying
 
 
 def _time(time: float, zone: ZoneInfo | None) -> tuple[str, bool]:
@@ -138,6 +176,6 @@ def _time(time: float, zone: ZoneInfo | None) -> tuple[str, bool]:
 def _decoded(text: bytes) -> dict[str, Any] | None:
     try:
         value = _decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

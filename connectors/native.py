@@ -3,75 +3,209 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
 from connectors.intake import Item, Rejected
+from edgeloop.sealing import readable_detail
 
 LINE_BYTES = 20 * 1024 * 1024
-"""A longer line is a dead letter."""
+"""A longer line, or element of an array in a file, is a dead letter."""
+_CHUNK_BYTES = 1024 * 1024
 _GZIP = b"\x1f\x8b"
-_NOT_JSON = Rejected("malformed", "this is no JSON")
+_BOM = b"\xef\xbb\xbf"
+_ARRAY = re.compile(rb"\s*\[\s*(?:\{|\]|$)")
+# A string that ends, a bracket or comma, or the quote of a string that does not end in what has been read so far.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},"]', re.DOTALL)
 _decoder = msgspec.json.Decoder()
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 
 
+class UnpackError(Exception):
+    """A gzip body that is none, that breaks off, or that is too large; ``too_large`` says which."""
+
+    def __init__(self, sentence: str, *, too_large: bool = False) -> None:
+        super().__init__(sentence)
+        self.too_large = too_large
+
+
+def unpacked(body: bytes, limit: int) -> bytes:
+    """A gzip body of one or more members, unpacked; of a bomb no more than ``limit`` bytes are ever made.
+
+    Raises:
+        UnpackError: no gzip, broken off, something else behind it, or larger than the limit.
+    """
+    parts: list[bytes] = []
+    room = limit + 1
+    while body:
+        unpack = zlib.decompressobj(wbits=31)
+        try:
+            part = unpack.decompress(body, room)
+        except zlib.error as error:
+            raise UnpackError("the body is no gzip, though Content-Encoding says so") from error
+        room -= len(part)
+        if room <= 0:
+            raise UnpackError(f"more than {limit:,} bytes after unpacking", too_large=True)
+        if not unpack.eof:
+            raise UnpackError("the gzip body breaks off: send it again")
+        parts.append(part)
+        body = unpack.unused_data.lstrip(b"\0")  # writers may pad with zeros
+    return b"".join(parts)
+
+
 def items_of_body(body: bytes) -> Iterator[Item]:
-    """The events of a request: a JSON array (``index 0`` …), or NDJSON (``line 1`` …)."""
-    if body.lstrip()[:1] == b"[":
+    """The events of a request: a JSON array (``index 0`` …), or NDJSON (``line 1`` …).
+
+    One object written over several lines counts as an array of one.
+    """
+    body = body.removeprefix(_BOM)
+    begins_with = body.lstrip()[:1]
+    if begins_with == b"[":
         try:
             elements = _array.decode(body)
-        except msgspec.DecodeError as error:
-            yield Item(body, "body", rejected=Rejected("malformed", f"no valid JSON array: {error}"))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            yield Item(body, "body", rejected=Rejected("malformed", f"no valid JSON array: {_why(error)}"))
             return
         for i, element in enumerate(elements):
             yield _item(bytes(element), f"index {i}")
         return
-    for number, line in enumerate(body.split(b"\n"), start=1):
+    lines_of_body = body.split(b"\n")
+    if begins_with == b"{" and _item(next(line for line in lines_of_body if line.strip()), "").rejected is not None:
+        whole = _item(body, "index 0")
+        if whole.rejected is None:
+            yield whole
+            return
+    for number, line in enumerate(lines_of_body, start=1):
         if line.strip():
             yield _item(line, f"line {number}")
 
 
 def items_of_file(file: IO[bytes]) -> Iterator[Item]:
-    """The events of an NDJSON file, gzip or not; memory is bounded by one line.
+    """The events of a file: NDJSON, or a JSON array of objects; gzip or not. Memory is bounded by one event.
 
     A broken gzip file gives what could be read of it, and then one item that says so.
     """
-    number = 0
+    return until_damage(_items(file))
+
+
+def until_damage(items: Iterator[Item]) -> Iterator[Item]:
+    """The items of a file, and where it turns out to be damaged one more that says after which place."""
+    after = "its beginning"
     try:
-        for line in lines(file):
-            number += 1
-            if len(line) > LINE_BYTES:
-                rejected = Rejected("too_long", f"the line is longer than {LINE_BYTES:,} bytes")
-                yield Item(line[:LINE_BYTES], f"line {number}", rejected=rejected)
-            elif line.strip():
-                yield _item(line.rstrip(b"\r\n"), f"line {number}")
+        for item in items:
+            after = item.place
+            yield item
     except (EOFError, OSError, zlib.error) as error:
-        detail = f"the gzip file breaks off or is damaged after line {number}: {type(error).__name__}"
-        yield Item(b"", f"line {number + 1}", rejected=Rejected("broken_gzip", detail))
+        detail = f"the gzip file breaks off or is damaged after {after}: {type(error).__name__}"
+        yield Item(b"", f"after {after}", rejected=Rejected("broken_gzip", detail))
 
 
 def lines(file: IO[bytes]) -> Iterator[bytes]:
     """The lines of a file, unpacked where it is gzip (several members too); one over `LINE_BYTES` comes cut."""
-    head = file.read(2)
-    stream: IO[bytes] = _Rewound(head, file)  # type: ignore[assignment]
-    if head == _GZIP:
-        stream = gzip.GzipFile(fileobj=stream)  # type: ignore[assignment]
-    while line := stream.readline(LINE_BYTES + 1):
+    stream = _opened(file)
+    yield from _lines(stream, stream.readline(LINE_BYTES + 1))
+
+
+def _items(file: IO[bytes]) -> Iterator[Item]:
+    stream = _opened(file)
+    first = 1
+    begin = stream.readline(LINE_BYTES + 1)
+    while begin.isspace():
+        first += 1
+        begin = stream.readline(LINE_BYTES + 1)
+    if _ARRAY.match(begin):
+        yield from _elements(begin, stream)
+        return
+    for number, line in enumerate(_lines(stream, begin), start=first):
+        content = line.rstrip(b"\r\n")
+        if len(content) > LINE_BYTES:
+            yield _too_long(content, f"line {number}")
+        elif content.strip():
+            yield _item(content, f"line {number}")
+
+
+def _lines(stream: IO[bytes], line: bytes) -> Iterator[bytes]:
+    while line:
         if len(line) > LINE_BYTES and not line.endswith(b"\n"):
             while (rest := stream.readline(LINE_BYTES)) and not rest.endswith(b"\n"):
                 pass
         yield line
+        line = stream.readline(LINE_BYTES + 1)
+
+
+def _elements(buffer: bytes, stream: IO[bytes]) -> Iterator[Item]:
+    """The elements of the array that begins in the buffer and goes on in the stream.
+
+    What breaks the array itself ends it: one item says where, and everything before is taken.
+    """
+    begin = at = buffer.index(b"[") + 1
+    depth = index = 0
+    while True:
+        token = _TOKEN.search(buffer, at)
+        if token is None or token[0] == b'"':
+            at = len(buffer) if token is None else token.start()
+            if len(buffer) - begin > LINE_BYTES:
+                yield _too_long(buffer[begin:], f"index {index}", "; the array is not read any further")
+                return
+            more = stream.read(_CHUNK_BYTES)
+            if not more:
+                yield _broken(buffer[begin:], index, "the array breaks off here")
+                return
+            buffer, at, begin = buffer[begin:] + more, at - begin, 0
+            continue
+        at = token.end()
+        if token[0] in b"[{":
+            depth += 1
+        elif token[0] in b"]}" and depth:
+            depth -= 1
+        elif token[0] == b"}":
+            yield _broken(buffer[begin:], index, "the brackets do not match; the array is not read any further")
+            return
+        elif not depth:
+            element = buffer[begin : token.start()].strip()
+            if element or index or token[0] == b",":
+                yield _item(element, f"index {index}")
+            begin = at
+            index += 1
+            if token[0] == b"]":
+                rest = (buffer[at:] + stream.read(_CHUNK_BYTES)).strip()
+                if rest:
+                    yield _broken(rest, index, "what stands after the end of the array is not read")
+                return
+
+
+def _opened(file: IO[bytes]) -> IO[bytes]:
+    """The content of a file: unpacked where it is gzip, without a byte order mark."""
+    head = file.read(len(_GZIP))
+    stream: Any = _Rewound(head, file)
+    if head == _GZIP:
+        stream = gzip.GzipFile(fileobj=stream)
+    begin = stream.read(len(_BOM))
+    return _Rewound(begin.removeprefix(_BOM), stream)  # type: ignore[return-value]
 
 
 def _item(raw: bytes, place: str) -> Item:
     try:
         return Item(raw, place, value=_decoder.decode(raw))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Item(raw, place, rejected=_NOT_JSON)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Item(raw, place, rejected=Rejected("malformed", f"this is no JSON: {_why(error)}"))
+
+
+def _broken(raw: bytes, index: int, detail: str) -> Item:
+    return Item(raw, f"index {index}", rejected=Rejected("malformed", detail))
+
+
+def _too_long(raw: bytes, place: str, consequence: str = "") -> Item:
+    detail = f"it is longer than {LINE_BYTES:,} bytes{consequence}"
+    return Item(raw[:LINE_BYTES], place, rejected=Rejected("too_long", detail))
+
+
+def _why(error: Exception) -> str:
+    return "nested too deep" if isinstance(error, RecursionError) else readable_detail(error)
 
 
 class _Rewound:

@@ -1,6 +1,8 @@
 """Typeform webhooks: signature, and one response of a form as our ``response`` event.
 
-Shapes and rules: Typeform's developer pages "Example payload" and "Secure your webhooks".
+Shapes and rules: Typeform's developer pages "Example payload" and "Secure your webhooks". Vendors add fields and types
+without notice, so only form, token and time are asked for; whatever else has another shape than documented is left
+out, and an answer of an unknown type is kept in ``extra``.
 """
 
 from __future__ import annotations
@@ -9,21 +11,27 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from connectors.intake import Item, Rejected
+from edgeloop.identity import usable_id
+from edgeloop.sealing import readable_detail
 from edgeloop.settings import TypeformSettings
 
 SIGNATURE_HEADER = "Typeform-Signature"
 _PREFIX = "sha256="
-# Answers that are personal data or money, whatever the question was meant for.
-_PERSONAL = frozenset({"email", "phone_number", "url", "file_url", "payment", "date"})
+# Answers that are personal data or money, whatever the question was meant for; recordings are somebody's voice or face.
+_PERSONAL = frozenset({"email", "phone_number", "url", "file_url", "payment", "date", "video", "audio", "multi_format"})
+_PERSONAL_FIELDS = frozenset({"email", "phone_number", "website", "file_upload", "payment", "date", "calendly"})
 _SCALES = frozenset({"rating", "opinion_scale"})
 _NAMES = {"nps": "nps", "rating": "rating", "opinion_scale": "rating"}
-_SPACES = re.compile(r"\s+")
+_TEXT_CHARACTERS = 100_000
+_ID_CHARACTERS = 512
+_NEVER_SUBMITTED = "0001-01-01"
+_SPACES = re.compile(r"\s*([-:.TZ+])\s*")
 
 
 class Payload(msgspec.Struct, frozen=True):
@@ -58,109 +66,162 @@ def item(body: bytes, settings: TypeformSettings) -> Item:
     """The one event of a delivery, or why it cannot be one."""
     try:
         payload = read(msgspec.json.decode(body), settings)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Item(body, "body", rejected=Rejected("malformed", "this is no JSON"))
-    except (KeyError, TypeError, ValueError) as error:
-        detail = f"no form_response of the documented shape: {type(error).__name__}"
-        return Item(body, "body", rejected=Rejected("malformed", detail))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return Item(body, "body", rejected=Rejected("malformed", f"this is no JSON: {readable_detail(error)}"))
+    except RecursionError:
+        return Item(body, "body", rejected=Rejected("malformed", "this is no JSON: nested too deep"))
+    except ValueError as error:
+        return Item(body, "body", rejected=Rejected("malformed", f"no delivery of the documented shape: {error}"))
     if settings.forms and payload.form not in settings.forms:
         detail = "the form is not in `[typeform] forms`: add it there, or switch its webhook off"
         return Item(body, "body", rejected=Rejected("unknown_form", detail))
     return Item(body, "body", value=payload.event)
 
 
-def read(delivery: dict[str, Any], settings: TypeformSettings) -> Payload:
+def read(delivery: Any, settings: TypeformSettings) -> Payload:
     """A webhook delivery as a door-form event.
 
     Raises:
-        KeyError, TypeError, ValueError: it is not of the documented shape.
+        ValueError: it is not of the documented shape; says which field, and no value.
     """
-    partial = delivery["event_type"] == "form_response_partial"
-    if not partial and delivery["event_type"] != "form_response":
-        raise ValueError("event_type")
-    response = delivery["form_response"]
-    form, token = _text(response["form_id"]), _text(response["token"])
-    hidden: dict[str, Any] = response.get("hidden") or {}
-    types = {f.get("id"): f.get("type") for f in (response.get("definition") or {}).get("fields") or []}
+    kind = _object(delivery).get("event_type")
+    if kind not in ("form_response", "form_response_partial"):
+        raise ValueError("`event_type` is neither form_response nor form_response_partial")
+    response = _object(delivery.get("form_response"))
+    form, token = _required(response, "form_id"), _required(response, "token")
+    hidden = _object(response.get("hidden"))
+    fields = _list(_object(response.get("definition")).get("fields"))
+    types = {f["id"]: f.get("type") for f in fields if isinstance(f, dict) and isinstance(f.get("id"), str)}
     answers: list[dict[str, Any]] = []
-    unknown: list[str] = []
-    for answer in response.get("answers") or []:
-        found = _answers(answer, types, settings)
-        if found is None:
-            unknown.append(_text(answer.get("type", "")))
-        else:
+    unknown: list[dict[str, Any]] = []
+    given = response.get("answers") or []
+    for answer in given if isinstance(given, list) else [given]:
+        found = _answers(_object(answer), types, settings)
+        if found is not None:
             answers += found
-    agent = bool(hidden.get("courier"))
+        elif isinstance(answer, dict):
+            unknown.append({name: content for name, content in answer.items() if name != "answer_url"})
+        else:
+            unknown.append({"type": type(answer).__name__})
+    customer, courier = usable_id(hidden.get("cid")), usable_id(hidden.get("courier"))
+    # An unfilled `courier` with nobody else beside it is still an agent's form.
+    agent = courier is not None or (bool(hidden.get("courier")) and customer is None)
     event: dict[str, Any] = {
         "type": "response",
         "response_id": f"typeform:{form}:{token}",
-        "occurred_at": _time(response.get("submitted_at") or response["landed_at"]),
+        "occurred_at": _occurred_at(response),
         "respondent": "agent" if agent else "customer",
         "survey_id": form,
         "source": "typeform",
         "answers": answers,
-        "partial": partial,
-        "customer_id": hidden.get("cid"),
-        "courier_id": hidden.get("courier"),
+        "partial": kind == "form_response_partial",
+        "customer_id": customer,
+        "courier_id": courier,
     }
     for name in ("delivery_id", "exposure_id"):
-        if isinstance(hidden.get(name), str) and hidden[name]:
-            event[name] = hidden[name]
+        link = usable_id(hidden.get(name))
+        if link is not None and len(link) <= _ID_CHARACTERS:
+            event[name] = link
     if isinstance(hidden.get("language"), str):
         event["language"] = hidden["language"][:35]
-    extra = {
-        "landed_at": response.get("landed_at"),
-        "score": (response.get("calculated") or {}).get("score"),
-        "ending": (response.get("ending") or {}).get("ref"),
-        "unknown_answers": sorted(unknown) or None,
-    }
-    event["extra"] = {name: value for name, value in extra.items() if value is not None}
+    event["extra"] = _extra(delivery, response, unknown)
     return Payload(form, event)
 
 
-def _answers(answer: dict[str, Any], types: dict[Any, Any], settings: TypeformSettings) -> list[dict[str, Any]] | None:
-    """The answers of one answered field (none for personal data); None for a type nobody has documented."""
-    field = answer["field"]
-    question = {"question": _text(field.get("ref") or field["id"])}
-    kind = answer["type"]
-    if kind in _PERSONAL:
+def _extra(delivery: dict[str, Any], response: dict[str, Any], unknown: list[dict[str, Any]]) -> dict[str, Any]:
+    """What an analyst may want besides the answers; hidden fields of unknown meaning are not among it."""
+    variables = {}
+    for variable in _list(response.get("variables")):
+        name, kind = _object(variable).get("key"), _object(variable).get("type")
+        if isinstance(name, str) and kind in ("number", "text") and kind in variable:
+            variables[name] = variable[kind]
+    extra = {
+        "event_id": delivery.get("event_id"),
+        "landed_at": response.get("landed_at"),
+        "score": _object(response.get("calculated")).get("score"),
+        "variables": variables or None,
+        "outcome": _object(response.get("outcome")).get("title"),
+        "ending": _object(response.get("ending")).get("ref"),
+        "unknown_answers": unknown or None,
+    }
+    return {name: value for name, value in extra.items() if value is not None}
+
+
+def _answers(answer: dict[str, Any], types: dict[str, Any], settings: TypeformSettings) -> list[dict[str, Any]] | None:
+    """The answers of one answered field (none for personal data); None where type or value is not as documented."""
+    kind = _text(answer.get("type"))
+    field = _object(answer.get("field"))
+    field_id = _text(field.get("id"))
+    field_type = _text(field.get("type")) or _text(types.get(field_id))
+    if kind in _PERSONAL or field_type in _PERSONAL_FIELDS:
         return []
-    if kind == "text":
-        return [question | {"kind": "text", "text": str(answer["text"]).rstrip("\n")}]
-    if kind == "boolean":
-        return [question | {"kind": "boolean", "value": 1.0 if answer["boolean"] else 0.0}]
-    if kind == "number":
-        field_type = field.get("type") or types.get(field.get("id"))
-        scored: dict[str, Any] = question | {
-            "kind": _NAMES.get(str(field_type), "number"),
-            "value": float(answer["number"]),
-        }
-        if field_type in _SCALES:
-            scored |= {"low": settings.rating_low, "high": settings.rating_high}
-        elif field_type == "nps":
-            scored |= {"low": 0.0, "high": 10.0}
-        return [scored]
-    if kind == "choice":
-        return [question | {"kind": "choice", "label": label} for label in _labels(answer["choice"])]
-    if kind == "choices":
-        return [question | {"kind": "choice", "label": label} for label in _labels(answer["choices"])]
+    name = next((n for n in (_text(field.get("ref")), field_id) if 0 < len(n) <= _ID_CHARACTERS), None)
+    if name is None:
+        return None
+    question: dict[str, Any] = {"question": name}
+    value = answer.get(kind)
+    if kind == "text" and isinstance(value, str):
+        return [question | {"kind": "text", "text": value.rstrip()[:_TEXT_CHARACTERS]}]
+    if kind == "boolean" and isinstance(value, bool):
+        return [question | {"kind": "boolean", "value": float(value)}]
+    if kind == "number" and isinstance(value, int | float) and not isinstance(value, bool):
+        return _scored(question, value, field_type, settings)
+    if kind in ("choice", "choices") and isinstance(value, dict):
+        return [question | {"kind": "choice", "label": label[:_TEXT_CHARACTERS]} for label in _labels(value)] or None
     return None
 
 
-def _labels(choice: dict[str, Any]) -> Sequence[str]:
-    """Labels, what was typed under "other", or failing those the refs; the arrays need not be parallel."""
-    labels = [choice["label"]] if "label" in choice else list(choice.get("labels") or choice.get("refs") or [])
-    if choice.get("other"):
-        labels.append(choice["other"])
-    return [_text(label) for label in labels]
+def _scored(
+    question: dict[str, Any], number: float, field_type: str, settings: TypeformSettings
+) -> list[dict[str, Any]] | None:
+    try:
+        scored = question | {"kind": _NAMES.get(field_type, "number"), "value": float(number)}
+    except OverflowError:
+        return None
+    if field_type in _SCALES:
+        scored |= {"low": settings.rating_low, "high": settings.rating_high}
+    elif field_type == "nps":
+        scored |= {"low": 0.0, "high": 10.0}
+    return [scored]
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("text")
+def _labels(choice: dict[str, Any]) -> list[str]:
+    """Labels, failing those refs, failing those ids; and what was typed as "other". The arrays need not be parallel."""
+    found: list[str] = []
+    for one, several in (("label", "labels"), ("ref", "refs"), ("id", "ids")):
+        candidates = [choice.get(one), *_list(choice.get(several))]
+        found = [label for label in candidates if isinstance(label, str) and label]
+        if found:
+            break
+    if isinstance(choice.get("other"), str) and choice["other"]:
+        # An "other" choice may carry the id of its option, but no label: then the words alone are the answer.
+        found = [*(found if choice.get("label") or choice.get("labels") else []), choice["other"]]
+    return found
+
+
+def _occurred_at(response: dict[str, Any]) -> str:
+    """``submitted_at``, on a partial delivery ``landed_at``; without the spaces that some have (``…T05: 18: 14Z``)."""
+    for name in ("submitted_at", "landed_at"):
+        text = response.get(name)
+        if isinstance(text, str) and text.strip() and not text.startswith(_NEVER_SUBMITTED):
+            return _SPACES.sub(r"\1", text.strip()).replace(" ", "T", 1)
+    raise ValueError("`submitted_at` and `landed_at` are missing")
+
+
+def _required(response: dict[str, Any], name: str) -> str:
+    value = response.get(name)
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"`form_response.{name}` is missing")
     return value
 
 
-def _time(value: Any) -> str:
-    """The time without the spaces that some deliveries have in it (``…T05: 18: 14Z``)."""
-    return _SPACES.sub("", _text(value))
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -20,6 +20,8 @@ Id = Annotated[str, Meta(min_length=1, max_length=512)]
 Slug = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$", max_length=128)]
 Text = Annotated[str, Meta(max_length=100_000)]
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$")]
+LARGEST_INTEGER = 2**53
+"""Beyond it JSON readers disagree, and beyond 2**63 the stores have no column for it."""
 
 RESERVED_ARMS = ("stable", "canary", "holdout")
 
@@ -31,12 +33,12 @@ class _Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="type")
     key_field: ClassVar[str]
     id_field: ClassVar[str]
 
-    v: Annotated[int, Meta(ge=1)] = 1
+    v: Annotated[int, Meta(ge=1, le=LARGEST_INTEGER)] = 1
     occurred_at: Timestamp
     occurred_at_raw: Timestamp | None = None
     """The device's own time, where the door corrected it; absent where it did not."""
     received_at: Timestamp | None = None
-    revision: int = 0
+    revision: Annotated[int, Meta(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)] = 0
     anonymous: bool = False
     """No usable id came with it: stored under a pseudonym of its own, never matched."""
     extra: dict[str, Any] = {}
@@ -81,7 +83,7 @@ class Exposure(_Event, tag="exposure"):
     latency_ms: Annotated[float, Meta(ge=0)] | None = None
     error: Text | None = None
     fallback: bool | None = None
-    features: Annotated[int, Meta(ge=0)] | None = None
+    features: Annotated[int, Meta(ge=0, le=LARGEST_INTEGER)] | None = None
     placement: Literal["edge", "cloud"] | None = None
     site: Id | None = None
     device: Id | None = None
@@ -201,8 +203,8 @@ class Change(_Event, tag="change"):
     allocation: dict[str, Annotated[float, Meta(ge=0)]] = {}
     unit: Literal["subject", "courier", "zone", "zone_time"] = "subject"
     assignment: Literal["random", "chosen"] | None = None
-    planned_units: Annotated[int, Meta(ge=1)] | None = None
-    planned_stages: Annotated[int, Meta(ge=1)] | None = None
+    planned_units: Annotated[int, Meta(ge=1, le=LARGEST_INTEGER)] | None = None
+    planned_stages: Annotated[int, Meta(ge=1, le=LARGEST_INTEGER)] | None = None
     zones: list[Id] = []
     features: list[Id] = []
     shares_capacity: bool = False
@@ -294,4 +296,10 @@ def door_schema(name: str) -> dict[str, Any]:
             **raw_id,
             "description": "raw delivery agent id; leaves the door only as a pseudonym",
         }
+    if name == "response":
+        number = schema["$defs"]["Answer"]["properties"]["value"]
+        schema["$defs"]["Answer"]["properties"]["value"] = {"anyOf": [*number["anyOf"], {"type": "boolean"}]}
+        # A door takes true and false too, as the value of a boolean.
+        schema["$defs"]["Answer"]["if"] = {"properties": {"value": {"type": "boolean"}}, "required": ["value"]}
+        schema["$defs"]["Answer"]["then"] = {"properties": {"kind": {"const": "boolean"}}}
     return schema | {"properties": properties, "required": required}

@@ -1,98 +1,313 @@
 """Personal data out of free text, before the log: e-mail, phone, payment card, IBAN, and the sender's own raw id.
 
-Rather too much than too little: a long number in a remark is taken for a phone number. Dates, times and numbers of
-fewer than seven digits stay. Every pattern is linear in the length of the text.
+Rather too much than too little: a number of seven digits or more is taken for a phone number, however it is split.
+Dates, times and shorter numbers stay, and so does an id in which letters and digits mix (``3f25a04e``). Looking is done
+on a folded copy (digits of any script, odd spaces and dashes, invisible characters); a text without personal data comes
+back as it was typed. Every step is linear in the length of the text.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from stdnum import iban, luhn
 
 EMAIL, PHONE, CARD, IBAN, ID = "[email]", "[phone]", "[card]", "[iban]", "[id]"
+MAX_DEPTH = 64
+"""Of nested lists and objects; nobody writes deeper, and Python's own recursion ends not far beyond."""
 
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
+Span = tuple[int, int, str]
+"""Begin, end, and what stands there instead."""
+
+
+class TooDeepError(ValueError):
+    """A value is nested deeper than `MAX_DEPTH`."""
+
+
 _NUL = "\0"
-_NOT_SPACE_AT = r"[^\s@<>()\[\]{},;:\"]"
-_EMAIL = re.compile(rf"{_NOT_SPACE_AT}{{1,128}}\s?(?:@|\(at\)|\[at\])\s?[\w\-]+(?:\.[\w\-]+)+", re.IGNORECASE)
-_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ \-.]?[A-Za-z0-9]){11,30}(?![A-Za-z0-9])")
-# Digits with at most three separators between two of them, as people type numbers.
-_NUMBER = re.compile(r"(?<![\w])[+(]{0,2}\d(?:[ ./()\-\u2010-\u2015\t]{0,3}\d){6,39}(?![\w])")
-_DATE = re.compile(
-    r"(?:19|20)\d\d[-/.](?:0?[1-9]|1[0-2])[-/.](?:0?[1-9]|[12]\d|3[01])"
-    r"|(?:0?[1-9]|[12]\d|3[01])[-/.](?:0?[1-9]|1[0-2])[-/.](?:19|20)?\d\d"
+_REPLACEMENT = "\ufffd"
+_NOTHING_TO_FIND = re.compile(r"(?:(?![\[({<]\s?at|\bdot\b)[\t\n\r !-$&-/:-?A-~])*", re.IGNORECASE)
+_PLAIN = re.compile(r"[\t\n\r -$&-~]*")
+_ESCAPED = re.compile(r"%(?:20|28|29|2[BDEFbdef]|40)")
+_MIDDLE_DOTS = frozenset("\u00b7\u2022\u2027\u2219\u22c5\u30fb\u3002\uff61")
+_BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")
+
+_OPEN, _CLOSE = r"[\[({<]\s?", r"\s?[\])}>]"
+_AT_DOMAIN = re.compile(
+    rf"(?:\s?@\s?|\s?{_OPEN}at{_CLOSE}\s?)[\w\-]+(?:(?:\.|\s?{_OPEN}dot{_CLOSE}\s?)[\w\-]+)+"
+    r"|\sat\s[\w\-]+(?:\sdot\s[\w\-]+)+",
+    re.IGNORECASE,
+)
+_NOT_BEFORE_AT = frozenset('@<>()[]{},;:"' + _NUL)
+
+_IBAN_START = re.compile(r"[A-Za-z]{2}[ \t.\-/]{0,3}[0-9][ \t.\-/]{0,3}[0-9]")
+_IBAN_SEPARATORS = frozenset(" \t.-/")
+_IBAN_LENGTHS = range(15, 35)
+_IBAN_VALUES = {c: int(c, 36) for c in "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+
+_SEPARATOR = r"[ \t./\\()\[\]{}\-]"
+_SEPARATORS = _SEPARATOR + "{0,4}"
+_NO_DIGITS_BEFORE = "".join(rf"(?<![0-9]{_SEPARATOR * n})" for n in range(1, 5))
+_DAY_FIRST = r"(?:0?[1-9]|[12][0-9]|3[01])([-/.])(?:0?[1-9]|1[0-2])"
+_CLOCK = r"[0-2]?[0-9]:[0-5][0-9](?::[0-6][0-9](?:[.,][0-9]{1,9})?)?"
+_MOMENT = re.compile(
+    # A date is one only as a whole: 06.12.10 in 06.12.10.15.34 belongs to a phone number.
+    r"(?<![\w+])(?<![0-9][-/.])(?:"
+    r"(?:19|20)[0-9]{2}([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12][0-9]|3[01])"
+    rf"|{_DAY_FIRST}\2(?:19|20)[0-9]{{2}}"
+    # With a year of two digits only where no further group of digits stands beside it, except a time.
+    rf"|{_NO_DIGITS_BEFORE}{_DAY_FIRST}\3[0-9]{{2}}(?!{_SEPARATORS}[0-9]+(?![0-9:])(?!\s?(?:uhr|h)\b))"
+    rf")(?:[T ]{_CLOCK}(?:Z|[ ]?[+\-][0-9]{{2}}:?[0-9]{{2}})?)?(?![0-9])(?![-/.][0-9])"
+    rf"|(?<![\w:.+]){_CLOCK}(?![0-9:])",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(
+    rf"(?<!\w)[^\W0-9]*(?P<number>[+(\[]{{0,3}}[0-9](?:{_SEPARATORS}[0-9]){{6,}})(?![0-9])(?![^\W0-9]+[0-9])"
 )
 _CARD_DIGITS = range(12, 20)
-_PHONE_DIGITS = 7
-_SMALLEST_CARD = 10**14
-"""A number that is no text counts as a card from 15 digits on: below lie times in milliseconds."""
+
+_CARD_NUMBERS = range(2 * 10**14, 7 * 10**18)
+"""A number that is no text can be a card from 15 digits on: below lie times in milliseconds."""
+_CARD_FIRST_DIGITS = "23456"  # microseconds and nanoseconds of our years begin with 1
+_ID_NAMES = frozenset(
+    {
+        "customerid", "courierid", "userid", "distinctid", "clientid", "agentid", "driverid", "customer", "courier",
+        "customernumber", "customerno", "uid", "cid",
+    }
+)  # fmt: skip
+_PHONE_NAME = re.compile(r"phone|mobile|telefon|^tel$|^fax$|whatsapp|msisdn")
+_SMALLEST_PHONE = 10**6
 
 
 def scrub(text: str, raw_ids: Collection[str] = ()) -> str:
     """The text with personal data replaced by ``[email]``, ``[phone]``, ``[card]``, ``[iban]`` or ``[id]``.
 
     Args:
-        text: what a person typed.
+        text: what a person typed. NUL in it becomes U+FFFD.
         raw_ids: the raw ids that came with it; replaced as whole words, whatever their case.
     """
-    text = _INVISIBLE.sub("", text).replace(_NUL, "\ufffd")
-    if not text.isascii():
-        text = "".join(_plain(c) for c in text)
-    for raw_id in raw_ids:
-        if raw_id and raw_id.lower() in text.lower():
-            text = re.sub(rf"(?<!\w){re.escape(raw_id)}(?!\w)", ID, text, flags=re.IGNORECASE)
-    if "@" in text or "at)" in text.lower() or "at]" in text.lower():
-        text = _EMAIL.sub(EMAIL, text)
-    if any(c.isdigit() for c in text):
-        text = _IBAN.sub(_iban, text)
-        text = _NUMBER.sub(_number, text)
-    return text
+    if _NOTHING_TO_FIND.fullmatch(text):
+        places = None
+        spans = list(_ids(text, raw_ids))
+    else:
+        folded, places = _folded(text)
+        spans = _joined([*_ids(folded, raw_ids), *_emails(folded), *_ibans(folded)])
+        spans = _joined([*spans, *_numbers(_blanked(folded, spans))])
+    if spans:
+        text = _replaced(text, spans, places)
+    return text.replace(_NUL, _REPLACEMENT)
 
 
-def scrub_tree(value: Any, raw_ids: Collection[str] = ()) -> Any:
-    """The same for every text inside a JSON value, keys of objects too."""
+def scrub_tree(value: Any, raw_ids: Collection[str] = (), *, depth: int = 0) -> Any:
+    """The same for every text inside a JSON value, keys of objects too.
+
+    What stands under a name for somebody's id (``user_id``, ``customerId`` …) becomes ``[id]``, a long number under a
+    name for a phone ``[phone]``, a number that is a card's ``[card]``.
+
+    Raises:
+        TooDeepError: nested deeper than `MAX_DEPTH`.
+    """
     if isinstance(value, str):
         return scrub(value, raw_ids)
-    if isinstance(value, dict):
-        return {scrub(key, raw_ids): scrub_tree(v, raw_ids) for key, v in value.items()}
+    if isinstance(value, int | float):
+        return CARD if _is_card(value) else value
+    if value is None:
+        return None
+    if depth >= MAX_DEPTH:
+        raise TooDeepError(f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, list):
-        return [scrub_tree(v, raw_ids) for v in value]
-    if isinstance(value, int) and value > _SMALLEST_CARD and luhn.is_valid(str(value)):
-        return CARD
-    return value
+        return [scrub_tree(v, raw_ids, depth=depth + 1) for v in value]
+    clean: dict[str, Any] = {}
+    for key, inner in value.items():
+        name = scrub(key, raw_ids)
+        number = 2
+        while name in clean:
+            name = f"{scrub(key, raw_ids)}#{number}"
+            number += 1
+        clean[name] = _named(key, inner) or scrub_tree(inner, raw_ids, depth=depth + 1)
+    return clean
 
 
-def _plain(character: str) -> str:
-    """Digits of any script and odd spaces as ASCII, so that they match; every other character as it is."""
-    if character.isdigit() and not character.isascii():
-        try:
-            return str(unicodedata.digit(character))
-        except ValueError:
-            return character
-    if unicodedata.category(character) == "Zs":
+def squeezed(name: str) -> str:
+    """A property's name as it is compared: lower case, without ``$``, ``_``, ``-``, dots and spaces."""
+    return re.sub(r"[$_\-.\s]", "", name).lower()
+
+
+def _named(key: str, value: Any) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    name = squeezed(key)
+    if name in _ID_NAMES:
+        return ID
+    if not isinstance(value, str) and abs(value) >= _SMALLEST_PHONE and _PHONE_NAME.search(name):
+        return PHONE
+    return None
+
+
+def _is_card(value: float) -> bool:
+    if isinstance(value, bool) or not _CARD_NUMBERS.start <= value < _CARD_NUMBERS.stop or value != int(value):
+        return False
+    digits = str(int(value))
+    return digits[0] in _CARD_FIRST_DIGITS and luhn.is_valid(digits)
+
+
+def _folded(text: str) -> tuple[str, list[int] | None]:
+    """The copy that is looked at, and where in the text each of its characters stands (None: at the same place)."""
+    if _PLAIN.fullmatch(text):
+        return text, None
+    characters: list[str] = []
+    places: list[int] = []
+    i = 0
+    while i < len(text):
+        if text[i] == "%" and _ESCAPED.match(text, i):
+            fold, width = chr(int(text[i + 1 : i + 3], 16)), 3
+        else:
+            fold, width = _fold(text[i]), 1
+        if fold:
+            characters.append(fold)
+            places.append(i)
+        i += width
+    places.append(len(text))
+    return "".join(characters), places
+
+
+@lru_cache(maxsize=4096)
+def _fold(character: str) -> str:
+    """One character, or none for what nobody sees."""
+    category = unicodedata.category(character)
+    if category in ("Cf", "Mn", "Me") or character in _BLANK_LETTERS:
+        return ""
+    if category == "Cc":
+        return character if character in "\t\n\r" else ""
+    digit = unicodedata.digit(character, None)
+    if digit is not None:
+        return str(digit)
+    if category == "Zs" or character == "\u2800":
         return " "
-    return "@" if character == "\uff20" else "+" if character == "\uff0b" else character
+    if category == "Pd" or character == "\u2212":
+        return "-"
+    if character in _MIDDLE_DOTS:
+        return "."
+    plain = unicodedata.normalize("NFKC", character)
+    return plain if len(plain) == 1 else character
 
 
-def _iban(match: re.Match[str]) -> str:
-    """The longest beginning that is an IBAN goes, the words that a greedy match took along stay."""
-    text = match[0]
-    for end in range(len(text), 14, -1):
-        if text[end - 1].isalnum() and iban.is_valid(text[:end], check_country=False):
-            return IBAN + text[end:]
-    return text
+def _ids(folded: str, raw_ids: Collection[str]) -> Iterator[Span]:
+    if not raw_ids:
+        return
+    text = _lowered(folded)
+    for raw_id in raw_ids:
+        wanted = _lowered(_folded(raw_id)[0]).strip()
+        begin = text.find(wanted) if wanted else -1
+        while begin >= 0:
+            end = begin + len(wanted)
+            whole = not (begin and _is_word(text[begin - 1])) and not (end < len(text) and _is_word(text[end]))
+            if whole:
+                yield begin, end, ID
+            begin = text.find(wanted, end if whole else begin + 1)
 
 
-def _number(match: re.Match[str]) -> str:
-    text = match[0]
-    rest = _DATE.sub(" ", text)
-    if rest != text and sum(c.isdigit() for c in rest) < _PHONE_DIGITS:
-        return text
-    digits = "".join(c for c in text if c.isdigit())
-    if len(digits) in _CARD_DIGITS and luhn.is_valid(digits):
-        return CARD
-    return PHONE
+def _lowered(text: str) -> str:
+    """Lower case at the same length."""
+    lower = text.lower()
+    return lower if len(lower) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
+def _emails(folded: str) -> Iterator[Span]:
+    for found in _AT_DOMAIN.finditer(folded):
+        begin = found.start()
+        if begin and folded[begin - 1] == '"':
+            quote = folded.rfind('"', max(0, begin - 128), begin - 1)
+            begin = quote if quote >= 0 else begin
+        else:
+            while begin and folded[begin - 1] not in _NOT_BEFORE_AT and not folded[begin - 1].isspace():
+                begin -= 1
+        if begin < found.start():
+            yield begin, found.end(), EMAIL
+
+
+def _ibans(folded: str) -> Iterator[Span]:
+    found = _IBAN_START.search(folded)
+    while found is not None:
+        end = _iban_end(folded, found.start())
+        if end is not None:
+            yield found.start(), end, IBAN
+        found = _IBAN_START.search(folded, end if end is not None else found.start() + 1)
+
+
+def _iban_end(folded: str, begin: int) -> int | None:
+    """Where the IBAN that begins here ends, if it is one: mod 97 as we go, then its country's structure."""
+    count = gap = head = rest = 0
+    for i in range(begin, len(folded)):
+        value = _IBAN_VALUES.get(folded[i])
+        if value is None:
+            gap += 1
+            if gap > 3 or folded[i] not in _IBAN_SEPARATORS:
+                return None
+            continue
+        gap = 0
+        count += 1
+        if count <= 4:
+            head = head * (10 if value < 10 else 100) + value
+            continue
+        rest = (rest * (10 if value < 10 else 100) + value) % 97
+        # The first four characters, two letters and two digits, count at the end, as six digits.
+        if count in _IBAN_LENGTHS and (rest * 1_000_000 + head) % 97 == 1:
+            compact = "".join(c for c in folded[begin : i + 1] if c in _IBAN_VALUES)
+            if iban.is_valid(compact, check_country=False):
+                return i + 1
+        if count >= _IBAN_LENGTHS.stop:
+            return None
+    return None
+
+
+def _numbers(folded: str) -> Iterator[Span]:
+    text = _MOMENT.sub(lambda moment: _NUL * len(moment[0]), folded)
+    for found in _NUMBER.finditer(text):
+        begin, end = found.span("number")
+        number = found["number"]
+        if number[0] == "(" and number.count("(") > number.count(")"):
+            begin += 1
+        digits = "".join(c for c in number if c.isdigit())
+        card = number[0].isdigit() and digits[0] != "0" and len(digits) in _CARD_DIGITS and luhn.is_valid(digits)
+        yield begin, end, CARD if card else PHONE
+
+
+def _blanked(folded: str, spans: list[Span]) -> str:
+    parts: list[str] = []
+    done = 0
+    for begin, end, _ in spans:
+        parts += (folded[done:begin], _NUL * (end - begin))
+        done = end
+    return "".join(parts) + folded[done:]
+
+
+def _replaced(text: str, spans: list[Span], places: list[int] | None) -> str:
+    parts: list[str] = []
+    done = 0
+    for begin, end, label in spans:
+        first, last = (begin, end) if places is None else (places[begin], places[end])
+        parts += (text[done:first], label)
+        done = last
+    return "".join(parts) + text[done:]
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    """The spans in order, overlapping ones as one under the longer one's label."""
+    joined: list[Span] = []
+    for begin, end, label in sorted(spans, key=lambda span: (span[0], -span[1])):
+        if joined and begin < joined[-1][1]:
+            before = joined.pop()
+            longer = before if before[1] - before[0] >= end - begin else (begin, end, label)
+            joined.append((before[0], max(end, before[1]), longer[2]))
+        else:
+            joined.append((begin, end, label))
+    return joined

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import re
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -23,8 +22,9 @@ WHOLE_BYTES = 512 * 1024
 HEAD_BYTES = 4 * 1024
 """Of larger input only so much is kept, beside the hash of all."""
 _NONCE_BYTES = 12
-# msgspec quotes an invalid enum value; everything quoted by ' may be the sender's.
-_QUOTED = re.compile(r"'[^']*'")
+# msgspec quotes the value that is none of an enumeration's; the path after it is made of our own field names.
+_QUOTES_THE_VALUE = ("Invalid enum value ", "Invalid value ")
+_BEFORE_PATH = " - at `"
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -121,4 +121,11 @@ def decode(body: bytes) -> DeadLetter:
 
 def readable_detail(error: Exception) -> str:
     """What is wrong, in msgspec's words, without any value of the input."""
-    return _QUOTED.sub("(not shown)", str(error))
+    if isinstance(error, UnicodeError):
+        return "it is not UTF-8"
+    text = str(error)
+    opening = next((o for o in _QUOTES_THE_VALUE if text.startswith(o)), None)
+    if opening is None:
+        return text
+    _, path_begins, path = text.rpartition(_BEFORE_PATH)
+    return f"{opening}(not shown){path_begins}{path}" if path_begins else f"{opening}(not shown)"

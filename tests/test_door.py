@@ -218,3 +218,99 @@ def test_the_status_page_counts_and_runs_no_script(door: Served) -> None:
     assert "dead letter: malformed" in page.text
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "C-42" not in page.text
+
+
+def test_every_member_of_a_gzip_body_is_taken(door: Served) -> None:
+    body = b"".join(gzip.compress(json.dumps(exposure(n)).encode() + b"\n") for n in range(3))
+    assert door.post(body, **{"Content-Encoding": "gzip"}).json()["accepted"] == 3
+
+
+def test_an_empty_array_is_taken_and_holds_nothing(door: Served) -> None:
+    answer = door.post(b"[]")
+    assert (answer.status_code, answer.json()) == (202, {"accepted": 0, "dead_letters": 0, "results": []})
+
+
+@pytest.mark.parametrize("body", [b"hello world", b"<xml/>\n<xml/>", b"[" * 5_000, b"\xff\xfe"])
+def test_a_body_that_is_no_json_at_all_is_400_and_kept_sealed(door: Served, body: bytes) -> None:
+    answer = door.post(body)
+    assert answer.status_code == 400
+    assert answer.json()["accepted"] == 0
+    assert {entry.topic for entry in door.log.entries} == {DEAD_LETTERS_TOPIC}
+
+
+def test_one_readable_line_makes_it_202(door: Served) -> None:
+    assert door.post(b"hello\n" + json.dumps(exposure(1)).encode()).status_code == 202
+    assert door.post(b"[5]").status_code == 202
+
+
+def test_nesting_without_end_is_a_dead_letter_of_one_event(door: Served) -> None:
+    deep = json.dumps(exposure(1))[:-1].encode() + b',"extra":{"a":' + b"[" * 700 + b"]" * 700 + b"}}"
+    answer = door.post(deep + b"\n" + json.dumps(exposure(2)).encode())
+    assert answer.status_code == 202
+    assert [r["status"] for r in answer.json()["results"]] == ["dead_letter", "accepted"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 5_000,
+        b'{"event_type":"form_response","form_response":[]}',
+        typeform().replace(b'"hidden": {"cid": "C-42"}', b'"hidden": ["x"]'),
+        typeform().replace(b'"I am C-42"', b"1" + b"0" * 400),
+    ],
+)
+def test_no_signed_content_is_ever_5xx(door: Served, body: bytes) -> None:
+    assert door.hook(body).status_code == 202
+    assert len(door.log.entries) == 1
+
+
+def test_a_failed_append_is_no_reason_to_stay_unready(door: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    door.log.broken = True
+    assert door.post([exposure(1)]).status_code == 503
+    assert door.client.get("/readyz").status_code == 503
+    door.log.broken = False
+    monkeypatch.setattr("edgeloop.app.door._UNREADY_S", 0.0)
+    assert door.client.get("/readyz").status_code == 200, "without traffic nothing else would show that it works again"
+
+
+def test_a_log_that_cannot_be_read_is_not_ready(door: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise OSError("gone")
+
+    monkeypatch.setattr(door.log, "end_offsets", broken)
+    assert door.client.get("/readyz").status_code == 503
+
+
+def test_a_large_body_answers_the_same_in_order(door: Served) -> None:
+    answer = door.post([exposure(n) for n in range(900)])
+    assert answer.status_code == 202
+    assert [r["id"] for r in answer.json()["results"]] == [f"x{n}" for n in range(900)]
+    assert door.log.appends == 1
+
+
+def test_a_failure_of_any_kind_is_503_and_its_words_stay_here(
+    door: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_entries: object) -> None:
+        raise ValueError("C-42 is in this message")
+
+    monkeypatch.setattr(door.log, "append", broken)
+    answer = door.post([exposure(1)])
+    assert answer.status_code == 503
+    assert "C-42" not in answer.text
+    assert "ValueError" in caplog.text
+    assert "C-42" not in caplog.text
+
+
+def test_logs_and_answers_hold_no_id_no_key_and_no_body(door: Served, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", logger="edgeloop")
+    answers = [
+        door.post([exposure(1), exposure(2) | {"arm": "C-42 is here"}, exposure(3) | {"subject": "C-42"}]),
+        door.hook(typeform(), secret="wrong"),
+        door.hook(typeform("C-42")),
+        door.client.get("/"),
+        door.client.get("/metrics"),
+    ]
+    shown = caplog.text + "".join(answer.text for answer in answers[:2] + answers[3:])
+    for secret in ("C-42", door.key, SECRET, "I am"):
+        assert secret not in shown

@@ -11,10 +11,23 @@ from typing import Any
 
 import jsonschema
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from connectors.intake import Intake, Item, Taken
 from edgeloop.clock import iso, to_us
-from edgeloop.events import Event, Exposure, Response, body_hash, decode, door_schema
+from edgeloop.events import (
+    EVENT_TYPES,
+    Change,
+    Event,
+    Exposure,
+    Response,
+    Telemetry,
+    body_hash,
+    decode,
+    door_schema,
+    log_schema,
+)
 from edgeloop.home import PSEUDONYM_KEY, SEALING_KEY, Home
 from edgeloop.sealing import Sealer
 from edgeloop.sealing import decode as decode_letter
@@ -33,6 +46,18 @@ RESPONSE: dict[str, Any] = {
 ENGAGEMENT: dict[str, Any] = {
     "type": "engagement", "event_id": "g1", "customer_id": "C-42", "occurred_at": "2026-02-03T10:00:00Z",
     "name": "order", "source": "app",
+}  # fmt: skip
+TELEMETRY: dict[str, Any] = {
+    "type": "telemetry", "telemetry_id": "t1", "occurred_at": "2026-02-03T10:00:00Z", "site": "hub-1",
+    "kind": "message",
+}  # fmt: skip
+CHANGE: dict[str, Any] = {
+    "type": "change", "change_id": "c1", "occurred_at": "2026-02-03T10:00:00Z", "model_id": "eta", "to_version": "3",
+    "kind": "canary",
+}  # fmt: skip
+PROFILE: dict[str, Any] = {
+    "type": "profile", "profile_id": "p1", "customer_id": "C-42", "occurred_at": "2026-02-03T10:00:00Z",
+    "side": "edge", "profile_version": "7",
 }  # fmt: skip
 
 
@@ -202,3 +227,181 @@ def test_the_schema_and_the_door_agree(intake: Intake, value: Any) -> None:
     )
     schema = jsonschema.Draft202012Validator(door_schema(name))
     assert schema.is_valid(value) == (taken.rejected is None or by_time)
+
+
+@pytest.mark.parametrize("name", ["subject", "courier"])
+@pytest.mark.parametrize("event", [EXPOSURE, RESPONSE, ENGAGEMENT, TELEMETRY, CHANGE])
+def test_a_raw_id_in_the_place_of_a_pseudonym_is_refused_in_every_type(
+    intake: Intake, event: dict[str, Any], name: str
+) -> None:
+    taken, _ = take(intake, event | {name: "K-7"})
+    assert taken.rejected is not None
+    assert f"`{name}` is a pseudonym" in taken.rejected.detail
+    taken, _ = take(intake, event | {name: "a" * 26 + "\n"})
+    assert taken.rejected is not None
+
+
+@pytest.mark.parametrize("event", [EXPOSURE, RESPONSE, ENGAGEMENT, TELEMETRY, CHANGE])
+def test_raw_ids_are_in_no_record_wherever_they_were_put(intake: Intake, event: dict[str, Any]) -> None:
+    value = event | {
+        "customer_id": "Cust-0815x", "courier_id": "Kur-7734x", "customerId": "Cust-0815x", "Courier ID": "Kur-7734x",
+        "extra": {"customer_id": "Cust-0815x", "deep": {"courier-id": "Kur-7734x", "t": "cust-0815X and KUR-7734x"}},
+    }  # fmt: skip
+    _, (entry,) = intake.take([Item(b"", "line 1", value=value)], source="test")
+    assert entry.topic == EVENT_TYPES[value["type"]].topic
+    assert b"0815" not in entry.value
+    assert b"7734" not in entry.value
+
+
+@pytest.mark.parametrize("raw", [True, 1.5, ["C-42"], {"id": "C-42"}])
+def test_an_id_of_another_kind_is_refused(intake: Intake, raw: Any) -> None:
+    taken, _ = take(intake, EXPOSURE | {"customer_id": raw})
+    assert taken.rejected is not None
+    assert taken.rejected.reason == "invalid"
+    assert "C-42" not in taken.rejected.detail
+
+
+def test_an_agent_may_be_given_as_a_pseudonym(intake: Intake) -> None:
+    agent = {k: v for k, v in RESPONSE.items() if k != "customer_id"} | {"respondent": "agent"}
+    for pseudonym in ({"subject": "a" * 26}, {"courier": "a" * 26}, {"subject": "b" * 26, "courier": "a" * 26}):
+        _, event = take(intake, agent | pseudonym)
+        assert event is not None
+        assert (event.key, event.anonymous) == ("a" * 26, False)
+
+
+def test_a_customers_id_never_stands_for_an_agent(intake: Intake) -> None:
+    _, event = take(intake, RESPONSE | {"respondent": "agent"})
+    _, customer = take(intake, RESPONSE)
+    assert event is not None
+    assert customer is not None
+    assert event.anonymous
+    assert event.key != customer.key
+
+
+def test_every_time_is_stored_in_utc(intake: Intake) -> None:
+    _, event = take(intake, TELEMETRY | {"message_sent_at": "2026-02-03T10:00:00+02:00"})
+    assert isinstance(event, Telemetry)
+    assert event.message_sent_at is not None
+    assert event.message_sent_at.isoformat() == "2026-02-03T08:00:00+00:00"
+    _, change = take(intake, CHANGE | {"ended_at": "2026-02-03T10:00:00-01:00"})
+    assert isinstance(change, Change)
+    assert change.ended_at is not None
+    assert change.ended_at.isoformat() == "2026-02-03T11:00:00+00:00"
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_outside_the_calendar_is_refused(intake: Intake, moment: str) -> None:
+    for value in (EXPOSURE | {"occurred_at": moment}, CHANGE | {"ended_at": moment}):
+        taken, _ = take(intake, value)
+        assert taken.rejected is not None
+        assert taken.rejected.detail == "a time lies outside the calendar"
+
+
+def test_no_record_holds_nul(intake: Intake) -> None:
+    value = RESPONSE | {"survey_id": "a\0b", "response_id": "r\0", "extra": {"k\0": ["v\0"]}}
+    taken, event = take(intake, value)
+    assert isinstance(event, Response)
+    assert (event.survey_id, event.id, event.extra) == ("a\ufffdb", "r\ufffd", {"k\ufffd": ["v\ufffd"]})
+    assert taken.id == event.id
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, 2**63, 2**70, -(2**63) - 1])
+def test_an_integer_that_no_store_holds_is_refused(intake: Intake, number: int) -> None:
+    taken, _ = take(intake, EXPOSURE | {"revision": number})
+    assert taken.rejected is not None
+    assert "revision" in taken.rejected.detail
+
+
+def test_an_unknown_field_of_an_answer_is_kept(intake: Intake) -> None:
+    answer = {"question": "q", "kind": "text", "text": "ok", "comment": "mail a@b.de"}
+    _, event = take(intake, RESPONSE | {"answers": [answer]})
+    assert event is not None
+    assert event.extra == {"answers[0]": {"comment": "mail [email]"}}
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (RESPONSE | {"respondent": "dog"}, "one of agent, customer"),
+        (RESPONSE | {"answers": [{"question": "q", "kind": "dog"}]}, "csat"),
+        (EXPOSURE | {"placement": "moon"}, "one of cloud, edge"),
+    ],
+)
+def test_a_wrong_word_is_told_the_right_ones(intake: Intake, value: Any, says: str) -> None:
+    taken, _ = take(intake, value)
+    assert taken.rejected is not None
+    assert says in taken.rejected.detail
+    assert "dog" not in taken.rejected.detail
+
+
+def test_nesting_without_end_is_refused(intake: Intake) -> None:
+    deep: Any = "end"
+    for _ in range(400):
+        deep = [deep]
+    for value in (EXPOSURE | {"extra": {"a": deep}}, EXPOSURE | {"unknown": deep}, PROFILE | {"fields": {"a": deep}}):
+        (taken,), _ = intake.take([Item(b"", "line 1", value=value)], source="test")
+        assert taken.rejected is not None
+        assert "nested deeper" in taken.rejected.detail
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20)
+    | st.sampled_from([2**63, -(2**63), 10**400, "a" * 26, "2026-02-03T10:00:00Z", "C-42"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+NAMES = sorted(
+    {name for cls in EVENT_TYPES.values() for name in cls.__struct_encode_fields__} | {"customer_id", "type"}
+)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    base=st.sampled_from([EXPOSURE, RESPONSE, ENGAGEMENT, TELEMETRY, CHANGE, PROFILE]),
+    changes=st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=8), JSON, max_size=3),
+)
+def test_whatever_comes_is_one_record_that_can_be_read(intake: Intake, base: Any, changes: dict[str, Any]) -> None:
+    (taken,), (entry,) = intake.take([Item(b"raw", "line 1", value=base | changes)], source="test", sent_at_us=0)
+    if taken.rejected is None:
+        assert decode(entry.value).id == taken.id
+        assert b"\\u0000" not in entry.value
+    else:
+        assert decode_letter(entry.value).reason == taken.rejected.reason
+
+
+def answer(**fields: Any) -> dict[str, Any]:
+    return RESPONSE | {"answers": [{"question": "q", "kind": "nps"} | fields]}
+
+
+AGREED = [
+    TELEMETRY, CHANGE, PROFILE, EXPOSURE | {"customer_id": 42}, EXPOSURE | {"customer_id": 42.0},
+    EXPOSURE | {"customer_id": None}, EXPOSURE | {"customer_id": True}, EXPOSURE | {"customer_id": ["C"]},
+    EXPOSURE | {"courier_id": {}}, EXPOSURE | {"v": 0}, EXPOSURE | {"v": 2}, EXPOSURE | {"revision": -3},
+    EXPOSURE | {"revision": 2**60}, EXPOSURE | {"features": -1}, EXPOSURE | {"features": 5}, EXPOSURE | {"arm": "b-2"},
+    EXPOSURE | {"arm": None}, EXPOSURE | {"fallback": 1}, EXPOSURE | {"fallback": False}, EXPOSURE | {"extra": None},
+    EXPOSURE | {"extra": []}, EXPOSURE | {"extra": {"a": 1}}, EXPOSURE | {"unknown": [1]}, EXPOSURE | {"site": ""},
+    EXPOSURE | {"placement": "moon"}, EXPOSURE | {"model_id": "m" * 513}, EXPOSURE | {"received_at": 5},
+    ENGAGEMENT | {"value": True}, ENGAGEMENT | {"value": 3}, ENGAGEMENT | {"currency": "EUR"},
+    RESPONSE | {"answers": {}}, RESPONSE | {"answers": []}, RESPONSE | {"answers": ["x"]}, RESPONSE | {"partial": None},
+    RESPONSE | {"language": "x" * 36}, answer(value=9), answer(value=True), answer(value="9"), answer(value=None),
+    answer(kind="boolean", value=True), answer(kind="boolean", value=0), answer(kind="stars"), answer(question=""),
+    answer(text="t", label="l", low=0, high=10, note="kept"), PROFILE | {"fields": {"a": [1]}}, PROFILE | {"fields": 1},
+    PROFILE | {"side": "moon"}, CHANGE | {"allocation": {"2": -1}}, CHANGE | {"allocation": {"2": 0.5, "holdout": 0.5}},
+    CHANGE | {"zones": [""]}, CHANGE | {"features": ["a", "b"]}, CHANGE | {"planned_units": 0},
+    CHANGE | {"unit": "moon"},
+    TELEMETRY | {"kind": "moon"}, TELEMETRY | {"site": None}, TELEMETRY | {"battery": "full"}, TELEMETRY | {"cpu": 0.5},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", AGREED, ids=[json.dumps(v)[-40:] for v in AGREED])
+def test_the_schema_and_the_door_agree_on_every_type(intake: Intake, value: dict[str, Any]) -> None:
+    taken, _ = take(intake, value)
+    schema = jsonschema.Draft202012Validator(door_schema(value["type"]))
+    assert schema.is_valid(value) == (taken.rejected is None), taken.rejected
+
+
+@pytest.mark.parametrize("value", AGREED, ids=range(len(AGREED)))
+def test_what_the_door_writes_holds_the_log_schema(intake: Intake, value: dict[str, Any]) -> None:
+    (taken,), (entry,) = intake.take([Item(b"", "line 1", value=value)], source="test")
+    if taken.rejected is None:
+        jsonschema.Draft202012Validator(log_schema(value["type"])).validate(json.loads(entry.value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 from typing import Any
@@ -138,3 +139,86 @@ def test_an_empty_body_and_gzip() -> None:
     packed = gzip.compress(json.dumps(LINE).encode())
     (found,) = items_of_file(io.BytesIO(packed), UTC)
     assert found.value["name"] == "Order"
+
+
+def test_seconds_and_milliseconds_of_one_event_give_one_id() -> None:
+    seconds, milliseconds = parse(LINE, line(time=1767225600987))
+    assert seconds.value["event_id"] == milliseconds.value["event_id"]
+    without = {"$insert_id": ...}
+    first, second = parse(line(time=1767225600001, **without), line(time=1767225600002, **without))
+    assert first.value["event_id"] != second.value["event_id"], "only the time tells them apart"
+
+
+def test_the_bytes_that_an_id_is_made_of() -> None:
+    wanted = hashlib.sha256('["Zoë","C-42",1767225600,null]'.encode()).hexdigest()
+    assert event_id("Zoë", "C-42", 1767225600.0, None) == f"mixpanel:{wanted}"
+
+
+@pytest.mark.parametrize(
+    "who", [["C-42"], {"id": "C-42"}, True, 1.5, "0", "anonymous", "00000000-0000-0000-0000-000000000000"]
+)
+def test_an_id_that_is_none_is_nobody(who: Any) -> None:
+    (found,) = parse(line(distinct_id=who))
+    assert found.value["customer_id"] is None
+
+
+def test_the_owner_stands_in_for_an_id_that_is_none() -> None:
+    (found,) = parse(line(distinct_id="undefined", **{"$user_id": "C-42"}))
+    assert found.value["customer_id"] == "C-42"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "User ID", "customerId", "contact_email", "e-mail address", "PhoneNumber", "home address", "First Name",
+        "lastName", "full_name", "zip", "$browser", "ip", "birth_date", "auth_token", "IBAN", "username",
+    ],
+)  # fmt: skip
+def test_names_of_identity_in_any_spelling(name: str) -> None:
+    (found,) = parse(line(**{name: "somebody"}))
+    assert found.value["extra"] == {"plan": "gold"}
+
+
+def test_harmless_names_stay() -> None:
+    harmless = {"product_name": "mug", "is_mobile": True, "seats": 3, "utm_source": "mail", "Total": "12,50"}
+    (found,) = parse(line(**harmless))
+    assert found.value["extra"] == {"plan": "gold"} | harmless
+
+
+def test_an_object_broken_inside_a_text_keeps_its_spaces() -> None:
+    text = json.dumps(line(plan="two words"))
+    cut = text.index(" words") + 1
+    (found,) = parse(text[:cut], text[cut:])
+    assert found.value["extra"] == {"plan": "two words"}
+
+
+def test_a_new_beginning_ends_what_was_broken() -> None:
+    text = json.dumps(LINE, separators=(",", ":"))
+    found = parse(text[:30], text[:40], text[40:], LINE)
+    assert [(i.place, i.rejected is None) for i in found] == [("line 1", False), ("line 2", True), ("line 4", True)]
+
+
+def test_garbage_is_given_up_after_a_few_lines() -> None:
+    found = parse(*['{"no end'] * 20, LINE)
+    assert [i.place for i in found] == ["line 1", "line 9", "line 17", "line 21"]
+    assert found[-1].rejected is None
+
+
+def test_what_was_broken_by_the_end_is_not_joined_over_it() -> None:
+    text = json.dumps(LINE)
+    found = parse(text[:40], "Terminated early.", LINE)
+    assert [i.rejected and i.rejected.reason for i in found] == ["malformed", "incomplete_export", None]
+
+
+def test_a_broken_gzip_file_gives_what_was_readable() -> None:
+    packed = gzip.compress(b"".join(json.dumps(line(n=n)).encode() + b"\n" for n in range(20_000)))
+    found = list(items_of_file(io.BytesIO(packed[: len(packed) // 2]), UTC))
+    assert len(found) > 100
+    assert found[-1].rejected is not None
+    assert found[-1].rejected.reason == "broken_gzip"
+
+
+def test_numbers_too_large_are_a_dead_letter() -> None:
+    for bad in (line(distinct_id=2**70), line(time=10**400), line(**{"$insert_id": -(2**70)})):
+        (found,) = parse(bad)
+        assert found.rejected is None or found.rejected.reason == "invalid"

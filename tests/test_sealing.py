@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from edgeloop import sealing
+from edgeloop.events import Change
 from edgeloop.sealing import HEAD_BYTES, WHOLE_BYTES, DeadLetter, Sealer, UnsealError, readable_detail
 
 SEALER = Sealer(b"k" * 32)
@@ -52,3 +53,16 @@ def test_a_detail_quotes_nothing_of_the_input() -> None:
     assert readable_detail(ValueError("Invalid enum value 'Anna' - at `$.unit`")) == (
         "Invalid enum value (not shown) - at `$.unit`"
     )
+
+
+@pytest.mark.parametrize("value", ["O'Brien, a@b.de", "'", 'a"b', "x' - at `$.id`", "new\nline a@b.de"])
+def test_a_detail_quotes_nothing_whatever_quotes_the_value_holds(value: str) -> None:
+    kind = {"type": "change", "change_id": "c", "model_id": "m", "to_version": "2", "kind": value, "occurred_at": "x"}
+    with pytest.raises(msgspec.ValidationError) as error:
+        msgspec.convert(kind, Change)
+    assert readable_detail(error.value) == "Invalid enum value (not shown) - at `$.kind`"
+
+
+def test_our_own_patterns_are_shown() -> None:
+    error = msgspec.ValidationError("Expected `str` matching regex '^[A-Z]{3}$' - at `$.currency`")
+    assert "^[A-Z]{3}$" in readable_detail(error)

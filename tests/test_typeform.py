@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from connectors.typeform import item, read, sign, signed
 from edgeloop.settings import TypeformSettings
@@ -124,7 +126,131 @@ def test_an_unknown_answer_type_is_noted_and_not_fatal() -> None:
     odd = {"type": "hologram", "hologram": {"v": 1}, "field": {"id": "q12", "ref": "h"}}
     event = read(delivery(answers=[odd, *ALL_TYPES["form_response"]["answers"][1:2]]), SETTINGS).event
     assert [a["question"] for a in event["answers"]] == ["nps"]
-    assert event["extra"]["unknown_answers"] == ["hologram"]
+    assert event["extra"]["unknown_answers"] == [odd]
+
+
+def test_what_stands_beside_the_answers_is_kept_where_harmless() -> None:
+    variables = [
+        {"key": "tier", "type": "text", "text": "gold"}, {"key": "n", "type": "number", "number": 7},
+        {"key": "odd", "type": "outcome_id", "outcome_id": "x"}, "odd",
+    ]  # fmt: skip
+    extra = read(delivery(variables=variables, outcome={"id": "o", "title": "Explorer"}), SETTINGS).event["extra"]
+    assert extra == {
+        "event_id": "01JTEST", "landed_at": "2026-02-03T10:00:00Z", "score": 7, "ending": "end1",
+        "variables": {"tier": "gold", "n": 7}, "outcome": "Explorer",
+    }  # fmt: skip
+
+
+TEXT = {"type": "text", "text": "fine", "field": {"id": "q1", "type": "long_text", "ref": "why"}}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"hidden": ["x"]}, {"hidden": "x"}, {"definition": "x"}, {"definition": {"fields": ["x", {"id": ["y"]}, {}]}},
+        {"calculated": 5}, {"ending": ["e"]}, {"variables": {"a": 1}}, {"outcome": "x"},
+        {"hidden": {"cid": 5, "delivery_id": "undefined", "exposure_id": "x" * 600, "language": 3}},
+    ],
+)  # fmt: skip
+def test_an_odd_neighbour_does_not_cost_the_answers(odd: dict[str, Any]) -> None:
+    event = read(delivery(answers=[TEXT], **odd), SETTINGS).event
+    assert [a["text"] for a in event["answers"]] == ["fine"]
+    assert not {"delivery_id", "exposure_id"} & set(event)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "x", None, {}, {"type": "text", "text": 5, "field": {"id": "q"}}, {"type": "text", "text": "x", "field": "q"},
+        {"type": "number", "number": 10**400, "field": {"id": "q"}}, {"type": ["text"], "field": {"id": "q"}},
+        {"type": "number", "number": None, "field": {"id": "q"}}, {"type": "text", "text": "x"},
+        {"type": "number", "number": True, "field": {"id": "q", "type": ["nps"]}},
+        {"type": "choice", "choice": {"label": None}, "field": {"id": "q"}}, {"type": "text", "field": {"id": "q"}},
+        {"type": "choices", "choices": None, "field": {"id": "q"}}, {"type": "text", "text": "x", "field": {"ref": ""}},
+    ],
+)  # fmt: skip
+def test_an_odd_answer_does_not_cost_the_others(odd: Any) -> None:
+    event = read(delivery(answers=[odd, TEXT]), SETTINGS).event
+    assert [a["text"] for a in event["answers"]] == ["fine"]
+    assert len(event["extra"]["unknown_answers"]) == 1
+
+
+def test_recordings_and_personal_fields_are_dropped_whatever_their_type() -> None:
+    answers = [
+        {"type": "video", "video": {"url": "https://x.invalid/face"}, "field": {"id": "v", "ref": "v"}},
+        {"type": "text", "text": "Jo", "field": {"id": "e", "type": "email", "ref": "mail"}},
+    ]
+    event = read(delivery(answers=answers), SETTINGS).event
+    assert event["answers"] == []
+    assert "unknown_answers" not in event["extra"]
+
+
+@pytest.mark.parametrize(
+    ("hidden", "respondent", "customer", "courier"),
+    [
+        ({"cid": "C-1", "courier": "{{courier}}"}, "customer", "C-1", None),
+        ({"cid": "undefined", "courier": "K-7"}, "agent", None, "K-7"),
+        ({"courier": "{{courier}}"}, "agent", None, None),
+        ({"courier": ""}, "customer", None, None),
+        ({"cid": "undefined"}, "customer", None, None),
+    ],
+)
+def test_unfilled_templates_name_nobody(
+    hidden: dict[str, str], respondent: str, customer: str | None, courier: str | None
+) -> None:
+    event = read(delivery(hidden=hidden), SETTINGS).event
+    assert (event["respondent"], event["customer_id"], event["courier_id"]) == (respondent, customer, courier)
+
+
+@pytest.mark.parametrize(
+    ("submitted", "wanted"),
+    [
+        ("2026-02-03 05:18:14Z", "2026-02-03T05:18:14Z"),
+        (" 2026-02-03T05 :18: 14.5 Z\n", "2026-02-03T05:18:14.5Z"),
+        ("0001-01-01T00:00:00Z", "2026-02-03T10:00:00Z"),
+        ("", "2026-02-03T10:00:00Z"),
+    ],
+)
+def test_times_that_are_not_quite(submitted: str, wanted: str) -> None:
+    assert read(delivery(submitted_at=submitted), SETTINGS).event["occurred_at"] == wanted
+
+
+def test_a_dead_letter_says_which_field_is_missing() -> None:
+    for gone, says in (("token", "form_response.token"), ("form_id", "form_response.form_id")):
+        found = item(json.dumps(delivery(**{gone: ...})).encode(), SETTINGS)
+        assert found.rejected is not None
+        assert says in found.rejected.detail
+    found = item(json.dumps(delivery(submitted_at=..., landed_at=...)).encode(), SETTINGS)
+    assert found.rejected is not None
+    assert "landed_at" in found.rejected.detail
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["id", "type", "label", "x"]), inner),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=300)
+@given(data=st.data(), odd=JSON)
+def test_anything_in_any_place_is_an_event_or_a_dead_letter(data: st.DataObject, odd: Any) -> None:
+    changed = json.loads(json.dumps(ALL_TYPES))
+    node: Any = changed
+    while True:
+        key = data.draw(st.sampled_from(sorted(node) if isinstance(node, dict) else range(len(node))))
+        if not isinstance(node[key], dict | list) or not node[key] or data.draw(st.booleans()):
+            break
+        node = node[key]
+    node[key] = odd
+    found = item(json.dumps(changed).encode(), SETTINGS)
+    assert (found.rejected is None) == isinstance(found.value, dict)
+
+
+def test_nesting_without_end_is_a_dead_letter() -> None:
+    found = item(b"[" * 5_000, SETTINGS)
+    assert found.rejected is not None
+    assert found.rejected.reason == "malformed"
 
 
 def test_a_partial_delivery_says_so() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from edgeloop.log.base import Entry, Log, LogUnavailableError
+
+_log = logging.getLogger(__name__)
 
 MAX_WAITING_ENTRIES = 200_000
 """Beyond so much not yet on disk, requests are refused (503) instead of piling up in memory."""
@@ -47,6 +50,11 @@ class AppendQueue:
                 await asyncio.to_thread(self._log.append, entries)
             except Exception as error:  # whatever it was, nobody may be told that it is durable
                 failure = error
+                # An error of our own may name what it failed on; the log's own errors name the file at most.
+                known = isinstance(error, LogUnavailableError)
+                _log.error(
+                    "%d records could not be appended: %s", len(entries), error if known else type(error).__name__
+                )
             for _, done in group:
                 if done.cancelled():  # the client went away; its events are in all the same
                     continue

@@ -6,30 +6,34 @@ succeed (it would be sent for hours). Logs and answers hold no body, no raw id a
 
 from __future__ import annotations
 
-import zlib
+import asyncio
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 from html import escape
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from connectors import typeform
 from connectors.intake import Intake, Item, Taken, summary
-from connectors.native import items_of_body
+from connectors.native import UnpackError, items_of_body, unpacked
 from edgeloop import __version__
 from edgeloop.app import api_keys
 from edgeloop.app.append_queue import AppendQueue
 from edgeloop.clock import Clock, to_us
 from edgeloop.home import API_KEYS, Home
-from edgeloop.log.base import Log, LogUnavailableError
+from edgeloop.log.base import Entry, Log, LogUnavailableError
 from edgeloop.settings import Settings
 
 SENT_AT_HEADER = "Edgeloop-Sent-At"
 _RETRY_AFTER_S = "5"
+_IN_A_THREAD_BYTES = 100_000
+"""Parsing a larger body would hold up every other request for more than a few milliseconds."""
+_UNREADY_S = 10.0
 _CSP = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -54,7 +58,8 @@ class Door:
         self._refused: Counter[tuple[str, int]] = Counter()
         self._keys: list[api_keys.ApiKey] = []
         self._keys_stamp: tuple[int, int] | None = None
-        self._ready = True
+        self._log = log
+        self._failed_at: float | None = None
 
     def routes(self) -> list[Route]:
         """What the door answers to."""
@@ -75,14 +80,14 @@ class Door:
                 raise _RefusedError(401, "show a key as `Authorization: Bearer KEY`; `edgeloop keys create` makes one")
             sent_at_us = _sent_at(request.headers.get(SENT_AT_HEADER))
             body = await self._body(request)
-            taken = await self._take(list(items_of_body(body)), "http", sent_at_us)
+            taken = await self._take(lambda: list(items_of_body(body)), len(body), "http", sent_at_us)
         except _RefusedError as error:
             return self._refuse("events", error)
-        if not taken:
+        if not taken and not body.strip():
             return self._refuse(
                 "events", _RefusedError(400, "the body is empty: send a JSON array or one event a line")
             )
-        nothing_readable = len(taken) == 1 and taken[0].place == "body"
+        nothing_readable = bool(taken) and all(t.unreadable for t in taken)
         return _json(
             {
                 "accepted": sum(t.rejected is None for t in taken),
@@ -102,7 +107,7 @@ class Door:
                 raise _RefusedError(
                     401, "the signature is missing or wrong: is [typeform] secret the webhook's secret?"
                 )
-            taken = await self._take([typeform.item(body, own)], "typeform", None)
+            taken = await self._take(lambda: [typeform.item(body, own)], len(body), "typeform", None)
         except _RefusedError as error:
             return self._refuse("typeform", error)
         return _json(_result(taken[0]), 202)
@@ -116,8 +121,17 @@ class Door:
         return PlainTextResponse("ok\n")
 
     async def ready(self, _request: Request) -> Response:
-        """``GET /readyz``: the last append worked."""
-        return PlainTextResponse("ok\n" if self._ready else "the log takes nothing\n", 200 if self._ready else 503)
+        """``GET /readyz``: the log answers, and no append failed a moment ago.
+
+        Only a moment ago: whoever sends no traffic to a door that is not ready would never see it become so.
+        """
+        failed = self._failed_at is not None and asyncio.get_running_loop().time() - self._failed_at < _UNREADY_S
+        if not failed:
+            try:
+                await asyncio.to_thread(self._log.end_offsets)
+            except Exception:  # whatever it was, the log is not there
+                failed = True
+        return PlainTextResponse("the log takes nothing\n" if failed else "ok\n", 503 if failed else 200)
 
     async def metrics(self, _request: Request) -> Response:
         """``GET /metrics``: counters since the start, in Prometheus' text format."""
@@ -163,14 +177,22 @@ class Door:
         )
         return HTMLResponse(page, headers={"Content-Security-Policy": _CSP})
 
-    async def _take(self, items: list[Item], source: str, sent_at_us: int | None) -> list[Taken]:
-        taken, entries = self._intake.take(items, source=source, sent_at_us=sent_at_us)
+    async def _take(
+        self, read: Callable[[], list[Item]], size: int, source: str, sent_at_us: int | None
+    ) -> list[Taken]:
+        def taken_and_entries() -> tuple[list[Taken], list[Entry]]:
+            return self._intake.take(read(), source=source, sent_at_us=sent_at_us)
+
+        if size > _IN_A_THREAD_BYTES:
+            taken, entries = await asyncio.to_thread(taken_and_entries)
+        else:
+            taken, entries = taken_and_entries()
         try:
             await self._queue.append(entries)
         except LogUnavailableError as error:
-            self._ready = False
+            self._failed_at = asyncio.get_running_loop().time()
             raise _RefusedError(503, "the log cannot take events now; send the same again later") from error
-        self._ready = True
+        self._failed_at = None
         accepted, dead = summary(taken)
         for kind, n in accepted.items():
             self._accepted[source, kind] += n
@@ -184,21 +206,25 @@ class Door:
         encoding = request.headers.get("content-encoding", "identity").lower()
         if encoding not in ("identity", "gzip"):
             raise _RefusedError(415, "Content-Encoding may be gzip or absent")
-        unpack = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
         parts: list[bytes] = []
         size = 0
-        async for chunk in request.stream():
-            try:
-                part = unpack.decompress(chunk, limit + 1 - size) if unpack is not None else chunk
-            except zlib.error as error:
-                raise _RefusedError(400, "the body is no gzip, though Content-Encoding says so") from error
-            parts.append(part)
-            size += len(part)
-            if size > limit or (unpack is not None and unpack.unconsumed_tail):
-                raise _RefusedError(413, f"more than {limit:,} bytes in one request: send smaller batches")
-        if unpack is not None and not unpack.eof:
-            raise _RefusedError(400, "the gzip body breaks off: send it again")
-        return b"".join(parts)
+        try:
+            async for chunk in request.stream():
+                parts.append(chunk)
+                size += len(chunk)
+                if size > limit:
+                    raise _RefusedError(413, f"more than {limit:,} bytes in one request: send smaller batches")
+        except ClientDisconnect as error:
+            raise _RefusedError(400, "the connection closed before the body ended") from error
+        body = b"".join(parts)
+        if encoding == "identity":
+            return body
+        try:
+            return await asyncio.to_thread(unpacked, body, limit)
+        except UnpackError as error:
+            if error.too_large:
+                raise _RefusedError(413, f"{error}: send smaller batches") from error
+            raise _RefusedError(400, str(error)) from error
 
     def _api_keys(self) -> list[api_keys.ApiKey]:
         """The keys, read again when the file changed, so that a new key works at once."""

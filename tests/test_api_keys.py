@@ -1,0 +1,57 @@
+"""Keys of senders: shown once, kept as hashes, told apart by their end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgeloop.app import api_keys
+from edgeloop.errors import HomeError
+from edgeloop.home import API_KEYS, Home
+from tests.fakes import FixedClock, at
+
+CLOCK = FixedClock(at("2026-02-03T12:00:00.123Z"))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "home")
+    home.create()
+    return home
+
+
+def test_a_key_is_kept_as_a_hash_that_only_the_owner_reads(home: Home) -> None:
+    key = api_keys.create(home, "edge", CLOCK)
+    path = home.keys / API_KEYS
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert key not in path.read_text()
+    (kept,) = api_keys.read(home)
+    assert (kept.name, kept.id, kept.created) == ("edge", key[-4:], "2026-02-03T12:00:00Z")
+
+
+def test_every_key_opens_and_nothing_else(home: Home) -> None:
+    first, second = api_keys.create(home, "a", CLOCK), api_keys.create(home, "b", CLOCK)
+    keys = api_keys.read(home)
+    assert first != second
+    assert api_keys.allowed(keys, f"Bearer {first}")
+    assert api_keys.allowed(keys, f"bearer  {second} ")
+    for header in (
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        f"Basic {first}",
+        first,
+        f"Bearer {first}x",
+        f"Bearer {keys[0].sha256}",
+    ):
+        assert not api_keys.allowed(keys, header), header
+    assert not api_keys.allowed([], f"Bearer {first}")
+
+
+def test_a_home_without_keys_has_none_and_a_damaged_file_says_what_to_do(home: Home) -> None:
+    assert api_keys.read(home) == []
+    home.write_secret(API_KEYS, "{")
+    with pytest.raises(HomeError, match="backup"):
+        api_keys.read(home)
