@@ -1,1 +1,8 @@
+"""The join: pure attribution, the batch step around it, and the drain that carries the log into the store."""
 
+from __future__ import annotations
+
+from streams.attribution import Rules
+from streams.drain import Drain, Drained, LogMismatchError, Progress, RulesMismatchError
+
+__all__ = ["Drain", "Drained", "LogMismatchError", "Progress", "Rules", "RulesMismatchError"]

@@ -18,9 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from connectors import typeform
-from connectors.intake import Intake, Item, Taken, summary
-from connectors.native import UnpackError, items_of_body, unpacked
+from connectors import Intake, Item, Taken, native, summary, typeform
 from edgeloop import __version__
 from edgeloop.app import api_keys
 from edgeloop.app.append_queue import AppendQueue
@@ -80,7 +78,7 @@ class Door:
                 raise _RefusedError(401, "show a key as `Authorization: Bearer KEY`; `edgeloop keys create` makes one")
             sent_at_us = _sent_at(request.headers.get(SENT_AT_HEADER))
             body = await self._body(request)
-            taken = await self._take(lambda: list(items_of_body(body)), len(body), "http", sent_at_us)
+            taken = await self._take(lambda: list(native.items_of_body(body)), len(body), "http", sent_at_us)
         except _RefusedError as error:
             return self._refuse("events", error)
         if not taken and not body.strip():
@@ -220,8 +218,8 @@ class Door:
         if encoding == "identity":
             return body
         try:
-            return await asyncio.to_thread(unpacked, body, limit)
-        except UnpackError as error:
+            return await asyncio.to_thread(native.unpacked, body, limit)
+        except native.UnpackError as error:
             if error.too_large:
                 raise _RefusedError(413, f"{error}: send smaller batches") from error
             raise _RefusedError(400, str(error)) from error

@@ -11,8 +11,7 @@ from typing import IO, Literal
 
 import msgspec
 
-from connectors import mixpanel, native
-from connectors.intake import Intake, Item, summary
+from connectors import Intake, Item, mixpanel, native, summary
 from edgeloop.clock import Clock, SystemClock
 from edgeloop.errors import EdgeloopError, UsageError
 from edgeloop.home import Home

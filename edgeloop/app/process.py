@@ -12,8 +12,7 @@ from edgeloop.log.local import LocalLog
 from edgeloop.sealing import Sealer
 from edgeloop.settings import Settings
 from edgeloop.store.sqlite import SqliteStore
-from streams.attribution import Rules
-from streams.drain import Drain, Drained, Progress
+from streams import Drain, Drained, Progress, Rules
 
 
 def process(home: Home, settings: Settings, progress: Progress | None = None) -> Drained:

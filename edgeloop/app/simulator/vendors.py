@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from connectors.typeform import SIGNATURE_HEADER, sign
+from connectors import typeform
 from edgeloop.app.simulator.behaviour import CSAT, NPS, WHY, Lived
 from edgeloop.app.simulator.cast import AGENT_FORM, CUSTOMER_FORM, END_US, START_US, local_us
 from edgeloop.app.simulator.devices import Sending, courier_id, customer_id
@@ -120,7 +120,7 @@ class Vendors:
 
     def _signed(self, at_us: int, payload: dict[str, Any]) -> Sending:
         body = _encode(payload)
-        return Sending(at_us, "/hooks/typeform", body, {SIGNATURE_HEADER: sign(body, self._secret)})
+        return Sending(at_us, "/hooks/typeform", body, {typeform.SIGNATURE_HEADER: typeform.sign(body, self._secret)})
 
     def _twice(self, at_us: int, payload: dict[str, Any]) -> Iterator[Sending]:
         """A delivery, and now and then the same once more (our answer got lost)."""

@@ -1,0 +1,47 @@
+"""Each room says what other rooms may use, and they use nothing else of it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("connectors", "streams", "analysis", "reports")
+SHARED = "edgeloop"
+EXPORTED = {
+    "connectors": ["Intake", "Item", "Taken", "mixpanel", "native", "summary", "typeform"],
+    "streams": ["Drain", "Drained", "LogMismatchError", "Progress", "Rules", "RulesMismatchError"],
+    "analysis": ["ALL_METRICS", "Analysis", "LedgerChange", "Stage", "analyse", "ledger"],
+    "reports": ["Findings", "build", "render"],
+}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_what_a_room_exports_is_decided_and_not_by_accident(room: str) -> None:
+    module = importlib.import_module(room)
+    assert module.__all__ == EXPORTED[room]
+    assert all(hasattr(module, name) for name in module.__all__)
+
+
+def imports() -> list[tuple[Path, str, list[str]]]:
+    """(file, module, names) of every import of one of our rooms from outside it."""
+    found = []
+    for top in (*ROOMS, SHARED):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom) and node.module:
+                    room = node.module.split(".")[0]
+                    if room in ROOMS and room != top:
+                        found.append((path, node.module, [alias.name for alias in node.names]))
+    return found
+
+
+def test_other_rooms_use_only_what_is_exported() -> None:
+    seen = imports()
+    assert len(seen) > 5
+    for path, module, names in seen:
+        assert module in ROOMS, f"{path} reaches into {module}"
+        assert set(names) <= set(EXPORTED[module]), path
