@@ -42,6 +42,7 @@ def print_rows(names: Sequence[str], rows: Sequence[Sequence[object]], *, as_jso
     else:
         for line in (names, *rows):
             sys.stdout.write("\t".join(_text(cell).replace("\t", " ").replace("\n", " ") for cell in line) + "\n")
+        sys.stdout.flush()  # in a file with both streams, what is said about the table comes after it
 
 
 def time_text(us: int | None) -> str:
