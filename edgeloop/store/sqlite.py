@@ -18,7 +18,18 @@ from edgeloop.log.base import TopicPartition
 from edgeloop.log.partitioner import SHARDS, shard
 from edgeloop.sqlite import connect, connect_read_only, transaction
 from edgeloop.store.rows import Check, Estimate
-from edgeloop.store.schema import CHECKS, DEAD_LETTERS, ESTIMATES, SCHEMA_NUMBER, SUPERSEDED, TABLES, Kind, Table
+from edgeloop.store.schema import (
+    CHECKS,
+    DEAD_LETTERS,
+    ESTIMATES,
+    SCHEMA_NUMBER,
+    SUPERSEDED,
+    TABLES,
+    Cell,
+    Kind,
+    Row,
+    Table,
+)
 from edgeloop.store.views import VIEWS
 from edgeloop.store.writes import Writes
 
@@ -210,7 +221,7 @@ class StoreTransaction:
             ],
         )
 
-    def _insert(self, table: Table, rows: Sequence[Sequence[object]], suffix: str = "") -> None:
+    def _insert(self, table: Table, rows: Sequence[Row], suffix: str = "") -> None:
         marks = ", ".join("?" * len(table.columns))
         self._db.executemany(f"INSERT INTO {table.name} VALUES ({marks}){suffix}", rows)
 
@@ -235,7 +246,7 @@ class Reader:
         finally:
             self._db.execute("COMMIT")
 
-    def query(self, sql: str, bindings: Sequence[object] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+    def query(self, sql: str, bindings: Sequence[Cell] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Column names and rows of one statement.
 
         Raises:

@@ -39,8 +39,9 @@ from edgeloop.app.simulator.truth import Truth, change_truths
 from edgeloop.app.simulator.vendors import Vendors
 from edgeloop.app.simulator.world import make_world
 from edgeloop.clock import SimulatedClock, iso
-from edgeloop.errors import EdgeloopError
+from edgeloop.errors import EdgeloopError, HomeError
 from edgeloop.home import Home
+from edgeloop.log.local import LocalLog
 from edgeloop.settings import FILE_NAME, load
 
 TRUTH_FILE = "truth.json"
@@ -50,12 +51,14 @@ Progress = Callable[[str, int, int], None]
 
 
 class SimulationReport(msgspec.Struct, frozen=True):
-    """What was sent."""
+    """What was sent, and what the log holds of it."""
 
     home: str
     requests: int
     events_over_http: int
     engagement_from_exports: int
+    records: dict[str, int]
+    """Topic → records, duplicates included; ``dead.letters`` are what no door could take."""
     truth: str
 
 
@@ -63,11 +66,15 @@ def simulate(home: Home, *, seed: int = 1, scale: float = 1.0, progress: Progres
     """Fill a new home with three months of an invented company, and write its truth.json.
 
     Args:
-        home: a home that holds no real events; it is marked as simulated.
+        home: a new home; it is marked as simulated, and its settings are written.
         seed: of every random number.
         scale: 1 is 12,000 customers and about 150,000 events.
         progress: called with (what, done, total).
+
+    Raises:
+        HomeError: the home holds events, a simulation, or settings already. EdgeloopError: the door failed.
     """
+    _require_new(home)
     home.mark_simulated()
     secret = secrets.token_hex(16)
     _write_settings(home, secret)
@@ -92,7 +99,14 @@ def simulate(home: Home, *, seed: int = 1, scale: float = 1.0, progress: Progres
     truth = Truth(seed, scale, REPORT_MONTH, change_truths(world, nameless(world), as_of_us))
     path = home.path / TRUTH_FILE
     path.write_bytes(msgspec.json.format(msgspec.json.encode(truth)) + b"\n")
-    return SimulationReport(str(home.path), len(sendings), sum(s.events for s in sendings), exported, str(path))
+    return SimulationReport(
+        home=str(home.path),
+        requests=len(sendings),
+        events_over_http=sum(s.events for s in sendings),
+        engagement_from_exports=exported,
+        records=_records(home),
+        truth=str(path),
+    )
 
 
 def planted(seed: int, scale: float) -> list[str]:
@@ -111,6 +125,31 @@ def _declarations() -> Iterator[Sending]:
     for rollout in ROLLOUTS:
         # The team declares a change some minutes after it went live.
         yield Sending(rollout.start_us + 600_000_000, "/v1/events", msgspec.json.encode([rollout.declaration()]))
+
+
+def _require_new(home: Home) -> None:
+    """Two companies in one home would be told apart by nothing, and settings written by a person are not ours."""
+    if home.simulated and home.log.exists():
+        raise HomeError(
+            f"{home.path} holds a simulation already; delete that folder, or choose another with --home DIR"
+        )
+    if not home.simulated and (home.path / FILE_NAME).exists():
+        raise HomeError(
+            f"{home.path / FILE_NAME} holds settings that a simulation would replace; "
+            "simulate into a home of its own with --home DIR"
+        )
+
+
+def _records(home: Home) -> dict[str, int]:
+    log = LocalLog(home.log)
+    try:
+        ends = log.end_offsets()
+    finally:
+        log.close()
+    counts: dict[str, int] = {}
+    for (topic, _), end in sorted(ends.items()):
+        counts[topic] = counts.get(topic, 0) + end
+    return {topic: n for topic, n in counts.items() if n}
 
 
 def _write_settings(home: Home, secret: str) -> None:
@@ -163,13 +202,19 @@ def _send(address: str, key: str, sendings: list[Sending], progress: Progress | 
 @contextmanager
 def _door(home: Home) -> Iterator[str]:
     """The real door on a free port of this machine, in a process of its own."""
-    bound = listen("127.0.0.1", 0)
-    bound.listen(64)  # requests wait for the process to come up
-    command = [sys.executable, "-m", "edgeloop.app.simulator.timed_door", str(home.path), str(bound.fileno())]
-    process = subprocess.Popen(command, pass_fds=[bound.fileno()])  # noqa: S603 - this interpreter, our own words
+    with listen("127.0.0.1", 0) as bound:
+        bound.listen(64)  # requests wait for the process to come up
+        address = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        command = [sys.executable, "-m", "edgeloop.app.simulator.timed_door", str(home.path), str(bound.fileno())]
+        process = subprocess.Popen(command, pass_fds=[bound.fileno()])  # noqa: S603 - this interpreter, our own words
+    # Ours is closed: should that process end, senders learn it at once instead of waiting for an answer.
     try:
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        yield address
+    except httpx.TransportError as error:
+        raise EdgeloopError(
+            f"the door of the simulation at {address} does not answer ({type(error).__name__}); its own words are "
+            f"above, if it had any. Simulate again into a new home"
+        ) from error
     finally:
-        bound.close()
         process.terminate()
         process.wait(30)

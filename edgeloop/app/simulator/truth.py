@@ -38,6 +38,9 @@ class ChangeTruth(msgspec.Struct, frozen=True):
     grade: str
     expected_verdict: str | None
     metrics: dict[str, MetricTruth]
+    trend: dict[str, float] | None = None
+    """Of a switch: how much each metric moved from the span before to the span after without it (other changes, and
+    chance). No trend of its own is planted. A comparison of before and after finds effect + trend."""
 
 
 class Truth(msgspec.Struct, frozen=True):
@@ -67,7 +70,8 @@ def change_truths(world: World, nameless: dict[str, Bools], as_of_us: int) -> li
             live(world, actual | {rollout.model_id: np.where(in_stage, version, actual[rollout.model_id])})
             for version in (False, True)
         ]
-        entries = _entries(world, asked, ~nameless[rollout.model_id], as_of_us)
+        named = ~nameless[rollout.model_id]
+        entries = _entries(world, asked, named, as_of_us)
         truths.append(
             ChangeTruth(
                 change_id=rollout.change_id,
@@ -77,6 +81,7 @@ def change_truths(world: World, nameless: dict[str, Bools], as_of_us: int) -> li
                 grade="before_after" if rollout.share is None else "randomised",
                 expected_verdict=rollout.expected_verdict,
                 metrics=_compare(world, entries, *worlds),
+                trend=None if rollout.share is not None else _trend(world, asked, named, entries, worlds[0]),
             )
         )
     return truths
@@ -85,15 +90,30 @@ def change_truths(world: World, nameless: dict[str, Bools], as_of_us: int) -> li
 def _entries(world: World, asked: Asked, named: Bools, as_of_us: int) -> _Entries:
     """First exposures to the model in the stage, by customer."""
     rollout: Rollout = asked.rollout
-    until = END_US
-    if rollout.share is None:
-        span = min(END_US - rollout.start_us, _LONGEST_SWITCH_US)
-        until = rollout.start_us + span - span % (7 * DAY_US)
-    rows = np.flatnonzero(named & (asked.at >= rollout.start_us) & (asked.at < until))
+    until = END_US if rollout.share is not None else rollout.start_us + _switch_span_us(rollout)
+    return _first(world, asked, named, rollout.start_us, until, until if rollout.share is None else as_of_us)
+
+
+def _switch_span_us(rollout: Rollout) -> int:
+    """How long before and after a switch counts: whole weeks, at most four."""
+    span = min(END_US - rollout.start_us, _LONGEST_SWITCH_US)
+    return span - span % (7 * DAY_US)
+
+
+def _first(world: World, asked: Asked, named: Bools, begin_us: int, until_us: int, closes_us: int) -> _Entries:
+    """First exposures in [begin, until), by customer."""
+    rows = np.flatnonzero(named & (asked.at >= begin_us) & (asked.at < until_us))
     rows = rows[np.argsort(asked.at[rows], kind="stable")]
     customer, first = np.unique(world.customer[asked.delivery[rows]], return_index=True)
-    closes = until if rollout.share is None else as_of_us
-    return _Entries(customer, asked.at[rows][first], closes)
+    return _Entries(customer, asked.at[rows][first], closes_us)
+
+
+def _trend(world: World, asked: Asked, named: Bools, after: _Entries, old: Lived) -> dict[str, float]:
+    """After less before, both under the old version; windows of the span before close at the switch."""
+    start = asked.rollout.start_us
+    before = _first(world, asked, named, start - _switch_span_us(asked.rollout), start, start)
+    was, would_be = _figures(world, before, old), _figures(world, after, old)
+    return {name: would_be[name][0] - was[name][0] for name in sorted(was)}
 
 
 def _compare(world: World, entries: _Entries, old: Lived, new: Lived) -> dict[str, MetricTruth]:
