@@ -202,6 +202,7 @@ _MonthFlag = Annotated[str, Parameter(help="Month as YYYY-MM, in the company's z
 @app.command
 def uplift(*, month: _MonthFlag, common: Common = Common()) -> int:
     """What each change did to each metric, from the month's freeze (or a provisional one made now)."""
+    from edgeloop.app.estimates_table import estimates_table
     from edgeloop.app.monthly import estimate_month
     from edgeloop.months import Month
 
@@ -210,17 +211,7 @@ def uplift(*, month: _MonthFlag, common: Common = Common()) -> int:
     if common.json:
         print_json(analysis.estimates)
         return DONE
-    print_rows(
-        ("change", "to", "metric", "n0", "n1", "control", "treated", "effect", "low", "high", "p", "verdict", "reason"),
-        [
-            (
-                e.change_id, e.to_version, e.metric, e.n_control, e.n_treated, e.control, e.treated, e.effect,
-                e.effect_low, e.effect_high, e.p, e.verdict, e.reason,
-            )
-            for e in analysis.estimates
-        ],
-        as_json=False,
-    )  # fmt: skip
+    print_rows(*estimates_table(analysis.estimates), as_json=False)
     return DONE
 
 
