@@ -341,7 +341,7 @@ def dead_letters_show(letter_id: str, /, *, common: Common = Common()) -> int:
 def simulate(
     *,
     seed: Annotated[int, Parameter(help="Of every random number.")] = 1,
-    scale: Annotated[float, Parameter(help="Size of the company; 1 is about 180,000 events.")] = 1.0,
+    scale: Annotated[float, Parameter(help="Size of the company; 1 is about 150,000 events.")] = 1.0,
     common: Common = Common(),
 ) -> int:
     """Send three months of an invented company through the real doors, on simulated time."""
@@ -358,7 +358,7 @@ def simulate(
 def demo(
     *,
     seed: Annotated[int, Parameter(help="Of every random number.")] = 1,
-    scale: Annotated[float, Parameter(help="Size of the company; 1 is about 180,000 events.")] = 1.0,
+    scale: Annotated[float, Parameter(help="Size of the company; 1 is about 150,000 events.")] = 1.0,
     home: Annotated[Path, Parameter(help="Where to run it; a demo that is there is replaced.")] = Path(
         ".edgeloop-demo"
     ),
