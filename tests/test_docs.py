@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edgeloop.app.cli import app
+from edgeloop.app.commands import app
 from edgeloop.events import EVENT_TYPES, STAMPS
 from edgeloop.settings import Settings
 from edgeloop.store.schema import TABLES

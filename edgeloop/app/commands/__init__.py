@@ -1,0 +1,8 @@
+"""The commands, one file per concern; importing a file registers its commands with the application."""
+
+from __future__ import annotations
+
+from edgeloop.app.commands import dead_letters, keys, loop, month, tables
+from edgeloop.app.commands.base import DONE, FAILED, NEEDS_A_PERSON, WRONG_USE, app
+
+__all__ = ["DONE", "FAILED", "NEEDS_A_PERSON", "WRONG_USE", "app", "dead_letters", "keys", "loop", "month", "tables"]

@@ -1,0 +1,119 @@
+"""Commands of the loop itself: events in, the log drained, and the whole of it at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, Flag, app
+from edgeloop.app.output import print_json, progress_bars, say
+from edgeloop.errors import UsageError
+from edgeloop.home import Home
+
+
+@app.command
+def ingest(
+    *files: Path,
+    source: Annotated[Literal["events", "mixpanel"], Parameter(name="--from")] = "events",
+    common: Common = Common(),
+) -> int:
+    """Take events in from files: NDJSON (gzip too), or a vendor's export; `-` is standard input.
+
+    Parameters
+    ----------
+    files
+        Files to read.
+    source
+        What the files hold: `events` (our own NDJSON) or a vendor's raw export.
+    """
+    from edgeloop.app.ingest import ingest_files
+
+    if not files:
+        raise UsageError("name at least one file, or - for standard input")
+    home, settings = common.open()
+    home.refuse_simulated()
+    with progress_bars() as bar:
+        report = ingest_files(home, settings, files, source, bar("reading"))
+    if common.json:
+        print_json(report)
+    say(
+        f"taken in: {report.accepted:,} events"
+        + (f"; {report.dead_letters:,} dead letters" if report.dead_letters else "")
+    )
+    for line in report.problems:
+        say(f"  {line}")
+    if report.dead_letters > len(report.problems):
+        say(f"  … and {report.dead_letters - len(report.problems):,} more")
+    if report.dead_letters:
+        say("what could not be taken is kept sealed: `edgeloop dead-letters list`")
+        return NEEDS_A_PERSON
+    return DONE
+
+
+@app.command
+def serve(
+    *,
+    host: Annotated[str | None, Parameter(help="Address to listen on.")] = None,
+    port: Annotated[int | None, Parameter(help="Port to listen on; 0 takes a free one.")] = None,
+    common: Common = Common(),
+) -> int:
+    """Open the door: POST /v1/events and POST /hooks/typeform."""
+    from edgeloop.app.serve import serve as run_server
+
+    home, settings = common.open()
+    home.refuse_simulated()
+    run_server(home, settings, host or settings.door.host, settings.door.port if port is None else port)
+    return DONE
+
+
+@app.command
+def process(*, common: Common = Common()) -> int:
+    """Drain the log into the tables and stop."""
+    from edgeloop.app.process import process as drain
+
+    home, settings = common.open()
+    with progress_bars() as bar:
+        drained = drain(home, settings, bar("records"))
+    if common.json:
+        print_json([drained])
+    say(f"processed: {drained.records:,} records")
+    if drained.dead_letters:
+        say(f"{drained.dead_letters:,} records could not be read: `edgeloop dead-letters list`")
+        return NEEDS_A_PERSON
+    return DONE
+
+
+@app.command
+def simulate(
+    *,
+    seed: Annotated[int, Parameter(help="Of every random number.")] = 1,
+    scale: Annotated[float, Parameter(help="Size of the company; 1 is about 150,000 events.")] = 1.0,
+    common: Common = Common(),
+) -> int:
+    """Send three months of an invented company through the real doors, on simulated time."""
+    from edgeloop.app.simulator import simulate as run_simulation
+
+    home = Home(common.home)
+    with progress_bars() as bar:
+        report = run_simulation(home, seed=seed, scale=scale, progress=lambda name, done, total: bar(name)(done, total))
+    print_json([report]) if common.json else print(home.path)
+    return DONE
+
+
+@app.command
+def demo(
+    *,
+    seed: Annotated[int, Parameter(help="Of every random number.")] = 1,
+    scale: Annotated[float, Parameter(help="Size of the company; 1 is about 150,000 events.")] = 1.0,
+    home: Annotated[Path, Parameter(help="Where to run it; a demo that is there is replaced.")] = Path(
+        ".edgeloop-demo"
+    ),
+    json: Annotated[bool, Flag, Parameter(help="Found against planted as JSON.", show_default=False)] = False,
+    debug: Annotated[bool, Flag, Parameter(help="Show tracebacks.", show_default=False)] = False,  # noqa: ARG001
+) -> int:
+    """Run the whole loop on an invented company and write its report."""
+    from edgeloop.app.demo import demo as run_demo
+
+    return run_demo(Home(home), seed=seed, scale=scale, as_json=json)

@@ -1,0 +1,56 @@
+"""Commands of a month: its estimates, its freeze, its report."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from edgeloop.app.commands.base import DONE, Common, app
+from edgeloop.app.output import print_json, print_rows, say, time_text
+
+MonthFlag = Annotated[str, Parameter(help="Month as YYYY-MM, in the company's zone.")]
+
+
+@app.command
+def uplift(*, month: MonthFlag, common: Common = Common()) -> int:
+    """What each change did to each metric, from the month's freeze (or a provisional one made now)."""
+    from edgeloop.app.estimates_table import estimates_table
+    from edgeloop.app.monthly import estimate_month
+    from edgeloop.months import Month
+
+    home, settings = common.open()
+    _, analysis = estimate_month(home, settings, Month.parse(month, settings.timezone))
+    if common.json:
+        print_json(analysis.estimates)
+        return DONE
+    print_rows(*estimates_table(analysis.estimates), as_json=False)
+    return DONE
+
+
+@app.command
+def freeze(*, month: MonthFlag, common: Common = Common()) -> int:
+    """Freeze a month that is over, for good."""
+    from edgeloop.app.monthly import freeze_month
+    from edgeloop.months import Month
+
+    home, settings = common.open()
+    made = freeze_month(home, settings, Month.parse(month, settings.timezone))
+    if common.json:
+        print_json([made.manifest])
+    else:
+        print(made.path)
+    say(f"frozen: {made.manifest.freeze_id}, as of {time_text(made.manifest.as_of_us)}")
+    return DONE
+
+
+@app.command
+def report(*, month: MonthFlag, common: Common = Common()) -> int:
+    """Write the month's report as one HTML file."""
+    from edgeloop.app.monthly import report_month
+    from edgeloop.months import Month
+
+    home, settings = common.open()
+    path = report_month(home, settings, Month.parse(month, settings.timezone))
+    print_json([{"month": month, "path": str(path)}]) if common.json else print(path)
+    return DONE
