@@ -6,13 +6,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint lock setup setup-dev docs clean
+.PHONY: demo demo-seeds test chaos lint lock setup setup-dev docs clean
 
 demo: setup
 	@$(BIN)/edgeloop demo
 
+# Do the intervals hold? 20 small demos, some minutes; fails where they hold too rarely, or always.
+demo-seeds: setup
+	@$(BIN)/python -m scripts.demo_seeds
+
 test: setup-dev
 	@scripts/test.sh
+
+# Kills, loss of power, 2,000 examples of each property: half an hour or so.
+chaos: setup-dev
+	@scripts/chaos.sh
 
 lint: setup-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

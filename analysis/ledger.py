@@ -205,9 +205,11 @@ def _version_times(of_model: pd.DataFrame, version: str) -> pd.Series[int]:
 
 
 def _refusal(change: LedgerChange) -> str | None:
-    if change.unit in ("zone", "zone_time") or change.kind == "staged":
+    if change.unit in ("zone", "zone_time"):
         what = "zone by time" if change.unit == "zone_time" else "zone"
         return f"assigned by {what}: the estimator for staged and switchback changes is not available yet"
+    if change.kind == "staged":
+        return "brought in by stages, for which no estimator is available yet"
     if change.full_switch:
         return None
     if change.assignment == "chosen":

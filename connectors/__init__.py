@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from connectors import mixpanel, native, typeform
+from connectors import mixpanel, native, typeform, zigpoll
 from connectors.intake import Intake, Item, Taken, summary
 
-__all__ = ["Intake", "Item", "Taken", "mixpanel", "native", "summary", "typeform"]
+__all__ = ["Intake", "Item", "Taken", "mixpanel", "native", "summary", "typeform", "zigpoll"]

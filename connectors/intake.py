@@ -22,7 +22,7 @@ from edgeloop.home import PSEUDONYM_KEY, SEALING_KEY, Home
 from edgeloop.identity import PSEUDONYM, Pseudonymiser, usable_id
 from edgeloop.log.base import Entry
 from edgeloop.scrub import MAX_DEPTH, TooDeepError, scrub, scrub_tree
-from edgeloop.sealing import DeadLetter, Sealer, readable_detail
+from edgeloop.sealing import DeadLetter, Sealer, Whole, readable_detail
 
 AHEAD_US = 5 * 60 * SECOND_US
 """An event further than this ahead of its arrival is a dead letter: it would never be matched, and hides a fault."""
@@ -63,6 +63,8 @@ class Item(msgspec.Struct, frozen=True):
     value: Any = None
     rejected: Rejected | None = None
     """Set where a connector found it wrong already."""
+    whole: Whole | None = None
+    """Set where ``raw`` is only the beginning, because the whole was too long to be held."""
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -227,6 +229,7 @@ class Intake:
             place=item.place,
             received_us=now,
             raw=item.raw,
+            whole=item.whole,
         )
 
 

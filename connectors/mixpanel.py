@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from connectors.intake import Item, Rejected
-from connectors.native import LINE_BYTES, lines, until_damage
+from connectors.native import LINE_BYTES, lines, too_long, until_damage
 from edgeloop.clock import SECOND_US, from_us
 from edgeloop.identity import usable_id
 from edgeloop.scrub import squeezed
@@ -67,7 +67,11 @@ def _items(file: IO[bytes], settings: MixpanelSettings) -> Iterator[Item]:
             pending.clear()
 
     for number, line in enumerate(lines(file), start=1):
-        text = line.rstrip(b"\r\n")
+        if line.whole is not None:
+            yield from given_up()
+            yield too_long(line, f"line {number}")
+            continue
+        text = line.content
         if not text.strip():
             continue
         if text.strip().lower().startswith(_EARLY):
@@ -134,7 +138,7 @@ def item(value: dict[str, Any], raw: bytes, place: str, settings: MixpanelSettin
         if linked is not None:
             event[link] = linked
     used = {settings.value_property if "value" in event else None, settings.currency_property, *event}
-    extra = {k: v for k, v in properties.items() if k not in used and _harmless(k, v)}
+    extra = {k: v for k, v in properties.items() if k not in used and harmless(k, v)}
     extra.pop("mp_processing_time_ms", None)  # differs between two exports of one event
     if ambiguous:
         extra["ambiguous_time"] = True
@@ -156,7 +160,8 @@ def event_id(name: str, distinct_id: object, time: float, insert_id: object) -> 
     return "mixpanel:" + hashlib.sha256(_encoder.encode([name, distinct_id, whole, insert_id])).hexdigest()
 
 
-def _harmless(name: str, value: object) -> bool:
+def harmless(name: str, value: object) -> bool:
+    """Whether a property may be kept: by its name it does not say who somebody is or where."""
     bare = squeezed(name)
     identifying = bare in _NEVER or (_NEVER_INSIDE.search(bare) is not None and not isinstance(value, bool))
     return not name.startswith("$") and not identifying

@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import os
 import re
 import zlib
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import msgspec
 
 from connectors.intake import Item, Rejected
-from edgeloop.sealing import readable_detail
+from edgeloop.sealing import HEAD_BYTES, Whole, readable_detail
 
 LINE_BYTES = 20 * 1024 * 1024
 """A longer line, or element of an array in a file, is a dead letter."""
 _CHUNK_BYTES = 1024 * 1024
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
+# No JSON begins so, and each line of such a file would be a dead letter of its own.
+_NO_TEXT = {
+    b"PK\x03\x04": ("a zip file", "unpack it first"),
+    b"(\xb5/\xfd": ("a zstd file", "unpack it first"),
+    b"\xfd7zXZ\0": ("an xz file", "unpack it first"),
+    b"BZh": ("a bzip2 file", "unpack it first"),
+    b"7z\xbc\xaf": ("a 7z file", "unpack it first"),
+    b"PAR1": ("a Parquet file", "write it as NDJSON first"),
+    b"SQLite format 3\0": ("an SQLite database", "write its rows as NDJSON first"),
+    b"\xff\xfe": ("UTF-16 text", "write it as UTF-8 first"),
+    b"\xfe\xff": ("UTF-16 text", "write it as UTF-8 first"),
+}
 _ARRAY = re.compile(rb"\s*\[\s*(?:\{|\]|$)")
 # A string that ends, a bracket or comma, or the quote of a string that does not end in what has been read so far.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},"]', re.DOTALL)
 _decoder = msgspec.json.Decoder()
 _array = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Line(NamedTuple):
+    """A line of a file; of one over `LINE_BYTES` only the beginning, and what is known of the whole."""
+
+    content: bytes
+    whole: Whole | None = None
 
 
 class UnpackError(Exception):
@@ -84,10 +105,16 @@ def items_of_body(body: bytes) -> Iterator[Item]:
             yield _item(line, f"line {number}")
 
 
+def item_of_event(raw: bytes, place: str) -> Item:
+    """One event's own bytes, whatever surrounded them when they came."""
+    return _item(raw.removeprefix(_BOM), place)
+
+
 def items_of_file(file: IO[bytes]) -> Iterator[Item]:
     """The events of a file: NDJSON, or a JSON array of objects; gzip or not. Memory is bounded by one event.
 
-    A broken gzip file gives what could be read of it, and then one item that says so.
+    A broken gzip file gives what could be read of it, and then one item that says so. A file that is known to be no
+    text at all is one item.
     """
     return until_damage(_items(file))
 
@@ -99,15 +126,24 @@ def until_damage(items: Iterator[Item]) -> Iterator[Item]:
         for item in items:
             after = item.place
             yield item
-    except (EOFError, OSError, zlib.error) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         detail = f"the gzip file breaks off or is damaged after {after}: {type(error).__name__}"
         yield Item(b"", f"after {after}", rejected=Rejected("broken_gzip", detail))
+    except OSError as error:
+        why = type(error).__name__ if error.errno is None else os.strerror(error.errno)
+        detail = f"the file cannot be read any further after {after}: {why}"
+        yield Item(b"", f"after {after}", rejected=Rejected("unreadable", detail))
 
 
-def lines(file: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a file, unpacked where it is gzip (several members too); one over `LINE_BYTES` comes cut."""
+def lines(file: IO[bytes]) -> Iterator[Line]:
+    """The lines of a file without their ends, unpacked where it is gzip (several members too)."""
     stream = _opened(file)
     yield from _lines(stream, stream.readline(LINE_BYTES + 1))
+
+
+def too_long(line: Line, place: str) -> Item:
+    """What becomes of a line over `LINE_BYTES`."""
+    return _too_long(line.content, place, line.whole)
 
 
 def _items(file: IO[bytes]) -> Iterator[Item]:
@@ -120,21 +156,53 @@ def _items(file: IO[bytes]) -> Iterator[Item]:
     if _ARRAY.match(begin):
         yield from _elements(begin, stream)
         return
+    for magic, (kind, what_to_do) in _NO_TEXT.items():
+        if begin.startswith(magic):
+            whole = _whole(_to_the_end(begin, stream))
+            rejected = Rejected("no_text", f"the file is {kind}, no JSON: {what_to_do}")
+            yield Item(begin[:HEAD_BYTES], "line 1", rejected=rejected, whole=whole)
+            return
     for number, line in enumerate(_lines(stream, begin), start=first):
-        content = line.rstrip(b"\r\n")
-        if len(content) > LINE_BYTES:
-            yield _too_long(content, f"line {number}")
-        elif content.strip():
-            yield _item(content, f"line {number}")
+        if line.whole is not None:
+            yield too_long(line, f"line {number}")
+        elif line.content.strip():
+            yield _item(line.content, f"line {number}")
 
 
-def _lines(stream: IO[bytes], line: bytes) -> Iterator[bytes]:
+def _lines(stream: IO[bytes], line: bytes) -> Iterator[Line]:
     while line:
-        if len(line) > LINE_BYTES and not line.endswith(b"\n"):
-            while (rest := stream.readline(LINE_BYTES)) and not rest.endswith(b"\n"):
-                pass
-        yield line
+        whole = _whole(_to_its_end(line, stream)) if len(line) > LINE_BYTES else None
+        too_long = whole is not None and whole.size > LINE_BYTES
+        yield Line(line.rstrip(b"\r\n"), whole if too_long else None)
         line = stream.readline(LINE_BYTES + 1)
+
+
+def _whole(chunks: Iterator[bytes]) -> Whole:
+    digest, size = hashlib.sha256(), 0
+    for chunk in chunks:
+        digest.update(chunk)
+        size += len(chunk)
+    return Whole(digest.hexdigest(), size)
+
+
+def _to_its_end(line: bytes, stream: IO[bytes]) -> Iterator[bytes]:
+    """A line and what of it is still in the stream, without the end of the line, which may come in two parts."""
+    while True:
+        if line.endswith(b"\n"):
+            yield line[:-1].removesuffix(b"\r")
+            return
+        yield line[:-1]
+        more = stream.readline(_CHUNK_BYTES)
+        if not more:
+            yield line[-1:]
+            return
+        line = line[-1:] + more
+
+
+def _to_the_end(begin: bytes, stream: IO[bytes]) -> Iterator[bytes]:
+    while begin:
+        yield begin
+        begin = stream.read(_CHUNK_BYTES)
 
 
 def _elements(buffer: bytes, stream: IO[bytes]) -> Iterator[Item]:
@@ -149,7 +217,8 @@ def _elements(buffer: bytes, stream: IO[bytes]) -> Iterator[Item]:
         if token is None or token[0] == b'"':
             at = len(buffer) if token is None else token.start()
             if len(buffer) - begin > LINE_BYTES:
-                yield _too_long(buffer[begin:], f"index {index}", "; the array is not read any further")
+                whole = _whole(_to_the_end(buffer[begin:], stream))
+                yield _too_long(buffer[begin:], f"index {index}", whole, "; the array is not read any further")
                 return
             more = stream.read(_CHUNK_BYTES)
             if not more:
@@ -199,9 +268,9 @@ def _broken(raw: bytes, index: int, detail: str) -> Item:
     return Item(raw, f"index {index}", rejected=Rejected("malformed", detail))
 
 
-def _too_long(raw: bytes, place: str, consequence: str = "") -> Item:
+def _too_long(raw: bytes, place: str, whole: Whole | None, consequence: str = "") -> Item:
     detail = f"it is longer than {LINE_BYTES:,} bytes{consequence}"
-    return Item(raw[:LINE_BYTES], place, rejected=Rejected("too_long", detail))
+    return Item(raw[: min(LINE_BYTES, HEAD_BYTES)], place, rejected=Rejected("too_long", detail), whole=whole)
 
 
 def _why(error: Exception) -> str:

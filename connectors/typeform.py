@@ -1,8 +1,12 @@
-"""Typeform webhooks: signature, and one response of a form as our ``response`` event.
+"""Typeform: the signature of its webhooks, and responses of forms (webhooks and saved pages) as ``response`` events.
 
-Shapes and rules: Typeform's developer pages "Example payload" and "Secure your webhooks". Vendors add fields and types
-without notice, so only form, token and time are asked for; whatever else has another shape than documented is left
-out, and an answer of an unknown type is kept in ``extra``.
+Shapes and rules: Typeform's developer pages "Example payload", "Secure your webhooks" and "Retrieve responses". Vendors
+add fields and types without notice, so only form, token and time are asked for; whatever else has another shape than
+documented is left out, and an answer of an unknown type is kept in ``extra``.
+
+A response that came by webhook and again in a file is one event with one body, a duplicate. So what only one of the two
+tells (the delivery's own id, the ending shown, a quiz's outcome) is not kept. A row of a file that lacks what a webhook
+would have known (a field's type) has ``revision`` -1 and never takes a webhook's place.
 """
 
 from __future__ import annotations
@@ -11,12 +15,14 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
 
 import msgspec
 
 from connectors.intake import Item, Rejected
+from connectors.pages import rows_of_file
+from edgeloop.errors import UsageError
 from edgeloop.identity import usable_id
 from edgeloop.sealing import readable_detail
 from edgeloop.settings import TypeformSettings
@@ -65,17 +71,73 @@ def sign(body: bytes, secret: str) -> str:
 def item(body: bytes, settings: TypeformSettings) -> Item:
     """The one event of a delivery, or why it cannot be one."""
     try:
-        payload = read(msgspec.json.decode(body), settings)
+        delivery = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return Item(body, "body", rejected=Rejected("malformed", f"this is no JSON: {readable_detail(error)}"))
     except RecursionError:
         return Item(body, "body", rejected=Rejected("malformed", "this is no JSON: nested too deep"))
+    return _item(body, "body", delivery, settings)
+
+
+def items_of_file(file: IO[bytes], settings: TypeformSettings, form: str | None = None) -> Iterator[Item]:
+    """The responses of a file: pages of the Responses API (``{"items": […]}``), their items, or webhook deliveries.
+
+    Files are not signed: whoever reads them in vouches for them.
+
+    Args:
+        file: gzip or not.
+        settings: of this connector.
+        form: whose responses those are that do not say so themselves, as the API's do not.
+
+    Raises:
+        UsageError: such a response, and neither ``form`` nor a single known form. It is not guessed: with another id of
+            the form, responses that came by webhook would count twice.
+    """
+    if form is not None and settings.forms and form not in settings.forms:
+        raise UsageError(f"--form {form} is not in `[typeform] forms`: add it there, or name another")
+    if form is None and len(settings.forms) == 1:
+        form = settings.forms[0]
+    for row in rows_of_file(file, "items"):
+        if row.rejected is not None:
+            yield row
+        elif isinstance(row.value, dict) and "form_response" not in row.value:
+            yield _of_api(row, row.value, settings, form)
+        else:
+            yield _item(row.raw, row.place, row.value, settings)
+
+
+def _item(raw: bytes, place: str, delivery: Any, settings: TypeformSettings) -> Item:
+    try:
+        payload = read(delivery, settings)
     except ValueError as error:
-        return Item(body, "body", rejected=Rejected("malformed", f"no delivery of the documented shape: {error}"))
+        return Item(raw, place, rejected=Rejected("malformed", f"no delivery of the documented shape: {error}"))
     if settings.forms and payload.form not in settings.forms:
         detail = "the form is not in `[typeform] forms`: add it there, or switch its webhook off"
-        return Item(body, "body", rejected=Rejected("unknown_form", detail))
-    return Item(body, "body", value=payload.event)
+        return Item(raw, place, rejected=Rejected("unknown_form", detail))
+    return Item(raw, place, value=payload.event)
+
+
+def _of_api(row: Item, response: dict[str, Any], settings: TypeformSettings, form: str | None) -> Item:
+    """An item of the Responses API, read as the webhook would have sent it."""
+    token = next((t for t in (_text(response.get(n)) for n in ("token", "response_id", "landing_id")) if t), None)
+    if token is None:
+        return Item(row.raw, row.place, rejected=Rejected("malformed", "no response of the API: `token` is missing"))
+    form = _text(response.get("form_id")) or form
+    if form is None:
+        raise UsageError(
+            f"{row.place}: a response that does not name its form. Say which with `--form ID` (it stands in the form's "
+            "address), or name the one form in `[typeform] forms`"
+        )
+    kind = response.get("response_type")
+    finished = kind == "completed" if isinstance(kind, str) else _usable_time(response.get("submitted_at")) is not None
+    delivery = {
+        "event_type": "form_response" if finished else "form_response_partial",
+        "form_response": {**response, "form_id": form, "token": token},
+    }
+    found = _item(row.raw, row.place, delivery, settings)
+    if found.value is not None and any(_untyped(answer) for answer in _list(response.get("answers"))):
+        found.value["revision"] = -1
+    return found
 
 
 def read(delivery: Any, settings: TypeformSettings) -> Payload:
@@ -124,11 +186,15 @@ def read(delivery: Any, settings: TypeformSettings) -> Payload:
             event[name] = link
     if isinstance(hidden.get("language"), str):
         event["language"] = hidden["language"][:35]
-    event["extra"] = _extra(delivery, response, unknown)
+    event["extra"] = _extra(response, unknown)
     return Payload(form, event)
 
 
-def _extra(delivery: dict[str, Any], response: dict[str, Any], unknown: list[dict[str, Any]]) -> dict[str, Any]:
+def _untyped(answer: Any) -> bool:
+    return not _text(_object(_object(answer).get("field")).get("type"))
+
+
+def _extra(response: dict[str, Any], unknown: list[dict[str, Any]]) -> dict[str, Any]:
     """What an analyst may want besides the answers; hidden fields of unknown meaning are not among it."""
     variables = {}
     for variable in _list(response.get("variables")):
@@ -136,12 +202,10 @@ def _extra(delivery: dict[str, Any], response: dict[str, Any], unknown: list[dic
         if isinstance(name, str) and kind in ("number", "text") and kind in variable:
             variables[name] = variable[kind]
     extra = {
-        "event_id": delivery.get("event_id"),
         "landed_at": response.get("landed_at"),
-        "score": _object(response.get("calculated")).get("score"),
+        # The API gives 0 for a form that scores nothing, the webhook nothing.
+        "score": _object(response.get("calculated")).get("score") or None,
         "variables": variables or None,
-        "outcome": _object(response.get("outcome")).get("title"),
-        "ending": _object(response.get("ending")).get("ref"),
         "unknown_answers": unknown or None,
     }
     return {name: value for name, value in extra.items() if value is not None}
@@ -202,10 +266,15 @@ def _labels(choice: dict[str, Any]) -> list[str]:
 def _occurred_at(response: dict[str, Any]) -> str:
     """``submitted_at``, on a partial delivery ``landed_at``; without the spaces that some have (``…T05: 18: 14Z``)."""
     for name in ("submitted_at", "landed_at"):
-        text = response.get(name)
-        if isinstance(text, str) and text.strip() and not text.startswith(_NEVER_SUBMITTED):
-            return _SPACES.sub(r"\1", text.strip()).replace(" ", "T", 1)
+        text = _usable_time(response.get(name))
+        if text is not None:
+            return _SPACES.sub(r"\1", text).replace(" ", "T", 1)
     raise ValueError("`submitted_at` and `landed_at` are missing")
+
+
+def _usable_time(text: Any) -> str | None:
+    usable = isinstance(text, str) and text.strip() and not text.startswith(_NEVER_SUBMITTED)
+    return text.strip() if usable else None
 
 
 def _required(response: dict[str, Any], name: str) -> str:

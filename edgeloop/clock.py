@@ -50,7 +50,8 @@ class SimulatedClock:
 
 def to_us(moment: datetime) -> int:
     """Whole µs since the epoch of an aware datetime."""
-    return (moment - _EPOCH) // _MICROSECOND
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_us(us: int) -> datetime:

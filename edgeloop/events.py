@@ -6,9 +6,9 @@ A sender writes the *door form*: the same fields with raw ``customer_id`` / ``co
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal
+from hashlib import sha256 as _sha256
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -54,16 +54,6 @@ class _Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="type")
         """The id under which a second delivery is recognised."""
         value: str = getattr(self, self.id_field)
         return value
-
-    @property
-    def raw_us(self) -> int:
-        """The sender's own time in µs, before any correction of its clock."""
-        return to_us(self.occurred_at_raw or self.occurred_at)
-
-    @property
-    def correction_us(self) -> int:
-        """What the door added to the sender's time, in µs (0 for a clock that was right)."""
-        return to_us(self.occurred_at) - self.raw_us
 
 
 class Exposure(_Event, tag="exposure"):
@@ -223,6 +213,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
     "change": Change,
 }
 STORED_TOPICS: tuple[str, ...] = tuple(cls.topic for cls in EVENT_TYPES.values())
+TYPES_OF_TOPICS: dict[str, str] = {cls.topic: name for name, cls in EVENT_TYPES.items()}
 DEAD_LETTERS_TOPIC = "dead.letters"
 
 STAMPS = frozenset({"occurred_at_raw", "received_at", "anonymous"})
@@ -230,7 +221,7 @@ STAMPS = frozenset({"occurred_at_raw", "received_at", "anonymous"})
 
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()
-_canonical_encoder = msgspec.json.Encoder(order="sorted")
+_canonical = msgspec.json.Encoder(order="sorted").encode
 
 
 def decode(body: bytes) -> Event:
@@ -252,12 +243,31 @@ def event_type(event: Event) -> str:
     return str(type(event).__struct_config__.tag)
 
 
-def body_hash(event: Event) -> bytes:
-    """sha256 of the canonical body: the sender's words without the door's stamps, keys sorted, compact UTF-8 JSON."""
-    bare = msgspec.structs.replace(
-        event, occurred_at=event.occurred_at_raw or event.occurred_at, occurred_at_raw=None, received_at=None
-    )
-    return hashlib.sha256(_canonical_encoder.encode(bare)).digest()
+class Stamps(NamedTuple):
+    """The times of an event in µs, and the sha256 of its canonical body."""
+
+    at_us: int
+    raw_us: int
+    received_us: int | None
+    body_sha256: bytes
+
+
+def stamped(event: Event) -> Stamps:
+    """When an event happened, and which words it is.
+
+    The canonical body is the sender's words without the door's stamps: keys sorted, compact UTF-8 JSON.
+    """
+    at, raw, received = event.occurred_at, event.occurred_at_raw, event.received_at
+    at_us = raw_us = to_us(at)
+    event.received_at = None
+    if raw is not None:
+        raw_us = to_us(raw)
+        event.occurred_at, event.occurred_at_raw = raw, None
+    digest = _sha256(_canonical(event)).digest()
+    event.received_at = received
+    if raw is not None:
+        event.occurred_at, event.occurred_at_raw = at, raw
+    return Stamps(at_us, raw_us, None if received is None else to_us(received), digest)
 
 
 def log_schema(name: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from typing import Annotated
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from edgeloop.clock import from_us, iso, to_us
 from edgeloop.errors import EdgeloopError
-from edgeloop.events import Timestamp
+from edgeloop.events import LARGEST_INTEGER, Timestamp
 
 WHOLE_BYTES = 512 * 1024
 """Input up to this size is kept whole."""
@@ -37,7 +38,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     place: str
     received_at: Timestamp
     sha256: str
-    size: int
+    size: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_INTEGER)]
     sealed: bytes
 
     def row(self) -> tuple[str | int | bytes, ...]:
@@ -59,6 +60,13 @@ class DeadLetter(msgspec.Struct, frozen=True):
         return iso(to_us(self.received_at))
 
 
+class Whole(msgspec.Struct, frozen=True):
+    """Of input too large to be held: the sha256 (hex) and the number of all its bytes."""
+
+    sha256: str
+    size: int
+
+
 class UnsealError(EdgeloopError):
     """The key does not open this dead letter."""
 
@@ -71,10 +79,21 @@ class Sealer:
         self._aead = AESGCM(key)
 
     def dead_letter(
-        self, *, reason: str, detail: str, source: str, place: str, received_us: int, raw: bytes
+        self,
+        *,
+        reason: str,
+        detail: str,
+        source: str,
+        place: str,
+        received_us: int,
+        raw: bytes,
+        whole: Whole | None = None,
     ) -> DeadLetter:
-        """A dead letter of the original bytes; the same input from the same place twice has the same id."""
-        digest = hashlib.sha256(raw).hexdigest()
+        """A dead letter of the original bytes; the same input from the same place twice has the same id.
+
+        ``whole`` is given where ``raw`` is only the beginning.
+        """
+        digest, size = (hashlib.sha256(raw).hexdigest(), len(raw)) if whole is None else (whole.sha256, whole.size)
         # Keyed, because the plain hash of a short line could be guessed back to its content.
         identity = f"{reason}\0{source}\0{place}\0{digest}".encode()
         return DeadLetter(
@@ -85,8 +104,8 @@ class Sealer:
             place=place,
             received_at=from_us(received_us),
             sha256=digest,
-            size=len(raw),
-            sealed=self.seal(raw if len(raw) <= WHOLE_BYTES else raw[:HEAD_BYTES]),
+            size=size,
+            sealed=self.seal(raw if size <= WHOLE_BYTES else raw[:HEAD_BYTES]),
         )
 
     def seal(self, raw: bytes) -> bytes:
@@ -123,6 +142,10 @@ def readable_detail(error: Exception) -> str:
     """What is wrong, in msgspec's words, without any value of the input."""
     if isinstance(error, UnicodeError):
         return "it is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    if isinstance(error, OverflowError):
+        return "it holds a number that nothing can store"
     text = str(error)
     opening = next((o for o in _QUOTES_THE_VALUE if text.startswith(o)), None)
     if opening is None:

@@ -7,18 +7,25 @@ unknown key is an error that names it.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta
 
 from edgeloop.errors import UsageError
+from edgeloop.events import AnswerKind
 
 CreditRule = Literal["last_touch", "first_touch", "linear", "time_decay", "position_based"]
+_ANSWER_KINDS = get_args(AnswerKind)
+_SCALED = frozenset({"nps", "csat", "ces", "rating", "number"})
+_SCALE = re.compile(
+    rf"(?P<kind>{'|'.join(_ANSWER_KINDS)})(?::(?P<low>-?[0-9]{{1,9}}(?:\.[0-9]+)?)-(?P<high>-?[0-9]{{1,9}}(?:\.[0-9]+)?))?"
+)
 FILE_NAME = "edgeloop.toml"
 PREFIX = "EDGELOOP_"
 # Read elsewhere, before there are settings.
@@ -47,12 +54,38 @@ class DoorSettings(_Section, frozen=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8321
     max_body_mb: Annotated[float, Meta(gt=0)] = 20.0
     """Of one request, after unpacking."""
+    max_waiting_mb: Annotated[float, Meta(gt=0)] = 64.0
+    """Of records that wait for the log; beyond it requests are answered 503."""
 
 
 class LogSettings(_Section, frozen=True):
     """The local log."""
 
     partitions: Annotated[int, Meta(ge=1, le=1024)] = 4
+
+
+class WorkerSettings(_Section, frozen=True):
+    """``edgeloop process``."""
+
+    lanes: Annotated[int, Meta(ge=0, le=16)] = 0
+    """Processes that drain at once; 0 takes one for a short backlog and one per core (4 at most) for a long one."""
+
+
+class ServiceSettings(_Section, frozen=True):
+    """``edgeloop serve`` and ``edgeloop up``."""
+
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """``auto``: JSON lines unless stderr is a terminal."""
+    min_free_mb: Annotated[float, Meta(ge=0)] = 100.0
+    """With less free space on the disk of the home, ``/readyz`` answers 503."""
+
+
+class ScheduleSettings(_Section, frozen=True):
+    """When ``edgeloop up`` freezes the month before and writes its report, in the company's zone."""
+
+    report_day: Annotated[int, Meta(ge=1, le=28)] = 3
+    """Day of the month after; days in between are for what arrives late."""
+    report_hour: Annotated[int, Meta(ge=0, le=23)] = 6
 
 
 class TypeformSettings(_Section, frozen=True):
@@ -66,6 +99,27 @@ class TypeformSettings(_Section, frozen=True):
     """Known forms; empty means every correctly signed form."""
     rating_low: float = 1.0
     rating_high: float = 5.0
+
+
+class ZigpollSettings(_Section, frozen=True):
+    """``POST /hooks/zigpoll/TOKEN`` and ``edgeloop ingest --from zigpoll``."""
+
+    token: str = ""
+    """The last part of the webhook's path; without one the hook answers 401 to everything."""
+    previous_token: str = ""
+    """Still accepted while the token is being changed."""
+    polls: tuple[str, ...] = ()
+    """Known polls; empty means every poll."""
+    questions: dict[str, str] = {}
+    """What a slide asks for, by slide id: ``nps``, ``csat:1-5``, ``text`` (`scale_of`); otherwise the answer tells."""
+    ids: Literal["row", "parts"] = "row"
+    """``row``: an answer is known by its ``_id`` where it has one. ``parts``: by poll, participant, slide and day, for
+    webhooks without ``_id`` whose answers come by export as well."""
+    customer_key: str = "customer_id"
+    agent_key: str = "courier_id"
+    delivery_key: str = "delivery_id"
+    exposure_key: str = "exposure_id"
+    """Where in ``metadata`` the company's own ids are."""
 
 
 class MixpanelSettings(_Section, frozen=True):
@@ -95,12 +149,18 @@ class Settings(_Section, frozen=True):
     attribution: AttributionSettings = AttributionSettings()
     door: DoorSettings = DoorSettings()
     log: LogSettings = LogSettings()
+    worker: WorkerSettings = WorkerSettings()
+    service: ServiceSettings = ServiceSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
     typeform: TypeformSettings = TypeformSettings()
+    zigpoll: ZigpollSettings = ZigpollSettings()
     mixpanel: MixpanelSettings = MixpanelSettings()
     metrics: MetricsSettings = MetricsSettings()
 
 
-SECRETS = frozenset({("typeform", "secret"), ("typeform", "previous_secret")})
+SECRETS = frozenset(
+    {("typeform", "secret"), ("typeform", "previous_secret"), ("zigpoll", "token"), ("zigpoll", "previous_token")}
+)
 
 
 def load(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
@@ -111,6 +171,7 @@ def load(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
     """
     path = settings_file(home)
     tree = _read(path) if path else {}
+    _convert(tree, str(path or FILE_NAME))  # before a variable can be blamed for what the file says
     for section, key, value, name in _from_environment(os.environ if environ is None else environ):
         if section is None:
             tree[key] = value
@@ -125,7 +186,32 @@ def load(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
             raise UsageError(
                 f"{path or 'settings'}: unknown timezone {zone!r}; use a name such as Europe/Berlin"
             ) from error
+    for slide, text in settings.zigpoll.questions.items():
+        try:
+            scale_of(text)
+        except ValueError as error:
+            raise UsageError(
+                f"{path or 'settings'}: [zigpoll] questions: {slide} = {text!r} is no kind of answer; write one of "
+                f"{', '.join(_ANSWER_KINDS)}, or a number's with its scale, such as csat:1-5"
+            ) from error
     return settings
+
+
+def scale_of(text: str) -> tuple[str, float | None, float | None]:
+    """A kind of answer and the two ends of its scale, as ``[zigpoll] questions`` writes them (``csat:1-5``, ``text``).
+
+    Raises:
+        ValueError: no such kind, no such scale, or a scale for words.
+    """
+    found = _SCALE.fullmatch(text)
+    if found is None:
+        raise ValueError("a kind of answer, or one with its scale")
+    if found["low"] is None:
+        return found["kind"], *((0.0, 10.0) if found["kind"] == "nps" else (None, None))
+    low, high = float(found["low"]), float(found["high"])
+    if not low < high or found["kind"] not in _SCALED:
+        raise ValueError("the lower end first, and only for kinds that are numbers")
+    return found["kind"], low, high
 
 
 def settings_file(home: Path) -> Path | None:
@@ -175,10 +261,13 @@ def _from_environment(environ: Mapping[str, str]) -> list[tuple[str | None, str,
 
 
 def _parse(cls: type[_Section], key: str, text: str) -> Any:
-    """A variable's text as the setting's type; lists are separated by commas."""
+    """A variable's text as the setting's type; lists are separated by commas, tables are ``key=value,key=value``."""
     default = next(f.default for f in msgspec.structs.fields(cls) if f.name == key)
     if isinstance(default, tuple):
         return [part.strip() for part in text.split(",") if part.strip()]
+    if default is msgspec.NODEFAULT:  # a table
+        pairs = [part.strip().split("=", 1) for part in text.split(",") if part.strip()]
+        return dict(pairs) if all(len(pair) == 2 for pair in pairs) else text
     if isinstance(default, bool):
         return text.strip().lower() in ("1", "true", "yes", "on")
     if isinstance(default, int | float):

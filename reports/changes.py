@@ -15,7 +15,7 @@ _DIRECTIONS: tuple[words.Direction, ...] = ("worse", "better", "unclear", "early
 _HOW = {
     "switch": "switched for everybody at once",
     "rollback": "rolled back for everybody at once",
-    "staged": "brought in zone by zone",
+    "staged": "brought in by stages",
     "mixed": "in use beside the old one, without labelled arms",
 }
 

@@ -1,4 +1,4 @@
-"""Writes docs/schemas/{door,log}/TYPE.json and docs/tables.md from the code; a test holds the files to it."""
+"""Writes docs/schemas/{door,log}/TYPE.json, docs/tables.md and docs/metrics.md from the code; a test checks them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from edgeloop.app import metrics
 from edgeloop.events import EVENT_TYPES, door_schema, log_schema
 from edgeloop.store.schema import TABLES
 from edgeloop.store.views import VIEWS
@@ -40,6 +41,7 @@ def tables() -> str:
 
 def main() -> None:
     (DOCS / "tables.md").write_text(tables(), encoding="utf-8")
+    (DOCS / "metrics.md").write_text(metrics.reference(), encoding="utf-8")
     for path, text in schemas():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from streams.attribution import Rules
-from streams.drain import Drain, Drained, LogMismatchError, Progress, RulesMismatchError
+from streams.drain import ONLY_LANE, Drain, Drained, Lane, LogMismatchError, Progress, RulesMismatchError
 
-__all__ = ["Drain", "Drained", "LogMismatchError", "Progress", "Rules", "RulesMismatchError"]
+__all__ = ["ONLY_LANE", "Drain", "Drained", "Lane", "LogMismatchError", "Progress", "Rules", "RulesMismatchError"]

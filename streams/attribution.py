@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -54,46 +54,88 @@ class Rules(msgspec.Struct, frozen=True):
         return self.engagement_window_us if outcome_type == "engagement" else self.answer_window_us
 
 
-class Touch(msgspec.Struct, frozen=True, array_like=True):
+class Touch(Protocol):
     """A shown exposure as attribution sees it."""
 
-    at_us: int
-    exposure_id: str
-    model_id: str
-    model_version: str
-    touchpoint: str
-    arm: str | None
-    rollout_id: str | None
-    delivery_id: str | None
+    @property
+    def at_us(self) -> int:
+        """When it happened."""
+        ...
+
+    @property
+    def exposure_id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def delivery_id(self) -> str | None:
+        """The delivery it was about."""
+        ...
 
 
-class Cause(msgspec.Struct, frozen=True):
+T = TypeVar("T", bound=Touch)
+_FEW = 64
+"""Up to so many, looking at each is faster than an index of them."""
+
+
+class Cause(msgspec.Struct, Generic[T], frozen=True, gc=False):
     """One exposure's share of an outcome."""
 
-    touch: Touch
+    model_id: str
+    touch: T
     credit: float
     matched_by: MatchedBy
 
 
-class Touches:
-    """The shown exposures of one join key, ordered by (time, id)."""
+def _order(touch: Touch) -> tuple[int, str]:
+    return (touch.at_us, touch.exposure_id)
 
-    def __init__(self, touches: Sequence[Touch]) -> None:
-        self._ordered = sorted(touches, key=lambda t: (t.at_us, t.exposure_id))
-        self._times = [t.at_us for t in self._ordered]
-        self._by_id = {t.exposure_id: t for t in self._ordered}
 
-    def within(self, first_us: int, last_us: int) -> Sequence[Touch]:
-        """Those with first ≤ time ≤ last."""
-        return self._ordered[bisect_left(self._times, first_us) : bisect_right(self._times, last_us)]
+def _time(touch: Touch) -> int:
+    return touch.at_us
 
-    def named(self, exposure_id: str | None) -> Touch | None:
-        """The one of that id."""
-        return None if exposure_id is None else self._by_id.get(exposure_id)
+
+class Touches(Generic[T]):
+    """The shown exposures of one join key: per model, and per model and delivery, ordered by (time, id)."""
+
+    def __init__(self, of_model: dict[str, list[T]]) -> None:
+        """Take over what each model showed, in any order."""
+        self._of_model = of_model
+        self._of_delivery: dict[str, dict[str | None, list[T]]] = {}
+        self._by_id: dict[str, tuple[str, T]] | None = None
+        for touches in of_model.values():
+            if len(touches) > 1:
+                touches.sort(key=_order)
+
+    def models(self) -> list[str]:
+        """The models that showed something, in order."""
+        return sorted(self._of_model)
+
+    def of_model(self, model_id: str) -> Sequence[T]:
+        """What a model showed."""
+        return self._of_model[model_id]
+
+    def of_delivery(self, model_id: str, delivery_id: str) -> Sequence[T]:
+        """What a model showed for a delivery."""
+        ordered = self._of_model[model_id]
+        if len(ordered) <= _FEW:
+            return [touch for touch in ordered if touch.delivery_id == delivery_id]
+        if model_id not in self._of_delivery:
+            found: dict[str | None, list[T]] = {}
+            for touch in ordered:
+                found.setdefault(touch.delivery_id, []).append(touch)
+            self._of_delivery[model_id] = found
+        return self._of_delivery[model_id].get(delivery_id, ())
+
+    def named(self, exposure_id: str) -> tuple[str, T] | None:
+        """The model and the exposure of that id."""
+        if self._by_id is None:
+            self._by_id = {t.exposure_id: (model, t) for model, ordered in self._of_model.items() for t in ordered}
+        return self._by_id.get(exposure_id)
 
 
 def attribute(
-    touches: Touches,
+    touches: Touches[T],
     *,
     at_us: int,
     window_us: int,
@@ -101,45 +143,49 @@ def attribute(
     delivery_id: str | None,
     exposure_id: str | None,
     rules: Rules,
-) -> list[Cause]:
+) -> list[Cause[T]]:
     """The causes of one outcome, ordered by model and then (time, id); empty where nothing matches.
 
     Credits sum to 1 per model, in the order returned. An exposure without a share has no entry.
     """
-    by_model: dict[str, list[Touch]] = {}
-    for touch in touches.within(at_us - window_us, at_us + tolerance_us):
-        by_model.setdefault(touch.model_id, []).append(touch)
-    explicit = touches.named(exposure_id)
-    if explicit is not None:
-        by_model[explicit.model_id] = [explicit]
-    causes: list[Cause] = []
-    for model_id in sorted(by_model):
-        candidates, matched_by = _narrow(by_model[model_id], explicit, delivery_id)
-        candidates = _cap(candidates, rules)
-        shares = _CREDITS[rules.credit_rule](candidates, at_us)
-        causes.extend(
-            Cause(touch, share, matched_by) for touch, share in zip(candidates, shares, strict=True) if share > 0
+    explicit = None if exposure_id is None else touches.named(exposure_id)
+    first_us, last_us = at_us - window_us, at_us + tolerance_us
+    causes: list[Cause[T]] = []
+    for model_id in touches.models():
+        if explicit is not None and explicit[0] == model_id:
+            causes.append(Cause(model_id, explicit[1], 1.0, "explicit"))
+            continue
+        matched_by: MatchedBy = "delivery"
+        candidates = (
+            _within(touches.of_delivery(model_id, delivery_id), first_us, last_us, rules)
+            if delivery_id is not None
+            else ()
         )
+        if not candidates:
+            matched_by = "window"
+            candidates = _within(touches.of_model(model_id), first_us, last_us, rules)
+        if candidates:
+            shares = _CREDITS[rules.credit_rule](candidates, at_us)
+            for touch, share in zip(candidates, shares, strict=True):
+                if share > 0:
+                    causes.append(Cause(model_id, touch, share, matched_by))
     return causes
 
 
-def _narrow(candidates: list[Touch], explicit: Touch | None, delivery_id: str | None) -> tuple[list[Touch], MatchedBy]:
-    if explicit is not None and candidates[0] is explicit and len(candidates) == 1:
-        return candidates, "explicit"
-    if delivery_id is not None:
-        of_delivery = [t for t in candidates if t.delivery_id == delivery_id]
-        if of_delivery:
-            return of_delivery, "delivery"
-    return candidates, "window"
+def _within(ordered: Sequence[T], first_us: int, last_us: int, rules: Rules) -> Sequence[T]:
+    """Those with first ≤ time ≤ last, at most ``max_touches``: the latest.
 
-
-def _cap(candidates: list[Touch], rules: Rules) -> list[Touch]:
-    """At most ``max_touches``: the latest; where the first has a share of its own, the first and the latest others."""
-    if len(candidates) <= rules.max_touches:
-        return candidates
+    Where the first has a share of its own, the first and the latest others.
+    """
+    if len(ordered) <= _FEW:
+        inside: Sequence[T] = [touch for touch in ordered if first_us <= touch.at_us <= last_us]
+    else:
+        inside = ordered[bisect_left(ordered, first_us, key=_time) : bisect_right(ordered, last_us, key=_time)]
+    if len(inside) <= rules.max_touches:
+        return inside
     if rules.credit_rule in ("first_touch", "position_based"):
-        return [candidates[0], *candidates[-(rules.max_touches - 1) :]]
-    return candidates[-rules.max_touches :]
+        return [inside[0], *inside[len(inside) - rules.max_touches + 1 :]]
+    return inside[-rules.max_touches :]
 
 
 def _last_touch(touches: Sequence[Touch], _at_us: int) -> list[float]:
@@ -155,7 +201,7 @@ def _linear(touches: Sequence[Touch], _at_us: int) -> list[float]:
 
 
 def _time_decay(touches: Sequence[Touch], at_us: int) -> list[float]:
-    if len(touches) == 1:  # an explicit link may lie so far back that its weight alone would be 0
+    if len(touches) == 1:  # so far back, or in so long a window, its weight alone may be 0
         return [1.0]
     weights = [2.0 ** (-((at_us - t.at_us) / DAY_US) / HALF_LIFE_DAYS) for t in touches]
     total = sum(weights)

@@ -1,220 +1,419 @@
 """One batch of events against the state of their keys: what to write, computed without touching anything.
 
-The same function serves the local log and Kafka, SQLite and PostgreSQL. It holds to the meaning whatever the batch
+The same step serves the local log and Kafka, SQLite and PostgreSQL. It holds to the meaning whatever the batch
 contains, because every decision is by rank and never by arrival (docs/meaning.md).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
-from urllib.parse import quote
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
 from edgeloop.clock import SECOND_US
-from edgeloop.events import Engagement, Event, Response, body_hash, event_type
 from edgeloop.log.base import TopicPartition
-from edgeloop.store.schema import ANSWERS, ATTRIBUTIONS, EVENT_TABLES, Row, answer_rows, row
+from edgeloop.log.partitioner import SHARDS, murmur2_of
+from edgeloop.store.schema import ANSWERS, ATTRIBUTIONS, EVENT_TABLES, INSERT_COLUMNS, Row
 from edgeloop.store.writes import Writes
 from streams.attribution import Cause, Rules, Touches, attribute
-from streams.state import Asked, Body, Carried, Entry, KeyState, entry_of
+from streams.cache import Contexts
+from streams.entries import (
+    EXPOSURE,
+    KIND_NUMBERS,
+    KINDS,
+    Asked,
+    Carried,
+    Gone,
+    Identified,
+    Lost,
+    Outcome,
+    Shown,
+    carried_hash,
+    id_of,
+    identity_hash,
+    link_hash,
+    unpack,
+)
+from streams.prepare import Prepared
+from streams.state import FRESH, KeyState, carried_in, pack_waiting, shown_in, unpack_waiting
 
-_NUMERIC_KINDS = frozenset({"nps", "csat", "ces", "rating", "boolean", "number"})
+LATENESS_BOUNDS_S = (60, 600, 3_600, 21_600, 86_400, 259_200, 604_800, 1_209_600, 2_419_200)
+_LATENESS_LABELS = (*map(str, LATENESS_BOUNDS_S), "+Inf")
+_ON_TIME_US = LATENESS_BOUNDS_S[0] * SECOND_US
 
 
-class InboxItem(msgspec.Struct, array_like=True, frozen=True):
-    """For a courier's key: an exposure that it carries now, or (``carried`` None) no longer."""
+class StoredRows(Protocol):
+    """Where a batch reads what no head holds."""
 
-    subject: str
-    exposure_id: str
-    carried: Carried | None
+    def page(self, rowid: int) -> bytes:
+        """A sealed page of a key's state."""
+        ...
+
+    def row(self, table: str, rowid: int) -> Row:
+        """A stored row, in the order of ``INSERT_COLUMNS``."""
+        ...
 
 
-_inbox_encoder = msgspec.msgpack.Encoder()
-_inbox_decoder: msgspec.msgpack.Decoder[InboxItem] = msgspec.msgpack.Decoder(InboxItem)
+class Body(msgspec.Struct, frozen=True):
+    """Of one delivered body, what decides which of several wins (docs/meaning.md, Same id again)."""
+
+    sha256: bytes
+    raw_us: int
+    revision: int
+    partial: bool
+    correction_us: int
+
+    @classmethod
+    def of_row(cls, table: str, stored: Row) -> Body:
+        """Of a row in the order of ``INSERT_COLUMNS``."""
+        cells = msgspec.convert(dict(zip(INSERT_COLUMNS[table], stored, strict=True)), _BodyCells)
+        return cls(
+            cells.body_sha256,
+            cells.occurred_at_raw,
+            cells.revision,
+            bool(cells.partial),
+            cells.occurred_at - cells.occurred_at_raw,
+        )
+
+    @property
+    def rank(self) -> tuple[bool, int, int, bytes]:
+        """The smaller wins: final over partial, highest revision, earliest raw time, smallest hash."""
+        return (self.partial, -self.revision, self.raw_us, self.sha256)
+
+    @property
+    def clock_rank(self) -> tuple[int, int]:
+        """Among deliveries of one body, the smaller tells the time: smallest correction, then the earlier."""
+        return (abs(self.correction_us), self.correction_us)
+
+
+class _BodyCells(msgspec.Struct):
+    body_sha256: bytes
+    occurred_at: int
+    occurred_at_raw: int
+    revision: int
+    partial: int | bool = False
 
 
 class _Changed:
-    """Which exposures of one key changed, so that only the outcomes they can touch are computed again."""
+    """What of one key changed, so that only the outcomes it can touch are computed again."""
+
+    __slots__ = ("everywhere", "ids", "outcomes", "times")
 
     def __init__(self) -> None:
         self.times: list[int] = []
+        """Of exposures that came, went or moved."""
         self.ids: set[str] = set()
-        self.outcomes: set[tuple[str, str]] = set()
+        """Of these exposures."""
+        self.outcomes: set[tuple[int, str]] = set()
+        """Stored outcomes that were replaced."""
+        self.everywhere = False
+        """Whether an outcome far away may name one of them."""
 
     def exposure(self, exposure_id: str, at_us: int) -> None:
         self.times.append(at_us)
         self.ids.add(exposure_id)
 
-    def affects(self, entry: Entry, first_us: int, last_us: int) -> bool:
-        if entry.key in self.outcomes or (entry.link is not None and entry.link in self.ids):
+    def affects(self, outcome: Outcome, first_us: int, last_us: int) -> bool:
+        if (outcome.kind, outcome.id) in self.outcomes or (outcome.link is not None and outcome.link in self.ids):
             return True
         i = bisect_left(self.times, first_us)
         return i < len(self.times) and self.times[i] <= last_us
 
 
 class Batch:
-    """Takes events one by one, then `finish`es with everything to write."""
+    """Takes events one by one, then `finish`es with everything to write but the states."""
 
-    def __init__(self, rules: Rules, states: Mapping[str, KeyState], writes: Writes) -> None:
+    def __init__(
+        self, rules: Rules, states: Mapping[str, KeyState], writes: Writes, contexts: Contexts, stored: StoredRows
+    ) -> None:
         self._rules = rules
         self._states = states
         self._writes = writes
+        self._contexts = contexts
+        self._stored = stored
         self._changed: dict[str, _Changed] = {}
+        self._inbox: dict[str, list[Carried | Gone]] = {}
+        self._lateness_us: list[int] = []
+        self._window_us = max(rules.engagement_window_us, rules.answer_window_us)
 
-    def take(self, event: Event, origin: TopicPartition) -> None:
-        """Work one event in. ``origin`` is where it was read, for the count of duplicates."""
-        kind = event_type(event)
-        state = self._states[event.key]
-        body = Body.of(event, body_hash(event))
-        known = state.entries.get((kind, event.id))
-        if known is None:
-            self._store(state, kind, event, body)
-        elif body.hash == known.body.hash:
-            self._writes.duplicates[origin] += 1
-            if body.clock_rank < known.body.clock_rank:
-                self._restore(state, known, kind, event, body)
-        elif body.hash in known.losers:
-            self._writes.duplicates[origin] += 1
-        elif body.rank < known.body.rank:
-            self._supersede(known, known.body, event.key)
-            self._restore(state, known, kind, event, body)
-        else:
-            self._supersede(known, body, event.key)
-            state.touch_bucket(known)
+    def take(self, kind: str, events: Sequence[Prepared], origin: TopicPartition) -> None:
+        """Work events of one kind in. ``origin`` is where they were read, for the count of duplicates."""
+        number, table = KIND_NUMBERS[kind], EVENT_TABLES[kind].name
+        states, late, inbox = self._states, self._lateness_us, self._inbox
+        insert, page = self._writes.insert, self._stored.page
+        for event in events:
+            key, entry, cells, answers, courier, carried, lateness_us = event
+            if lateness_us is not None:
+                late.append(lateness_us)
+            state = states[key]
+            shown = type(entry) is Shown
+            event_id = entry.exposure_id if type(entry) is Shown else entry.id  # type: ignore[union-attr]
+            short_hash = identity_hash(number, event_id)
+            if state.may_know(short_hash):
+                known = state.known(number, event_id, page)
+                if known is not None:
+                    self._again(state, known, number, event, origin)
+                    continue
+            entry.rowid = insert(table, cells)
+            state.add(entry, short_hash)
+            if shown:
+                if state.last_outcome_us is not None:
+                    self._note_new(state, event_id, entry.at_us)
+            elif type(entry) is Outcome:
+                self._insert_answers(entry, answers)
+                self._changed_of(state)
+            if courier is not None and carried is not None:
+                inbox.setdefault(courier, []).append(carried)
 
     def take_inbox(self, key: str, packed: bytes) -> None:
-        """Work in what changed of an exposure that a courier carried."""
-        item = _inbox_decoder.decode(packed)
+        """Work in what changed of exposures that a courier carried."""
         state = self._states[key]
-        changed = self._changed.setdefault(key, _Changed())
-        # One id from two customers is one touch here, so a change of either may bring in or push out the other.
-        for carried in state.carried(item.exposure_id):
-            changed.exposure(item.exposure_id, carried.at_us)
-        if item.carried is None:
-            state.drop_carried(item.subject, item.exposure_id)
-        else:
-            state.put_carried(item.carried)
-            changed.exposure(item.exposure_id, item.carried.at_us)
+        waiting = unpack_waiting(packed)
+        delta = waiting.delta
+        hashes = [delta.ids[i : i + 4] for i in range(0, len(delta.ids), 4)]
+        if (
+            state.last_outcome_us is None
+            and not delta.twins
+            and not state.twins
+            and not any(map(state.may_know, hashes))
+        ):
+            state.add_packed(delta, waiting.first_us, waiting.last_us)
+            return
+        state.unpack_added()
+        for short_hash, item in zip(hashes, unpack(delta.entries, delta.n), strict=True):
+            if not isinstance(item, Carried | Gone):
+                raise TypeError("only what was carried waits for a courier's key")
+            if state.may_know(short_hash):
+                self._note_twins(state, item)
+                state.add(item)
+            else:
+                state.add(item, short_hash)
+            if type(item) is Carried and state.last_outcome_us is not None:
+                self._note_new(state, item.exposure_id, item.at_us)
 
     def finish(self) -> None:
-        """Compute the attributions that changed and pack the states."""
+        """Compute the attributions that changed, and what couriers' keys are told."""
         for key, changed in self._changed.items():
             self._attribute(self._states[key], changed)
-        for key, state in self._states.items():
-            self._writes.state.extend((key, number, packed) for number, packed in state.packed())
+        hashes = murmur2_of(list(self._inbox))
+        self._writes.inbox += [
+            (courier, key_hash % SHARDS, pack_waiting(courier, items))
+            for (courier, items), key_hash in zip(self._inbox.items(), hashes, strict=True)
+        ]
+        self._count_lateness()
 
-    def _store(self, state: KeyState, kind: str, event: Event, body: Body) -> None:
-        rowid = self._writes.insert(EVENT_TABLES[kind].name, row(event))
-        entry = entry_of(event, kind, body, rowid, _outcomes(event))
-        if isinstance(event, Response):
-            entry.answer_rowids = [self._writes.insert(ANSWERS.name, r) for r in answer_rows(event)]
-        state.put(entry)
-        self._note(state.key, entry)
-        self._tell_courier(state.key, entry)
+    # One event
 
-    def _restore(self, state: KeyState, known: Entry, kind: str, event: Event, body: Body) -> None:
+    def _insert_answers(self, entry: Outcome, answers: Sequence[Row]) -> None:
+        rowids = [self._writes.insert(ANSWERS.name, answer) for answer in answers]
+        entry.answers_rowid, entry.answers = (rowids[0], len(rowids)) if rowids else (0, 0)
+
+    def _again(
+        self, state: KeyState, known: tuple[int, Identified], kind: int, event: Prepared, origin: TopicPartition
+    ) -> None:
+        """An id that is there already: a duplicate, a better body, or a worse one."""
+        place, entry = known
+        table = EVENT_TABLES[KINDS[kind]].name
+        stored = self._writes.pending(table, entry.rowid) or self._stored.row(table, entry.rowid)
+        before, now = Body.of_row(table, stored), Body.of_row(table, event.row)
+        event_id = id_of(entry)[1]
+        if now.sha256 == before.sha256:
+            self._count_duplicate(origin)
+            if now.clock_rank < before.clock_rank:
+                self._restore(state, place, entry, event, stored)
+        elif (kind, event_id, now.sha256) in state.lost:
+            self._count_duplicate(origin)
+        elif now.rank < before.rank:
+            self._supersede(state, kind, event_id, before)
+            self._restore(state, place, entry, event, stored)
+        else:
+            self._supersede(state, kind, event_id, now)
+
+    def _restore(self, state: KeyState, place: int, old: Identified, event: Prepared, stored: Row) -> None:
         """Put the event in the place of the one known under its id, all its rows included."""
-        self._note(state.key, known)
-        self._writes.replace(EVENT_TABLES[kind].name, known.rowid, row(event))
-        entry = entry_of(event, kind, body, known.rowid, _outcomes(event))
-        entry.losers = known.losers
-        entry.attribution_rowids = known.attribution_rowids
-        if isinstance(event, Response):
-            self._writes.delete(ANSWERS.name, known.answer_rowids)
-            entry.answer_rowids = [self._writes.insert(ANSWERS.name, r) for r in answer_rows(event)]
-        state.put(entry)
-        self._note(state.key, entry)
-        if known.courier is not None and known.courier != entry.courier:
-            gone = InboxItem(state.key, known.id, None)
-            self._writes.inbox.append((known.courier, _inbox_encoder.encode(gone)))
-        self._tell_courier(state.key, entry)
+        kind, event_id = id_of(old)
+        new = event.entry
+        new.rowid = old.rowid
+        self._writes.replace(EVENT_TABLES[KINDS[kind]].name, old.rowid, event.row)
+        if isinstance(new, Outcome) and isinstance(old, Outcome):
+            self._writes.delete(ANSWERS.name, old.answers_rowid, old.answers)
+            self._insert_answers(new, event.answers)
+            new.attributions_rowid, new.attributions = old.attributions_rowid, old.attributions
+            new.ignored = old.ignored
+            self._changed_of(state).outcomes.add((kind, event_id))
+        state.replace(place, old, new)
+        for entry in (old, new):
+            if isinstance(entry, Shown):
+                self._note(state, entry.exposure_id, entry.at_us)
+        if kind == EXPOSURE:
+            was_with = stored[_COURIER]
+            if isinstance(was_with, str) and was_with != event.courier:
+                self._inbox.setdefault(was_with, []).append(Gone(event_id, old.at_us, state.key))
+            if event.courier is not None and event.carried is not None:
+                self._inbox.setdefault(event.courier, []).append(event.carried)
 
-    def _note(self, key: str, entry: Entry) -> None:
-        """Remember what attribution an entry, new or about to go, can change."""
-        if entry.kind in ("engagement", "response"):
-            self._changed.setdefault(key, _Changed()).outcomes.add(entry.key)
-        elif entry.touch is not None:
-            self._changed.setdefault(key, _Changed()).exposure(entry.id, entry.at_us)
-
-    def _tell_courier(self, key: str, entry: Entry) -> None:
-        """An exposure with a courier touches that key too, whose lock this transaction does not hold."""
-        if entry.courier is not None:
-            carried = Carried(key, entry.id, entry.body, entry.courier_touch)
-            self._writes.inbox.append((entry.courier, _inbox_encoder.encode(InboxItem(key, entry.id, carried))))
-
-    def _supersede(self, known: Entry, loser: Body, key: str) -> None:
-        known.losers.append(loser.hash)
+    def _supersede(self, state: KeyState, kind: int, event_id: str, loser: Body) -> None:
+        state.add(Lost(kind, event_id, loser.raw_us, loser.sha256))
         self._writes.superseded.append(
-            (known.kind, key, known.id, loser.hash.hex(), loser.revision, loser.raw_us),
+            (KINDS[kind], state.key, event_id, loser.sha256.hex(), loser.revision, loser.raw_us)
         )
+        self._writes.counters["superseded", KINDS[kind]] += 1
+
+    def _count_duplicate(self, origin: TopicPartition) -> None:
+        self._writes.duplicates[origin] += 1
+        self._writes.counters["duplicates", origin[0]] += 1
+
+    # What changed
+
+    def _changed_of(self, state: KeyState) -> _Changed:
+        changed = self._changed.get(state.key)
+        if changed is None:
+            changed = self._changed[state.key] = _Changed()
+        return changed
+
+    def _note(self, state: KeyState, exposure_id: str, at_us: int) -> None:
+        changed = self._changed_of(state)
+        changed.exposure(exposure_id, at_us)
+        # An exposure that was there before may be named by any outcome; a new one only where a link waits for it.
+        changed.everywhere = changed.everywhere or state.may_know(link_hash(exposure_id))
+
+    def _note_new(self, state: KeyState, exposure_id: str, at_us: int) -> None:
+        """A new exposure: does it come into the window, or under the name, of an outcome that is stored?"""
+        first, last = state.first_outcome_us, state.last_outcome_us
+        if first is None or last is None:
+            return
+        inside = first - self._window_us <= at_us <= last + SECOND_US
+        if inside or state.may_know(link_hash(exposure_id)):
+            self._note(state, exposure_id, at_us)
+
+    def _note_twins(self, state: KeyState, item: Carried | Gone) -> None:
+        """One id from two customers is one touch here, so a change of either may bring in or push out the other."""
+        state.twins = True
+        state.load_all(self._stored.page)
+        for _, entries in state.loaded():
+            for entry in entries:
+                if isinstance(entry, Carried) and entry.exposure_id == item.exposure_id:
+                    self._note(state, entry.exposure_id, entry.at_us)
+        self._changed_of(state).everywhere = True
+
+    # Attribution
 
     def _attribute(self, state: KeyState, changed: _Changed) -> None:
         changed.times.sort()
-        touches = {"customer": Touches(state.own_touches()), "agent": Touches(state.carried_touches())}
-        for entry in state.entries.values():
-            if entry.kind not in ("engagement", "response"):
-                continue
-            window_us = self._rules.window_us(entry.kind)
-            tolerance_us = self._rules.tolerance_us(entry.source)
-            if not changed.affects(entry, entry.at_us - window_us, entry.at_us + tolerance_us):
-                continue
-            causes = (
-                attribute(
-                    touches[entry.respondent],
-                    at_us=entry.at_us,
-                    window_us=window_us,
-                    tolerance_us=tolerance_us,
-                    delivery_id=entry.delivery_id,
-                    exposure_id=entry.link,
-                    rules=self._rules,
-                )
-                if entry.matchable
-                else []
-            )
-            self._writes.delete(ATTRIBUTIONS.name, entry.attribution_rowids)
-            entry.attribution_rowids = [
-                self._writes.insert(ATTRIBUTIONS.name, attribution)
-                for asked in entry.outcomes
-                for attribution in _rows(state.key, entry, asked, causes, self._rules)
-            ]
-            state.touch_bucket(entry)
+        self._make_available(state, changed)
+        touches: dict[bool, Touches[Shown] | Touches[Carried]] = {}
+        for place, entries in list(state.loaded()):
+            for entry in list(entries):
+                if type(entry) is not Outcome:
+                    continue
+                window_us = self._rules.window_us(KINDS[entry.kind])
+                tolerance_us = self._rules.tolerance_us(entry.source)
+                if place != FRESH and not changed.affects(entry, entry.at_us - window_us, entry.at_us + tolerance_us):
+                    continue
+                causes = self._causes(state, entry, window_us, tolerance_us, touches)
+                state.touch(place)
+                self._write_attributions(state.key, entry, causes)
 
+    def _make_available(self, state: KeyState, changed: _Changed) -> None:
+        read = self._stored.page
+        if changed.everywhere or changed.outcomes or state.twins:
+            state.load_all(read)
+            return
+        times = [entry.at_us for entry in state.fresh if type(entry) is Outcome]
+        first = min((t - self._window_us for t in times), default=None)
+        last = max((t + SECOND_US for t in times), default=None)
+        if changed.times:
+            before, after = changed.times[0] - self._window_us, changed.times[-1] + self._window_us
+            first = before - SECOND_US if first is None else min(first, before - SECOND_US)
+            last = after + SECOND_US if last is None else max(last, after + SECOND_US)
+        if first is not None and last is not None:
+            state.load(first, last, read)
 
-def _outcomes(event: Event) -> list[Asked]:
-    """What an event asks to be attributed: an engagement itself, each answer of a response, nothing of the others."""
-    if isinstance(event, Engagement):
-        return [Asked(f"e:{event.event_id}", event.name, event.value, event.currency)]
-    if not isinstance(event, Response):
-        return []
-    asked: list[Asked] = []
-    times: dict[str, int] = {}
-    for answer in event.answers:
-        n = times[answer.question] = times.get(answer.question, 0) + 1
-        outcome_id = f"a:{event.response_id}/{quote(answer.question, safe='')}" + (f"#{n}" if n > 1 else "")
-        value = answer.value if answer.kind in _NUMERIC_KINDS else None
-        asked.append(Asked(outcome_id, f"{event.survey_id}/{answer.question}", value, None))
-    return asked
-
-
-def _rows(key: str, entry: Entry, asked: Asked, causes: list[Cause], rules: Rules) -> list[Row]:
-    """The attribution rows of one outcome, in the column order of ``attributions``."""
-    outcome_type = "engagement" if entry.kind == "engagement" else "answer"
-
-    def cells(model_id: str, exposure_id: str, *rest: str | float | None) -> Row:
-        return (
-            asked.outcome_id, outcome_type, asked.name, model_id, exposure_id, key, entry.respondent, entry.at_us,
-            asked.value, asked.currency, *rest,
-        )  # fmt: skip
-
-    if not causes:
-        return [cells("", "", None, None, None, None, 0.0, rules.credit_rule, None, None)]
-    return [
-        cells(
-            cause.touch.model_id, cause.touch.exposure_id, cause.touch.model_version, cause.touch.arm,
-            cause.touch.rollout_id, cause.touch.touchpoint, cause.credit, rules.credit_rule, cause.matched_by,
-            (entry.at_us - cause.touch.at_us) / SECOND_US,
+    def _causes(
+        self, state: KeyState, entry: Outcome, window_us: int, tolerance_us: int,
+        touches: dict[bool, Touches[Shown] | Touches[Carried]],
+    ) -> list[Cause[Shown]] | list[Cause[Carried]]:  # fmt: skip
+        if not entry.matchable:
+            return []
+        if entry.agent not in touches:
+            touches[entry.agent] = self._touches(state, agent=entry.agent)
+        link = entry.link
+        if link is not None:
+            found = touches[entry.agent].named(link)
+            short_hash = carried_hash(link) if entry.agent else identity_hash(EXPOSURE, link)
+            if found is None and state.may_know(short_hash) and state.load_all(self._stored.page):
+                touches.clear()
+                touches[entry.agent] = self._touches(state, agent=entry.agent)
+                found = touches[entry.agent].named(link)
+            if found is None and not state.may_know(link_hash(link)):
+                state.remember(link_hash(link))
+            ignored = found is None
+            self._writes.counters["ignored_links", ""] += ignored - entry.ignored
+            entry.ignored = ignored
+        of_key: Touches[Any] = touches[entry.agent]
+        return attribute(
+            of_key,
+            at_us=entry.at_us,
+            window_us=window_us,
+            tolerance_us=tolerance_us,
+            delivery_id=entry.delivery_id,
+            exposure_id=link,
+            rules=self._rules,
         )
-        for cause in causes
-    ]  # fmt: skip
+
+    def _touches(self, state: KeyState, *, agent: bool) -> Touches[Shown] | Touches[Carried]:
+        models = self._contexts.models
+        return Touches(carried_in(state, models)) if agent else Touches(shown_in(state, models))
+
+    def _write_attributions(self, key: str, entry: Outcome, causes: list[Cause[Shown]] | list[Cause[Carried]]) -> None:
+        writes = self._writes
+        if entry.attributions:
+            writes.counters["reattributed_outcomes", ""] += len(entry.asked)
+            writes.delete(ATTRIBUTIONS.name, entry.attributions_rowid, entry.attributions)
+        rows = [attribution for asked in entry.asked for attribution in self._rows(key, entry, asked, causes)]
+        for i, attribution in enumerate(rows):
+            rowid = writes.insert(ATTRIBUTIONS.name, attribution)
+            if i == 0:
+                entry.attributions_rowid = rowid
+        entry.attributions = len(rows)
+
+    def _rows(
+        self, key: str, entry: Outcome, asked: Asked, causes: list[Cause[Shown]] | list[Cause[Carried]]
+    ) -> list[Row]:
+        """The attribution rows of one outcome, in the column order of ``attributions``."""
+        outcome_type = entry.outcome_type
+        outcome_id = ("e:" if outcome_type == "engagement" else "a:") + entry.id + asked.suffix
+        respondent, rule, at_us = entry.respondent, self._rules.credit_rule, entry.at_us
+        if not causes:
+            return [
+                (
+                    outcome_id, outcome_type, asked.name, "", "", key, respondent, at_us, asked.value, asked.currency,
+                    None, None, None, None, 0.0, rule, None, None,
+                )
+            ]  # fmt: skip
+        rows: list[Row] = []
+        for cause in causes:
+            touch = cause.touch
+            assert touch.context is not None  # noqa: S101 - what was not shown is no touch
+            context = self._contexts[touch.context]
+            rows.append(
+                (
+                    outcome_id, outcome_type, asked.name, cause.model_id, touch.exposure_id, key, respondent, at_us,
+                    asked.value, asked.currency, context.model_version, context.arm, context.rollout_id,
+                    context.touchpoint, cause.credit, rule, cause.matched_by, (at_us - touch.at_us) / SECOND_US,
+                )
+            )  # fmt: skip
+        return rows
+
+    def _count_lateness(self) -> None:
+        late = [us for us in self._lateness_us if us > _ON_TIME_US]
+        counters = self._writes.counters
+        counters["lateness", _LATENESS_LABELS[0]] += len(self._lateness_us) - len(late)
+        for us in late:
+            counters["lateness", _LATENESS_LABELS[bisect_left(LATENESS_BOUNDS_S, us / SECOND_US)]] += 1
+        counters["lateness_seconds", ""] += sum(self._lateness_us) // SECOND_US
+
+
+_COURIER = INSERT_COLUMNS[EVENT_TABLES["exposure"].name].index("courier")

@@ -5,26 +5,36 @@ What a crash interrupts has not happened: the next start reads from the stored o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import gc
+import time
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
 from edgeloop import sealing
 from edgeloop.errors import EdgeloopError
-from edgeloop.events import DEAD_LETTERS_TOPIC, STORED_TOPICS, Event, decode
-from edgeloop.log.base import Log, Record, TopicPartition
+from edgeloop.events import DEAD_LETTERS_TOPIC, STORED_TOPICS, TYPES_OF_TOPICS
+from edgeloop.log.base import Chunk, Log, TopicPartition
+from edgeloop.log.partitioner import SHARDS
 from edgeloop.sealing import Sealer, readable_detail
 from edgeloop.store.schema import Row
-from edgeloop.store.sqlite import SqliteStore, StoreTransaction
+from edgeloop.store.sqlite import SqliteStore, StaleStateError
 from edgeloop.store.writes import Writes
 from streams.attribution import Rules
 from streams.batch import Batch
-from streams.state import KeyState
+from streams.cache import Contexts, StateCache
+from streams.prepare import UNREADABLE, Prepared, Refuse, prepare
 
 TOPICS = (*STORED_TOPICS, DEAD_LETTERS_TOPIC)
-MAX_RECORDS = 20_000
-MAX_BYTES = 16 << 20
+MAX_RECORDS = 200_000
+FIRST_BATCH_BYTES = 4 << 20
+MAX_BATCH_BYTES = 32 << 20
+"""Of records; in memory a batch takes about five times as much."""
+_LONG_BATCH_S = 2.0
 _COURIERS_AT_ONCE = 2_000
+_RECORDS_BETWEEN_INBOXES = 400_000
+_TRIES = 3
 _RULES = "rules"
 
 Progress = Callable[[int, int], None]
@@ -39,6 +49,29 @@ class RulesMismatchError(EdgeloopError):
     """The store's tables were made under other rules."""
 
 
+class Lane(msgspec.Struct, frozen=True):
+    """A part of the partitions, and the shards whose couriers' keys it works off.
+
+    Partition and shard come from one hash, so that lanes seldom meet in a shard where ``of`` divides both counts. Where
+    they do meet, the later one reads again: slower, never wrong.
+    """
+
+    number: int
+    of: int
+
+    @property
+    def shards(self) -> range:
+        """Those of this lane."""
+        return range(self.number, SHARDS, self.of)
+
+    def has_partition(self, partition: int) -> bool:
+        """Whether a partition is this lane's."""
+        return partition % self.of == self.number
+
+
+ONLY_LANE = Lane(0, 1)
+
+
 class Drained(msgspec.Struct, frozen=True):
     """What a run did."""
 
@@ -47,17 +80,28 @@ class Drained(msgspec.Struct, frozen=True):
 
 
 class Drain:
-    """Moves everything the log holds into the store."""
+    """Moves what the log holds into the store: everything, or one lane of several (streams/lanes.py)."""
 
     def __init__(
-        self, log: Log, store: SqliteStore, rules: Rules, sealer: Sealer, *, max_records: int = MAX_RECORDS
+        self,
+        log: Log,
+        store: SqliteStore,
+        rules: Rules,
+        sealer: Sealer,
+        *,
+        max_records: int = MAX_RECORDS,
+        lane: Lane = ONLY_LANE,
     ) -> None:
-        self._max_records = max_records
         self._log = log
         self._store = store
         self._rules = rules
         self._sealer = sealer
+        self._max_records = max_records
+        self._lane = lane
+        self._batch_bytes = FIRST_BATCH_BYTES
         self._identities = {topic: (log.cluster_id, topic_id) for topic, topic_id in log.topic_ids().items()}
+        self._states = StateCache(store, lane.shards)
+        self._contexts = Contexts(store)
         self._dead_letters = 0
 
     def check(self) -> None:
@@ -93,67 +137,114 @@ class Drain:
     def run(self, progress: Progress | None = None) -> Drained:
         """Drain until nothing is left, couriers' keys included."""
         self.check()
-        done = 0
-        while True:
-            drained = self._step()
-            done += drained
-            if progress is not None:
-                progress(done, done + self._lag())
-            if drained == 0 and not self._inbox():
-                return Drained(done, self._dead_letters)
+        self._states.load()
+        done = since_inbox = 0
+        # A batch makes hundreds of thousands of objects and no cycles: looking for some costs a tenth of the time.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            while True:
+                drained = self._step()
+                done += drained
+                since_inbox += drained
+                if progress is not None:
+                    progress(done, done + self.lag())
+                if drained == 0 or since_inbox >= _RECORDS_BETWEEN_INBOXES:
+                    while self._inbox():
+                        pass
+                    since_inbox = 0
+                if self._states.full or (drained == 0 and self._states.unflushed):
+                    self._flush()
+                if drained == 0:
+                    return Drained(done, self._dead_letters)
+        finally:
+            if collecting:
+                gc.enable()
 
-    def _lag(self) -> int:
+    def lag(self) -> int:
+        """How many records of this lane wait to be drained."""
         stored = self._store.offsets()
-        return sum(
-            end - (stored[tp].next_offset if tp in stored else 0)
-            for tp, end in self._log.end_offsets().items()
-            if tp[0] in TOPICS
-        )
+        return sum(end - (stored[tp].next_offset if tp in stored else 0) for tp, end in self._ends().items())
+
+    def _ends(self) -> dict[TopicPartition, int]:
+        """The end of every partition of this lane."""
+        ends = self._log.end_offsets()
+        return {tp: end for tp, end in ends.items() if tp[0] in TOPICS and self._lane.has_partition(tp[1])}
 
     def _step(self) -> int:
         """Drain one batch over all partitions; how many records it had."""
         stored = self._store.offsets()
-        starts = {tp: stored[tp].next_offset if tp in stored else 0 for tp in self._log.end_offsets()}
-        waiting = [tp for tp, end in sorted(self._log.end_offsets().items()) if starts[tp] < end and tp[0] in TOPICS]
-        records: list[Record] = []
-        for i, (topic, partition) in enumerate(waiting):
-            # What one partition leaves of the batch is shared by the partitions after it.
-            share = -(-(self._max_records - len(records)) // (len(waiting) - i))
-            if share > 0:
-                start = starts[(topic, partition)]
-                records += self._log.read(topic, partition, start, share, max(1, MAX_BYTES // len(waiting)))
+        ends = self._ends()
+        starts = {tp: stored[tp].next_offset if tp in stored else 0 for tp in ends}
+        waiting = {tp: end - starts[tp] for tp, end in sorted(ends.items()) if starts[tp] < end}
+        lag = sum(waiting.values())
+        chunks: list[Chunk] = []
+        for tp, behind in waiting.items():
+            # By its part of what waits, so that topics that belong together move together.
+            part = min(1.0, behind / lag)
+            records = max(1, round(min(self._max_records, lag) * part))
+            chunks.append(self._log.read(*tp, starts[tp], records, max(1, round(self._batch_bytes * part))))
+        records = sum(len(chunk) for chunk in chunks)
         if records:
-            self._write(records, starts)
-        return len(records)
+            begin = time.monotonic()
+            self._write(chunks, starts)
+            self._adapt(time.monotonic() - begin, lag > records)
+        return records
 
-    def _write(self, records: list[Record], starts: dict[TopicPartition, int]) -> None:
-        events: list[tuple[Event, TopicPartition]] = []
+    def _adapt(self, took_s: float, more: bool) -> None:
+        """Large batches are faster per record, small ones sooner done."""
+        if took_s > _LONG_BATCH_S:
+            self._batch_bytes = max(FIRST_BATCH_BYTES, self._batch_bytes // 2)
+        elif more and took_s < _LONG_BATCH_S / 2:
+            self._batch_bytes = min(MAX_BATCH_BYTES, self._batch_bytes * 2)
+
+    def _write(self, chunks: list[Chunk], starts: dict[TopicPartition, int]) -> None:
+        groups: list[tuple[str, list[Prepared], TopicPartition]] = []
         dead: list[Row] = []
-        for record in records:
-            if record.topic == DEAD_LETTERS_TOPIC:
-                dead.append(sealing.decode(record.value).row())
+        keys: set[str] = set()
+        for chunk in chunks:
+            refuse = partial(self._refuse, chunk, dead)
+            if chunk.topic == DEAD_LETTERS_TOPIC:
+                dead += _letters(chunk, refuse)
                 continue
+            kind = TYPES_OF_TOPICS[chunk.topic]
+            events = prepare(kind, chunk.values, self._contexts.number, refuse)
+            keys.update([event.key for event in events])
+            groups.append((kind, events, (chunk.topic, chunk.partition)))
+        for tries in range(_TRIES):
             try:
-                event = decode(record.value)
-                if event.topic != record.topic:
-                    raise msgspec.ValidationError(f"an event of topic {event.topic} in topic {record.topic}")
-            except msgspec.DecodeError as error:
-                dead.append(self._dead_letter(record, error))
-                self._dead_letters += 1
-                continue
-            events.append((event, (record.topic, record.partition)))
-        keys = {event.key for event, _ in events}
-        with self._store.transaction(keys) as transaction:
-            writes = transaction.writes()
-            batch = Batch(self._rules, _states(transaction, keys), writes)
-            for event, origin in events:
-                batch.take(event, origin)
-            batch.finish()
-            writes.dead_letters.extend(dead)
-            for record in records:
-                writes.next_offsets[(record.topic, record.partition)] = record.offset + 1
-            self._check_starts(starts, writes)
+                states, versions = self._states.states(keys)
+                writes = Writes(self._store.new_batch())
+                batch = Batch(self._rules, states, writes, self._contexts, self._store)
+                for kind, events, origin in groups:
+                    batch.take(kind, events, origin)
+                batch.finish()
+                self._states.pack(states, writes)
+                writes.dead_letters += dead
+                for letter in dead:
+                    writes.counters["dead_letters", str(letter[1])] += 1
+                for chunk in chunks:
+                    if len(chunk):
+                        writes.next_offsets[(chunk.topic, chunk.partition)] = chunk.offsets[-1] + 1
+                self._commit(writes, versions, starts)
+                return
+            except StaleStateError:
+                self._states.forget()
+                if tries == _TRIES - 1:
+                    raise
+            except BaseException:
+                self._states.forget()
+                raise
+
+    def _commit(self, writes: Writes, versions: dict[int, int], starts: dict[TopicPartition, int] | None) -> None:
+        with self._store.transaction(versions) as transaction:
+            if starts is not None:
+                self._check_starts(starts, writes)
+            writes.counters["batches", ""] += 1
+            writes.counters["shard_wait_us", ""] += transaction.waited_us
             transaction.apply(writes, self._identities)
+            transaction.set_counter("last_commit_us", time.time_ns() // 1_000)
+        self._states.committed(versions)
 
     def _check_starts(self, starts: dict[TopicPartition, int], writes: Writes) -> None:
         """Under the lock: the store must still be where this batch began."""
@@ -166,34 +257,57 @@ class Drain:
                     "Run one `edgeloop process` per home at a time"
                 )
 
-    def _dead_letter(self, record: Record, error: msgspec.DecodeError) -> Row:
+    def _refuse(self, chunk: Chunk, dead: list[Row], place: int, error: Exception) -> None:
         letter = self._sealer.dead_letter(
             reason="undecodable",
             detail=readable_detail(error),
-            source=f"log:{record.topic}/{record.partition}",
-            place=f"offset {record.offset}",
-            received_us=record.appended_us,
-            raw=record.value,
+            source=f"log:{chunk.topic}/{chunk.partition}",
+            place=f"offset {chunk.offsets[place]}",
+            received_us=chunk.appended_us[place],
+            raw=chunk.values[place],
         )
-        return letter.row()
+        dead.append(letter.row())
+        self._dead_letters += 1
 
-    def _inbox(self) -> int:
-        """Work off what waits for couriers' keys, under their own locks; how many keys there were."""
-        keys = self._store.dirty_keys(_COURIERS_AT_ONCE)
-        if keys:
-            with self._store.transaction(keys) as transaction:
-                writes = transaction.writes()
-                batch = Batch(self._rules, _states(transaction, keys), writes)
-                for key, item in transaction.inbox(keys):
-                    batch.take_inbox(key, item)
+    def _inbox(self) -> bool:
+        """Work off what waits for some couriers' keys, under their own locks; whether there was any."""
+        items = self._store.waiting(self._lane.shards, _COURIERS_AT_ONCE)
+        if items:
+            try:
+                states, versions = self._states.states({key for _, key, _ in items})
+                writes = Writes(self._store.new_batch())
+                batch = Batch(self._rules, states, writes, self._contexts, self._store)
+                for rowid, key, packed in items:
+                    batch.take_inbox(key, packed)
+                    writes.worked_off.append(rowid)
                 batch.finish()
-                transaction.apply(writes, self._identities)
-        return len(keys)
+                self._states.pack(states, writes)
+                self._commit(writes, versions, None)
+            except BaseException:
+                self._states.forget()
+                raise
+        return bool(items)
+
+    def _flush(self) -> None:
+        """Write the heads of all keys that have deltas."""
+        try:
+            writes = Writes(self._store.new_batch())
+            versions = self._states.flush(writes)
+            self._commit(writes, versions, None)
+        except BaseException:
+            self._states.forget()
+            raise
 
 
-def _states(transaction: StoreTransaction, keys: Iterable[str]) -> dict[str, KeyState]:
-    stored = transaction.states(keys)
-    return {key: KeyState(key, stored.get(key, ())) for key in keys}
+def _letters(chunk: Chunk, refuse: Refuse) -> list[Row]:
+    """The rows of a door's dead letters; a damaged one is a dead letter in turn."""
+    rows: list[Row] = []
+    for place, value in enumerate(chunk.values):
+        try:
+            rows.append(sealing.decode(value).row())
+        except UNREADABLE as error:
+            refuse(place, error)
+    return rows
 
 
 def _difference(before: str, now: str) -> str:

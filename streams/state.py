@@ -1,225 +1,371 @@
-"""What a worker remembers of one join key, packed by time bucket.
+"""The state of one join key: an index of ids, and entries in pages, most of which a batch never looks at.
 
-An entry holds what deciding about the next delivery of the same id takes (hash, rank, correction), where its rows are
-(rowids), and what attribution reads of it, so that a batch never reads the wide tables back.
+The *head* holds the index and the open page, to which entries are appended without reading those before them. A full
+page is sealed and lies apart; the head keeps the times it spans, so that only pages inside a window are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import struct
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from edgeloop.clock import DAY_US, to_us
-from edgeloop.events import Engagement, Event, Exposure, Response
-from streams.attribution import Touch
+from edgeloop.store.writes import Head, Writes
+from streams.entries import Carried, Entry, Gone, Identified, Lost, Outcome, Shown, carried_hash, id_of, pack, unpack
 
-BUCKET_US = 28 * DAY_US
-"""Longer than the longest default window, so that an outcome and its causes lie in at most two buckets."""
+PAGE_ENTRIES = 64
+_MANY_IDS = 4_096
+"""From so many bytes of the index on, a set of them is faster than a search."""
+_RANGE = struct.Struct("<qqqI")
+_OVERHEAD_BYTES = 700
+"""About what a key costs in memory beside its bytes."""
+OPEN, FRESH = -1, -2
+"""Places beside the numbers of sealed pages: the open page, and what this batch adds to it."""
 
+_encode = msgspec.msgpack.Encoder().encode
 
-class Body(msgspec.Struct, array_like=True, frozen=True):
-    """Of one delivered body, what decides which of several wins (docs/meaning.md, Same id again)."""
-
-    hash: bytes
-    raw_us: int
-    revision: int
-    partial: bool
-    correction_us: int
-
-    @classmethod
-    def of(cls, event: Event, body_hash: bytes) -> Body:
-        partial = isinstance(event, Response) and event.partial
-        return cls(body_hash, event.raw_us, event.revision, partial, event.correction_us)
-
-    @property
-    def rank(self) -> tuple[bool, int, int, bytes]:
-        """The smaller wins: final over partial, highest revision, earliest raw time, smallest hash."""
-        return (self.partial, -self.revision, self.raw_us, self.hash)
-
-    @property
-    def clock_rank(self) -> tuple[int, int]:
-        """Among deliveries of one body, the smaller tells the time: smallest correction, then the earlier."""
-        return (abs(self.correction_us), self.correction_us)
+ReadPage = Callable[[int], bytes]
 
 
-class Asked(msgspec.Struct, array_like=True, frozen=True):
-    """One outcome: an engagement event, or one answer of a response."""
+class Delta(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What one batch appended to one key."""
 
-    outcome_id: str
-    name: str
-    value: float | None
-    currency: str | None
+    key: str
+    n: int
+    twins: bool
+    ids: bytes
+    entries: bytes
 
 
-class Entry(msgspec.Struct, array_like=True, kw_only=True):
-    """One stored event of a key. ``kind`` is the event type; touches and outcomes have more than the others."""
+class Waiting(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What a batch tells a courier's key, in the form in which it can be appended unread.
 
-    kind: str
-    id: str
-    at_us: int
+    ``delta.ids`` has a hash for each entry, in order; ``delta.twins`` says that one id is there twice.
+    """
+
+    delta: Delta
+    first_us: int
+    last_us: int
+
+
+_waiting: msgspec.msgpack.Decoder[Waiting] = msgspec.msgpack.Decoder(Waiting)
+
+
+class Span(msgspec.Struct, frozen=True, gc=False):
+    """A sealed page: the times of its entries, where it lies, how many entries it has."""
+
+    first_us: int
+    last_us: int
     rowid: int
-    body: Body
-    losers: list[bytes] = []
-    """Hashes of bodies that lost, so that a second delivery of one is a duplicate."""
-    touch: Touch | None = None
-    """Of an exposure that was shown and can match on this key."""
-    courier: str | None = None
-    """Of an exposure: the delivery agent whose key it touches too."""
-    courier_touch: Touch | None = None
-    """Of an exposure with a courier: the same, for matching on the courier's key (an anonymous customer's too)."""
-    outcomes: list[Asked] = []
-    source: str = ""
-    respondent: str = "customer"
-    delivery_id: str | None = None
-    link: str | None = None
-    matchable: bool = True
-    """False for an outcome of nobody we know: it keeps its unattributed rows."""
-    answer_rowids: list[int] = []
-    attribution_rowids: list[int] = []
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Identity within the join key."""
-        return (self.kind, self.id)
-
-
-class Carried(msgspec.Struct, array_like=True, frozen=True):
-    """On a courier's key: an exposure that is stored under its customer's key."""
-
-    subject: str
-    exposure_id: str
-    body: Body
-    touch: Touch | None
-
-    @property
-    def at_us(self) -> int:
-        """When it happened, the device's clock corrected."""
-        return self.body.raw_us + self.body.correction_us
-
-
-class Bucket(msgspec.Struct, array_like=True):
-    """The packed content of one state row."""
-
-    entries: list[Entry]
-    carried: list[Carried]
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Bucket] = msgspec.msgpack.Decoder(Bucket)
-
-
-def bucket_of(at_us: int) -> int:
-    """The number of the time bucket."""
-    return at_us // BUCKET_US
+    n: int
 
 
 class KeyState:
-    """The entries of one join key; remembers which buckets changed."""
+    """The state of one key, and what the batch at hand adds to it."""
 
-    def __init__(self, key: str, rows: Iterable[tuple[int, bytes]] = ()) -> None:
+    __slots__ = (
+        "_by_id", "_dirty", "_id_set", "_ids_before", "_packed", "_pages", "entries", "first_outcome_us", "first_us",
+        "fresh", "ids", "key", "last_outcome_us", "last_us", "lost", "n", "shard", "slot", "spans", "twins",
+        "unflushed",
+    )  # fmt: skip
+
+    def __init__(self, key: str, shard: int, head: Head | int) -> None:
         self.key = key
-        self.entries: dict[tuple[str, str], Entry] = {}
-        self._carried: dict[str, dict[str, Carried]] = {}  # exposure id → customer's key → exposure
+        self.shard = shard
+        self.fresh: list[Entry] = []
+        self.lost: set[tuple[int, str, bytes]] = set()
+        """(kind, id, hash) of bodies that lost; complete after `known`."""
+        self.unflushed = False
+        """Whether something is in deltas that is not in the head yet."""
+        self._pages: dict[int, list[Entry]] = {}
         self._dirty: set[int] = set()
-        self._stored: set[int] = set()
-        for number, blob in rows:
-            self._stored.add(number)
-            bucket = _decoder.decode(blob)
-            for entry in bucket.entries:
-                self.entries[entry.key] = entry
-            for carried in bucket.carried:
-                self._carried.setdefault(carried.exposure_id, {})[carried.subject] = carried
+        self._packed: list[tuple[Delta, int, int]] = []
+        self._by_id: dict[tuple[int, str], tuple[int, Identified]] | None = None
+        self._id_set: set[int] | None = None
+        if isinstance(head, int):
+            self.slot = head
+            self.n = 0
+            self.first_us, self.last_us = 0, 0
+            self.first_outcome_us: int | None = None
+            self.last_outcome_us: int | None = None
+            self.twins = False
+            self.ids = bytearray()
+            self.entries = bytearray()
+            self.spans: list[Span] = []
+        else:
+            self.slot = head.slot
+            self.n = head.n
+            self.first_us, self.last_us = head.first_us, head.last_us
+            self.first_outcome_us, self.last_outcome_us = head.first_outcome_us, head.last_outcome_us
+            self.twins = bool(head.twins)
+            self.ids = bytearray(head.ids)
+            self.entries = bytearray(head.entries)
+            self.spans = [Span(*fields) for fields in _RANGE.iter_unpack(head.directory)]
+        self._ids_before = len(self.ids)
 
-    def put(self, entry: Entry) -> None:
-        """Add or replace an entry."""
-        old = self.entries.get(entry.key)
-        if old is not None:
-            self._dirty.add(bucket_of(old.at_us))
-        self.entries[entry.key] = entry
-        self._dirty.add(bucket_of(entry.at_us))
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes."""
+        return _OVERHEAD_BYTES + len(self.ids) + len(self.entries) + 100 * len(self.spans)
 
-    def touch_bucket(self, entry: Entry) -> None:
-        """Note that an entry was changed in place (not its time)."""
-        self._dirty.add(bucket_of(entry.at_us))
+    def absorb(self, delta: Delta) -> None:
+        """Take in what an earlier batch appended."""
+        self._span(unpack(delta.entries, delta.n))
+        self.n += delta.n
+        self.twins = self.twins or delta.twins
+        self.ids += delta.ids
+        self.entries += delta.entries
+        self._ids_before = len(self.ids)
+        self.unflushed = True
 
-    def carried(self, exposure_id: str) -> Iterable[Carried]:
-        """The exposures of that id that this courier carried; more than one where customers share an id."""
-        return self._carried.get(exposure_id, {}).values()
+    # Asking
 
-    def put_carried(self, carried: Carried) -> None:
-        """Add or replace an exposure of this courier."""
-        self.drop_carried(carried.subject, carried.exposure_id)
-        self._carried.setdefault(carried.exposure_id, {})[carried.subject] = carried
-        self._dirty.add(bucket_of(carried.at_us))
+    def may_know(self, short_hash: bytes) -> bool:
+        """Whether an id may be among the key's; rarely yes for one that is not."""
+        if len(self.ids) < _MANY_IDS:
+            return short_hash in self.ids
+        if self._id_set is None:
+            self._id_set = set(memoryview(self.ids).cast("I"))
+        return int.from_bytes(short_hash, "little") in self._id_set
 
-    def drop_carried(self, subject: str, exposure_id: str) -> None:
-        """Forget an exposure of this courier."""
-        old = self._carried.get(exposure_id, {}).pop(subject, None)
-        if old is not None:
-            self._dirty.add(bucket_of(old.at_us))
+    def load(self, first_us: int, last_us: int, read: ReadPage) -> None:
+        """Make the entries of a span of time available."""
+        for place, span in enumerate(self.spans):
+            if span.first_us <= last_us and span.last_us >= first_us and place not in self._pages:
+                self._pages[place] = unpack(read(span.rowid), span.n)
+        if self.n and OPEN not in self._pages and self.first_us <= last_us and self.last_us >= first_us:
+            self._pages[OPEN] = unpack(self.entries, self.n)
 
-    def packed(self) -> Iterator[tuple[int, bytes | None]]:
-        """(bucket, blob, or None where nothing is left) of every bucket that changed."""
-        if not self._dirty:
-            return
-        buckets: dict[int, Bucket] = {number: Bucket([], []) for number in self._dirty}
-        for entry in self.entries.values():
-            bucket = buckets.get(bucket_of(entry.at_us))
-            if bucket is not None:
-                bucket.entries.append(entry)
-        for same_id in self._carried.values():
-            for carried in same_id.values():
-                bucket = buckets.get(bucket_of(carried.at_us))
-                if bucket is not None:
-                    bucket.carried.append(carried)
-        for number in sorted(buckets):
-            bucket = buckets[number]
-            if bucket.entries or bucket.carried:
-                yield number, _encoder.encode(bucket)
-            elif number in self._stored:
-                yield number, None
+    def load_all(self, read: ReadPage) -> bool:
+        """Make every entry available; whether there were more than before."""
+        before = len(self._pages)
+        for place, span in enumerate(self.spans):
+            if place not in self._pages:
+                self._pages[place] = unpack(read(span.rowid), span.n)
+        if self.n and OPEN not in self._pages:
+            self._pages[OPEN] = unpack(self.entries, self.n)
+        return len(self._pages) > before
 
-    def own_touches(self) -> list[Touch]:
-        """What a customer's outcomes on this key can be credited to."""
-        return [e.touch for e in self.entries.values() if e.touch is not None]
+    def loaded(self) -> list[tuple[int, list[Entry]]]:
+        """(place, entries) of what is available, in the order of arrival."""
+        sealed = sorted(place for place in self._pages if place != OPEN)
+        found = [(place, self._pages[place]) for place in sealed]
+        if OPEN in self._pages:
+            found.append((OPEN, self._pages[OPEN]))
+        found.append((FRESH, self.fresh))
+        return found
 
-    def carried_touches(self) -> list[Touch]:
-        """What a delivery agent's answers on this key can be credited to.
+    def known(self, kind: int, event_id: str, read: ReadPage) -> tuple[int, Identified] | None:
+        """Where the entry of an id is, and the entry."""
+        if self._by_id is None:
+            self.load_all(read)
+            self._by_id = {}
+            for place, entries in self.loaded():
+                for entry in entries:
+                    if isinstance(entry, Lost):
+                        self.lost.add((entry.kind, entry.id, entry.body_sha256))
+                    elif not isinstance(entry, Carried | Gone):
+                        self._by_id[id_of(entry)] = (place, entry)
+        return self._by_id.get((kind, event_id))
 
-        A courier's key may see one exposure id from two customers; the order of bodies decides which stands for it.
-        """
-        winners = (min(c.values(), key=lambda carried: carried.body.rank) for c in self._carried.values() if c)
-        return [winner.touch for winner in winners if winner.touch is not None]
+    # Changing
+
+    def add(self, entry: Entry, *short_hashes: bytes) -> None:
+        """Append an entry, and what it may be asked for by."""
+        self.fresh.append(entry)
+        for short_hash in short_hashes:
+            self.remember(short_hash)
+        if self._by_id is not None:
+            if isinstance(entry, Lost):
+                self.lost.add((entry.kind, entry.id, entry.body_sha256))
+            elif not isinstance(entry, Carried | Gone):
+                self._by_id[id_of(entry)] = (FRESH, entry)
+
+    def add_packed(self, delta: Delta, first_us: int, last_us: int) -> None:
+        """Append entries of carried exposures that nothing here need look at, as they were packed elsewhere."""
+        self._packed.append((delta, first_us, last_us))
+        self.ids += delta.ids
+        if self._id_set is not None:
+            self._id_set.update(memoryview(delta.ids).cast("I"))
+
+    def unpack_added(self) -> None:
+        """Make what was added packed available with the rest."""
+        if self._packed:
+            added = [entry for delta, _, _ in self._packed for entry in unpack(delta.entries, delta.n)]
+            self.fresh = added + self.fresh
+            self._packed = []
+
+    def remember(self, short_hash: bytes) -> None:
+        """Put a short hash into the index."""
+        self.ids += short_hash
+        if self._id_set is not None:
+            self._id_set.add(int.from_bytes(short_hash, "little"))
+
+    def replace(self, place: int, old: Identified, new: Identified) -> None:
+        """Put an entry in the place of another of the same id."""
+        entries = self.fresh if place == FRESH else self._pages[place]
+        entries[next(i for i, entry in enumerate(entries) if entry is old)] = new
+        self.touch(place)
+        if self._by_id is not None:
+            self._by_id[id_of(new)] = (place, new)
+
+    def touch(self, place: int) -> None:
+        """Note that entries of a page were changed."""
+        if place != FRESH:
+            self._dirty.add(place)
+
+    def append_fresh(self) -> Delta | None:
+        """Append what the batch added to the open page; the delta, or None where the key must be settled at once."""
+        fresh, dirty = self.fresh, self._dirty
+        if dirty and OPEN in dirty:
+            before = self._pages[OPEN]
+            self.entries = bytearray(pack(before))
+            self._span(before)
+        n = len(fresh)
+        body = pack(fresh)
+        self._span(fresh)
+        if self._packed:
+            for delta, first_us, last_us in self._packed:
+                self.first_us = min(self.first_us, first_us) if self.n + n else first_us
+                self.last_us = max(self.last_us, last_us) if self.n + n else last_us
+                n += delta.n
+                body += delta.entries
+            self._packed = []
+        self.n += n
+        self.entries += body
+        delta = Delta(self.key, n, self.twins, bytes(self.ids[self._ids_before :]), body)
+        self._ids_before = len(self.ids)
+        self.fresh = []
+        if dirty or self.n > 4 * PAGE_ENTRIES:
+            return None
+        if self._pages or self._by_id is not None:
+            self._forget_decoded()
+        self.unflushed = True
+        return delta
+
+    def settle(self, writes: Writes) -> Head:
+        """The head to store, after `append_fresh`; seals what no longer fits the open page."""
+        for place in self._dirty - {OPEN}:
+            entries = self._pages[place]
+            span = self.spans[place]
+            times = [entry.at_us for entry in entries]
+            writes.replace("state_pages", span.rowid, (pack(entries),))
+            self.spans[place] = Span(min(times), max(times), span.rowid, len(entries))
+            for entry in entries:
+                if type(entry) is Outcome:
+                    self._span_outcome(entry.at_us)
+        if self.n > PAGE_ENTRIES:
+            self._seal(writes)
+        if self._pages or self._by_id is not None:
+            self._forget_decoded()
+        self.unflushed = False
+        return Head(
+            slot=self.slot,
+            key=self.key,
+            batch=writes.batch,
+            n=self.n,
+            first_us=self.first_us,
+            last_us=self.last_us,
+            first_outcome_us=self.first_outcome_us,
+            last_outcome_us=self.last_outcome_us,
+            twins=self.twins,
+            ids=bytes(self.ids),
+            directory=b"".join(_RANGE.pack(s.first_us, s.last_us, s.rowid, s.n) for s in self.spans),
+            entries=bytes(self.entries),
+        )
+
+    def _seal(self, writes: Writes) -> None:
+        entries = unpack(self.entries, self.n)
+        whole = self.n - self.n % PAGE_ENTRIES
+        for begin in range(0, whole, PAGE_ENTRIES):
+            page = entries[begin : begin + PAGE_ENTRIES]
+            times = [entry.at_us for entry in page]
+            rowid = writes.insert("state_pages", (pack(page),))
+            self.spans.append(Span(min(times), max(times), rowid, len(page)))
+        left = entries[whole:]
+        self.n = len(left)
+        self.entries = bytearray(pack(left)) if left else bytearray()
+        times = [entry.at_us for entry in left]
+        self.first_us, self.last_us = (min(times), max(times)) if times else (0, 0)
+
+    def _span(self, entries: Sequence[Entry]) -> None:
+        """Widen the times of the open page, and of all outcomes, by entries of it."""
+        for entry in entries:
+            at_us = entry.at_us
+            if self.n == 0 and entry is entries[0]:
+                self.first_us = self.last_us = at_us
+            elif at_us > self.last_us:
+                self.last_us = at_us
+            elif at_us < self.first_us:
+                self.first_us = at_us
+            if type(entry) is Outcome:
+                self._span_outcome(at_us)
+
+    def _span_outcome(self, at_us: int) -> None:
+        if self.first_outcome_us is None or self.last_outcome_us is None:
+            self.first_outcome_us = self.last_outcome_us = at_us
+        elif at_us > self.last_outcome_us:
+            self.last_outcome_us = at_us
+        elif at_us < self.first_outcome_us:
+            self.first_outcome_us = at_us
+
+    def _forget_decoded(self) -> None:
+        self._pages = {}
+        self._dirty = set()
+        self._by_id = None
+        self.lost = set()
+        if len(self.ids) < _MANY_IDS:
+            self._id_set = None
 
 
-def entry_of(event: Event, kind: str, body: Body, rowid: int, outcomes: list[Asked]) -> Entry:
-    """The entry of an event about to be stored."""
-    entry = Entry(kind=kind, id=event.id, at_us=to_us(event.occurred_at), rowid=rowid, body=body)
-    if isinstance(event, Exposure):
-        touch = _touch(event, entry.at_us) if event.shown else None
-        entry.touch = None if event.anonymous else touch
-        entry.courier = event.courier
-        entry.courier_touch = touch if event.courier else None
-    elif isinstance(event, Response | Engagement):
-        entry.outcomes = outcomes
-        entry.source = event.source
-        entry.delivery_id = event.delivery_id
-        entry.link = event.exposure_id
-        entry.matchable = not event.anonymous
-        if isinstance(event, Response):
-            entry.respondent = event.respondent
-    return entry
+def shown_in(state: KeyState, models: Mapping[int, str]) -> dict[str, list[Shown]]:
+    """What each model showed that a customer's outcomes on this key can be credited to, of what is available."""
+    of_model: dict[str, list[Shown]] = {}
+    for _, entries in state.loaded():
+        for entry in entries:
+            if type(entry) is Shown:
+                model_id = models[entry.context]
+                if model_id in of_model:
+                    of_model[model_id].append(entry)
+                else:
+                    of_model[model_id] = [entry]
+    return of_model
 
 
-def _touch(event: Exposure, at_us: int) -> Touch:
-    return Touch(
-        at_us=at_us,
-        exposure_id=event.exposure_id,
-        model_id=event.model_id,
-        model_version=event.model_version,
-        touchpoint=event.touchpoint,
-        arm=event.arm,
-        rollout_id=event.rollout_id,
-        delivery_id=event.delivery_id,
-    )
+def carried_in(state: KeyState, models: Mapping[int, str]) -> dict[str, list[Carried]]:
+    """The same that a delivery agent's answers can be credited to.
+
+    A courier's key may see one exposure id from two customers, or one exposure again: then everything must have been
+    made available, and the order of bodies decides which stands for the id.
+    """
+    carried: list[Carried] = []
+    standing: dict[str, dict[str, Carried]] = {}
+    for _, entries in state.loaded():
+        for entry in entries:
+            if type(entry) is Carried:
+                if state.twins:
+                    standing.setdefault(entry.exposure_id, {})[entry.subject] = entry
+                else:
+                    carried.append(entry)
+            elif type(entry) is Gone:
+                standing.get(entry.exposure_id, {}).pop(entry.subject, None)
+    carried += [min(same_id.values(), key=lambda c: c.rank) for same_id in standing.values() if same_id]
+    of_model: dict[str, list[Carried]] = {}
+    for winner in carried:
+        if winner.context is not None:
+            of_model.setdefault(models[winner.context], []).append(winner)
+    return of_model
+
+
+def pack_waiting(courier: str, items: Sequence[Carried | Gone]) -> bytes:
+    """What waits for a courier's key until its own lock is taken."""
+    hashes = [carried_hash(item.exposure_id) for item in items]
+    times = [item.at_us for item in items]
+    twins = len(set(hashes)) < len(hashes)
+    return _encode(Waiting(Delta(courier, len(items), twins, b"".join(hashes), pack(items)), min(times), max(times)))
+
+
+def unpack_waiting(packed: bytes) -> Waiting:
+    """The inverse of `pack_waiting`."""
+    return _waiting.decode(packed)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edgeloop.clock import to_us
 from edgeloop.events import Event, decode
-from edgeloop.log.base import Entry, LogUnavailableError, Record, TopicPartition
+from edgeloop.log.base import Chunk, Entry, LogUnavailableError, TopicPartition
 
 
 class FixedClock:
@@ -41,7 +41,7 @@ class MemoryLog:
     def topic_ids(self) -> dict[str, str]:
         return {}
 
-    def read(self, topic: str, partition: int, offset: int, max_records: int, max_bytes: int) -> list[Record]:
+    def read(self, topic: str, partition: int, offset: int, max_records: int, max_bytes: int) -> Chunk:
         raise NotImplementedError
 
     def partitions(self, topic: str) -> int:

@@ -276,7 +276,8 @@ def _changes() -> pd.DataFrame:
 
 def _arrow(table: Table, frame: pd.DataFrame | None) -> pa.Table:
     arrays = []
-    for column in table.columns:
+    told = [column for column in table.columns if column.kind != "blob"]
+    for column in told:
         kind = _ARROW[column.kind]
         if frame is None or column.name not in frame:
             arrays.append(pa.nulls(0 if frame is None else len(frame), kind))
@@ -287,4 +288,4 @@ def _arrow(table: Table, frame: pd.DataFrame | None) -> pa.Table:
         elif column.kind == "bool":
             cells = [None if v is None else bool(v) for v in cells]
         arrays.append(pa.array(cells, type=kind))
-    return pa.Table.from_arrays(arrays, names=list(table.names))
+    return pa.Table.from_arrays(arrays, names=[column.name for column in told])

@@ -1,80 +1,111 @@
-"""`edgeloop process` killed at random moments and started again leaves the tables of a run that was left alone."""
+"""`edgeloop process` killed at random moments and started again leaves the tables that the log means."""
 
 from __future__ import annotations
 
 import fcntl
 import random
-import shutil
 import subprocess
-import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from edgeloop.home import Home
-from edgeloop.log.local import LocalLog
+from edgeloop.settings import AttributionSettings
 from edgeloop.store.sqlite import Reader
-from tests.pipeline import entry, tables
-from tests.worlds import shuffled_with_duplicates, world
+from tests.chaos.load import Counting, Feeder, after_commit, any_time, command, kill_again_and_again, startup_s
+from tests.chaos.senders import Senders, free_port, known_by
+from tests.pipeline import Body, counts, expect, logged, tables
 
 pytestmark = pytest.mark.slow
 
-WORLDS = 120
-KILLS = 4
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    made = Home(tmp_path / "home")
+    made.create()
+    return made.path
 
 
-def command(home: Path) -> list[str]:
-    return [sys.executable, "-m", "edgeloop", "process", "--home", str(home)]
+def killed_under_load(home: Path, *, kills: int, seed: int) -> None:
+    """Kill the drain so often while events arrive and a reader counts, then let it end: the tables are the oracle's."""
+    feeder, rng, startup = Feeder(home, seed=seed, per_s=500), random.Random(seed), startup_s(home)
+    with feeder, Counting(home) as reads:
+        moments = [any_time(rng, 0.7 * startup, 1.5 * startup), after_commit(home, feeder, rng)]
+        kill_again_and_again(home, feeder, ["process"], kills=kills, moments=moments)
+    seen = {found.drained for found in reads.looked}
+    assert len(seen) > kills / 2, "the reader saw hardly anything change"
+    ran = subprocess.run(command(home, "process"), check=False, capture_output=True, text=True)
+    assert ran.returncode in (0, 3), ran.stderr
+    everything_is_there(home, feeder)
 
 
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose log holds many small worlds, each with join keys of its own."""
-    home = Home(tmp_path_factory.mktemp("crash") / "home")
-    home.create()
-    log = LocalLog(home.log)
-    for number in range(WORLDS):
-        rng = random.Random(number)
-        bodies = shuffled_with_duplicates(rng, world(rng, 250), 0.1)
-        for body in bodies:
-            for field in ("subject", "courier"):
-                if field in body:
-                    body[field] = f"{number}-{body[field]}"
-        log.append([entry(body) for body in bodies])
-    log.close()
-    return home.path
+def everything_is_there(home: Path, feeder: Feeder) -> None:
+    """What was fed is drained and counted once, and the tables are the oracle's."""
+    counted = counts(home)
+    assert counted.drained == len(feeder.bodies) + feeder.undecodable
+    assert counted.dead_letters == feeder.undecodable
+    all_drained(home, feeder.bodies)
 
 
-def test_killed_and_started_again(filled: Path, tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    shutil.copytree(filled, whole)
-    shutil.copytree(filled, killed)
-    begin = time.monotonic()
-    subprocess.run(command(whole), check=True, capture_output=True)
-    lasted = time.monotonic() - begin
-    rng = random.Random(11)
-    interrupted = 0
-    for _ in range(KILLS):
-        process = subprocess.Popen(command(killed), stderr=subprocess.DEVNULL)
-        try:
-            process.wait(rng.uniform(0.3, 0.9) * lasted)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            interrupted += 1
-    subprocess.run(command(killed), check=True, capture_output=True)
-    assert interrupted > 0, "no run was interrupted: nothing was shown"
-    assert tables(killed) == tables(whole)
-    reader = Reader(killed / "store.sqlite")
-    ((waiting,),) = reader.query("SELECT count(*) FROM dirty_keys")[1]
+def all_drained(home: Path, bodies: Sequence[Body]) -> None:
+    """Every record is in one place, nothing waits, and the tables are what the events mean."""
+    assert counts(home).balanced
+    assert waiting(home) == 0
+    expect(tables(home), bodies, AttributionSettings())
+
+
+def waiting(home: Path) -> int:
+    """How much is left to do on couriers' keys."""
+    reader = Reader(home / "store.sqlite")
+    ((left,),) = reader.query("SELECT count(*) FROM dirty_keys")[1]
     reader.close()
-    assert waiting == 0
+    return int(left)
 
 
-def test_a_second_consumer_is_refused(filled: Path) -> None:
-    with (filled / "consumer.lock").open("w") as lock:
+def up_killed_under_load(home: Path, *, kills: int, seed: int) -> None:
+    """The same with `edgeloop up` and senders that repeat what was not answered: nothing answered 2xx is lost."""
+    port = free_port()
+    words = ["up", "--port", str(port)]
+    senders, rng, startup = Senders(home, port=port, seed=seed, per_s=400), random.Random(seed), startup_s(home)
+    with senders, Counting(home):
+        moments = [senders.after_answer, after_commit(home, senders, rng), any_time(rng, startup, 4 * startup)]
+        kill_again_and_again(home, senders, words, kills=kills, moments=moments)
+        process = subprocess.Popen(command(home, *words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            senders.stop()
+            bodies, undecodable = logged(home)
+            patience = time.monotonic() + 120
+            while counts(home).drained < len(bodies) or waiting(home):
+                assert process.poll() is None, process.communicate()[1].decode()
+                assert time.monotonic() < patience, (counts(home), len(bodies), waiting(home))
+                time.sleep(0.05)
+            process.terminate()
+            _, errors = process.communicate(timeout=60)
+            assert process.returncode == 0, errors.decode()
+        finally:
+            process.kill()
+            process.communicate()
+    assert undecodable == 0
+    lost = senders.taken - Counter(known_by(body) for body in bodies)
+    assert not lost, f"{lost.total()} of {senders.taken.total()} events that were answered 202 are not in the log"
+    assert senders.taken.total() > 0.8 * 40 * senders.batches, "the door took hardly anything"
+    all_drained(home, bodies)
+
+
+def test_killed_and_started_again(home: Path) -> None:
+    killed_under_load(home, kills=4, seed=11)
+
+
+def test_up_killed_and_started_again(home: Path) -> None:
+    up_killed_under_load(home, kills=4, seed=12)
+
+
+def test_a_second_consumer_is_refused(home: Path) -> None:
+    with (home / "consumer.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        ran = subprocess.run(command(filled), capture_output=True, text=True, check=False)
+        ran = subprocess.run(command(home, "process"), capture_output=True, text=True, check=False)
     assert ran.returncode == 1
     assert "another process is draining" in ran.stderr

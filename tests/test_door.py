@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,18 @@ from connectors.typeform import sign
 from edgeloop.app import api_keys
 from edgeloop.app.door import create_app
 from edgeloop.app.serve import listen
-from edgeloop.events import DEAD_LETTERS_TOPIC, Response
+from edgeloop.events import DEAD_LETTERS_TOPIC, Response, stamped
 from edgeloop.home import Home
-from edgeloop.settings import DoorSettings, Settings, TypeformSettings
+from edgeloop.settings import DoorSettings, Settings, TypeformSettings, ZigpollSettings
 from tests.fakes import FixedClock, MemoryLog, at
 
 SECRET = "topsecret"
+TOKEN = "path-token-of-zigpoll"
 NOW = at("2026-02-03T12:00:00Z")
 SETTINGS = Settings(
     door=DoorSettings(max_body_mb=0.2),
     typeform=TypeformSettings(secret=SECRET, previous_secret="old", forms=("known",)),
+    zigpoll=ZigpollSettings(token=TOKEN, previous_token="old/token"),
 )
 
 
@@ -62,18 +65,23 @@ class Served:
     def hook(self, body: bytes, secret: str = SECRET) -> httpx.Response:
         return self.client.post("/hooks/typeform", content=body, headers={"Typeform-Signature": sign(body, secret)})
 
+    def zigpoll(self, body: Any, token: str = TOKEN) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.client.post(f"/hooks/zigpoll/{token}", content=content)
+
     def metrics(self) -> str:
         return self.client.get("/metrics").text
 
 
-@pytest.fixture
-def door(tmp_path: Path) -> Iterator[Served]:
-    home = Home(tmp_path / "home")
+@contextmanager
+def serving(path: Path, settings: Settings) -> Iterator[Served]:
+    home = Home(path)
     home.create()
     log = MemoryLog()
     bound = listen("127.0.0.1", 0)
-    app = create_app(home, SETTINGS, log, FixedClock(NOW))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+    app = create_app(home, settings, log, FixedClock(NOW))
+    # As `edgeloop serve` does: an access log would hold the paths, and one of them is a secret.
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", log_config=None))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     served = Served(home, log, f"http://127.0.0.1:{bound.getsockname()[1]}")
@@ -84,6 +92,12 @@ def door(tmp_path: Path) -> Iterator[Served]:
     server.should_exit = True
     thread.join(10)
     bound.close()
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Served]:
+    with serving(tmp_path / "home", SETTINGS) as served:
+        yield served
 
 
 def test_events_answer_one_by_one(door: Served) -> None:
@@ -151,7 +165,7 @@ def test_a_device_clock_is_corrected_from_the_header(door: Served) -> None:
     door.post([exposure(1)], **{"Edgeloop-Sent-At": "2026-02-03T11:00:00Z"})
     (event,) = door.log.events()
     assert event.occurred_at.isoformat() == "2026-02-03T11:00:00+00:00"
-    assert event.raw_us == at("2026-02-03T10:00:00Z")
+    assert stamped(event).raw_us == at("2026-02-03T10:00:00Z")
 
 
 def test_a_log_that_takes_nothing_is_503_and_not_ready_until_it_takes_again(door: Served) -> None:
@@ -195,8 +209,70 @@ def test_signed_content_that_can_never_succeed_is_202_and_a_dead_letter(door: Se
 
 
 def test_no_vendor_ever_gets_404_or_410(door: Served) -> None:
-    for path in ("/hooks/unknown", "/hooks/typeform/extra", "/hooks/"):
+    for path in ("/hooks/unknown", "/hooks/typeform/extra", "/hooks/", "/hooks/zigpoll", "/hooks/zigpoll/"):
         assert door.client.post(path, content=b"{}").status_code == 401
+
+
+ZIGPOLL = {
+    "pollId": "p1", "participantId": "u1", "metadata": {"customer_id": "C-42"},
+    "responses": [{"slideId": "s1", "response": "I am C-42"}, {"slideId": "s2", "response": "4"}],
+}  # fmt: skip
+
+
+def test_answers_to_a_poll_are_taken_one_by_one_and_scrubbed(door: Served) -> None:
+    answer = door.zigpoll(ZIGPOLL)
+    assert (answer.status_code, answer.json()["accepted"]) == (202, 2)
+    assert door.zigpoll(ZIGPOLL, "old/token").status_code == 202
+    first, second, *_ = door.log.events()
+    assert isinstance(first, Response)
+    assert first.response_id == "zigpoll:p1/u1/s1/2026-02-03"
+    assert first.occurred_at == first.received_at
+    assert first.answers[0].text == "I am [id]"
+    assert first.key == second.key
+    assert door.log.appends == 2, "one for each request"
+    assert 'accepted_total{door="zigpoll",type="response"} 4' in door.metrics()
+
+
+def test_a_poll_without_rows_is_202_and_counted_as_awaiting_its_pull(door: Served) -> None:
+    answer = door.zigpoll({"pollId": "p1"})
+    assert answer.status_code == 202
+    assert answer.json()["results"][0]["reason"] == "awaiting_pull"
+    assert 'dead_letters_total{door="zigpoll",reason="awaiting_pull"} 1' in door.metrics()
+    assert [entry.topic for entry in door.log.entries] == [DEAD_LETTERS_TOPIC]
+
+
+@pytest.mark.parametrize("token", ["", "wrong", TOKEN[:-1], TOKEN + "/", TOKEN + "x", "%FF", "old%00/token"])
+def test_a_wrong_path_token_is_401_counted_and_nothing_is_kept(door: Served, token: str) -> None:
+    assert door.zigpoll(ZIGPOLL, token).status_code == 401
+    assert door.log.entries == []
+    assert 'refused_total{door="zigpoll",status="401"} 1' in door.metrics()
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b"[" * 5_000, b'{"a":1}', b'{"pollId":{"a":[1]}}', b"\xff"])
+def test_no_push_is_ever_an_error_to_the_vendor(door: Served, body: bytes) -> None:
+    answer = door.zigpoll(body)
+    assert answer.status_code == 202
+    assert answer.json()["results"][0]["reason"] == "malformed"
+    assert len(door.log.entries) == 1
+
+
+def test_a_push_that_the_log_cannot_take_is_503(door: Served) -> None:
+    door.log.broken = True
+    assert door.zigpoll(ZIGPOLL).status_code == 503
+
+
+def test_a_door_without_a_token_refuses_every_push(tmp_path: Path) -> None:
+    with serving(tmp_path / "home", Settings()) as door:
+        assert [door.zigpoll(ZIGPOLL, token).status_code for token in ("", "/", "x")] == [401] * 3
+        assert door.log.entries == []
+
+
+def test_a_push_of_5_mb(tmp_path: Path) -> None:
+    rows = [{"slideId": f"s{n}", "response": "x" * 1_000} for n in range(4_900)]
+    with serving(tmp_path / "home", Settings(zigpoll=ZigpollSettings(token=TOKEN))) as door:
+        answer = door.zigpoll(ZIGPOLL | {"responses": rows})
+        assert (answer.status_code, answer.json()["accepted"]) == (202, 4_900)
+        assert len(door.log.events()) == 4_900
 
 
 def test_concurrent_requests_share_appends_and_none_is_lost(door: Served) -> None:
@@ -303,14 +379,19 @@ def test_a_failure_of_any_kind_is_503_and_its_words_stay_here(
 
 
 def test_logs_and_answers_hold_no_id_no_key_and_no_body(door: Served, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("DEBUG", logger="edgeloop")
+    for logger in ("edgeloop", "uvicorn.error", "uvicorn.asgi", "starlette"):
+        caplog.set_level("DEBUG", logger=logger)
     answers = [
         door.post([exposure(1), exposure(2) | {"arm": "C-42 is here"}, exposure(3) | {"subject": "C-42"}]),
         door.hook(typeform(), secret="wrong"),
         door.hook(typeform("C-42")),
+        door.zigpoll(ZIGPOLL | {"responses": [{"slideId": "s1", "response": "I am C-42", "createdAt": "C-42"}]}),
+        door.zigpoll(ZIGPOLL, TOKEN + "C-42"),
+        door.zigpoll(b"I am C-42"),
+        door.client.get(f"/hooks/zigpoll/{TOKEN}"),
         door.client.get("/"),
         door.client.get("/metrics"),
     ]
     shown = caplog.text + "".join(answer.text for answer in answers[:2] + answers[3:])
-    for secret in ("C-42", door.key, SECRET, "I am"):
+    for secret in ("C-42", door.key, SECRET, TOKEN, "I am"):
         assert secret not in shown

@@ -23,10 +23,10 @@ from edgeloop.events import (
     Exposure,
     Response,
     Telemetry,
-    body_hash,
     decode,
     door_schema,
     log_schema,
+    stamped,
 )
 from edgeloop.home import PSEUDONYM_KEY, SEALING_KEY, Home
 from edgeloop.sealing import Sealer
@@ -163,10 +163,10 @@ def test_a_device_clock_is_corrected_from_30_seconds_on(intake: Intake, sent_at:
     _, event = take(intake, EXPOSURE, sent_at)
     assert event is not None
     assert iso(to_us(event.occurred_at)) == stored
-    assert event.raw_us == at("2026-02-03T10:00:00Z")
+    assert stamped(event).raw_us == at("2026-02-03T10:00:00Z")
     _, plain = take(intake, EXPOSURE)
     assert plain is not None
-    assert body_hash(event) == body_hash(plain), "a correction does not make it another body"
+    assert stamped(event).body_sha256 == stamped(plain).body_sha256, "a correction does not make it another body"
 
 
 def test_times_are_stored_in_utc(intake: Intake) -> None:

@@ -165,7 +165,8 @@ def test_what_ends_a_canary(canary: dict, switch: dict, end: float | None) -> No
     [
         ({"unit": "zone"}, "not available yet"),
         ({"unit": "zone_time"}, "switchback"),
-        ({"kind": "staged"}, "not available yet"),
+        ({"kind": "staged"}, "brought in by stages"),
+        ({"kind": "staged", "unit": "zone"}, "assigned by zone"),
         ({"assignment": "chosen"}, "chosen, not drawn"),
         ({"rollout_id": None}, "no rollout_id and no declared random assignment"),
         ({"rollout_id": None, "assignment": "random"}, None),

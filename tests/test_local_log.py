@@ -36,9 +36,9 @@ def test_partition_and_shard_are_positive_and_bounded() -> None:
     assert {shard(k) for k in keys} == set(range(64))
 
 
-def drain(log: LocalLog, topic: str = TOPIC) -> dict[int, list[tuple[int, str, bytes]]]:
+def drain(log: LocalLog, topic: str = TOPIC) -> dict[int, list[tuple[int, bytes]]]:
     return {
-        p: [(r.offset, r.key.decode(), r.value) for r in log.read(topic, p, 0, 10_000, 1 << 30)]
+        p: list(zip((c := log.read(topic, p, 0, 10_000, 1 << 30)).offsets, c.values, strict=True))
         for p in range(log.partitions(topic))
     }
 
@@ -51,10 +51,10 @@ def test_offsets_run_from_zero_and_order_within_a_key_is_kept(tmp_path: Path) ->
     read = drain(log)
     assert sum(len(rows) for rows in read.values()) == 100
     for part, rows in read.items():
-        assert [offset for offset, _, _ in rows] == list(range(len(rows)))
+        assert [offset for offset, _ in rows] == list(range(len(rows)))
         assert log.end_offsets()[(TOPIC, part)] == len(rows)
     for key in {e.key for e in entries}:
-        values = [int(v) for rows in read.values() for _, k, v in rows if k == key]
+        values = [int(v) for rows in read.values() for _, v in rows if f"k{int(v) % 7}" == key]
         assert values == sorted(values)
     log.close()
 
@@ -65,7 +65,7 @@ def test_a_read_is_bounded_by_records_and_by_bytes_but_never_empty(tmp_path: Pat
     assert len(log.read(TOPIC, 0, 0, 3, 1 << 20)) == 3
     assert len(log.read(TOPIC, 0, 0, 100, 2_500)) == 3
     assert len(log.read(TOPIC, 0, 9, 100, 1)) == 1
-    assert log.read(TOPIC, 0, 10, 100, 1) == []
+    assert len(log.read(TOPIC, 0, 10, 100, 1)) == 0
     log.close()
 
 
@@ -95,7 +95,7 @@ def test_two_writers_never_share_an_offset(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     rows = drain(logs[0])[0]
-    assert [offset for offset, _, _ in rows] == list(range(180))
+    assert [offset for offset, _ in rows] == list(range(180))
     for log in logs:
         log.close()
 
@@ -106,7 +106,7 @@ def test_a_batch_is_all_or_nothing(tmp_path: Path) -> None:
         log.append([Entry(TOPIC, "k", b"1"), Entry("no.such.topic", "k", b"2")])
     assert sum(log.end_offsets().values()) == 0
     log.append([Entry(TOPIC, "k", b"3")])
-    assert drain(log)[0] == [(0, "k", b"3")]
+    assert drain(log)[0] == [(0, b"3")]
     log.close()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgeloop.events import body_hash, decode, encode
+from edgeloop.events import decode, encode, stamped
 from tests import worlds
 from tests.oracle import COLUMNS, oracle, rank
 from tests.worlds import DAY, HOUR, SECOND, random_rules, shuffled_with_duplicates, stamp, world
@@ -387,7 +387,7 @@ def test_worlds_are_log_form_and_reproducible(seed: int) -> None:
     for body in bodies:
         event = decode(json.dumps(body).encode())
         assert json.loads(encode(event)) == body
-        assert body_hash(event).hex() == rank(body)[3]
+        assert stamped(event).body_sha256.hex() == rank(body)[3]
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -6,6 +6,7 @@ import json
 
 import jsonschema
 
+from edgeloop.app import metrics
 from scripts.make_reference import DOCS, FOLDER, schemas, tables
 
 
@@ -18,6 +19,12 @@ def test_the_files_are_what_the_code_says() -> None:
 
 def test_the_reference_of_tables_is_what_the_code_says() -> None:
     assert (DOCS / "tables.md").read_text(encoding="utf-8") == tables(), "run `python -m scripts.make_reference`"
+
+
+def test_the_reference_of_metrics_is_what_the_code_says() -> None:
+    assert (DOCS / "metrics.md").read_text(encoding="utf-8") == metrics.reference(), (
+        "run `python -m scripts.make_reference`"
+    )
 
 
 def test_they_are_schemas() -> None:

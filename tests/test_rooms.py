@@ -12,8 +12,17 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("connectors", "streams", "analysis", "reports")
 SHARED = "edgeloop"
 EXPORTED = {
-    "connectors": ["Intake", "Item", "Taken", "mixpanel", "native", "summary", "typeform"],
-    "streams": ["Drain", "Drained", "LogMismatchError", "Progress", "Rules", "RulesMismatchError"],
+    "connectors": ["Intake", "Item", "Taken", "mixpanel", "native", "summary", "typeform", "zigpoll"],
+    "streams": [
+        "ONLY_LANE",
+        "Drain",
+        "Drained",
+        "Lane",
+        "LogMismatchError",
+        "Progress",
+        "Rules",
+        "RulesMismatchError",
+    ],
     "analysis": ["ALL_METRICS", "Analysis", "LedgerChange", "Stage", "analyse", "ledger"],
     "reports": ["Findings", "build", "render"],
 }

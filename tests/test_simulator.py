@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -15,14 +16,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from stdnum import iban, luhn
 
 from edgeloop.app.simulator import drive, simulate
 from edgeloop.app.simulator.behaviour import Lived, live
-from edgeloop.app.simulator.cast import CUSTOMER_FORM, END_US, ETA, ROLLOUTS, SLOT
+from edgeloop.app.simulator.cast import (
+    CUSTOMER_FORM,
+    END_US,
+    ETA,
+    PROMO,
+    REBOOKING,
+    ROLLOUTS,
+    SLOT,
+    ZONES,
+    Rollout,
+)
 from edgeloop.app.simulator.devices import CLOCK_OFF_US, Sending, nameless, uploads
 from edgeloop.app.simulator.drive import planted
-from edgeloop.app.simulator.truth import change_truths
+from edgeloop.app.simulator.truth import change_truths, overlaps
 from edgeloop.app.simulator.vendors import Vendors
 from edgeloop.app.simulator.world import World, make_world
 from edgeloop.clock import DAY_US, HOUR_US, to_us
@@ -134,6 +146,7 @@ def test_nothing_happens_before_its_cause(world: World) -> None:
         "slot_rebooked": [shown["slot-offer"], shown["rebooking-prompt"]],
         "order_placed": [delivered],
         "complaint": [delivered],
+        "offer_redeemed": [shown["promo-offer"]],
     }
     for events in lived.events:
         cause = causes[events.name].pop(0)
@@ -144,55 +157,174 @@ def test_nothing_happens_before_its_cause(world: World) -> None:
 
 
 def test_arms_are_drawn_per_customer_and_stay(world: World) -> None:
+    """In a stage everybody keeps an arm, and from stage to stage nobody loses the new version."""
     for asked in world.asked:
-        if asked.rollout.share is None:
+        if not asked.rollout.randomised:
             continue
         new = world.canary(asked)
-        after = asked.at >= asked.rollout.start_us
+        inside = world.in_rollout(asked)
+        assert not new[~inside].any()
         customer = world.customer[asked.delivery]
-        steady = after & ~asked.stale
-        for who in np.unique(customer[steady])[:200]:
-            assert len(set(new[steady & (customer == who)].tolist())) == 1
-        assert not new[~after].any()
+        steady = np.flatnonzero(inside & ~asked.stale)
+        steady = steady[np.argsort(asked.at[steady], kind="stable")]
+        starts = [stage.start_us for stage in asked.rollout.stages]
+        for who in np.unique(customer[steady]):
+            rows = steady[customer[steady] == who]
+            assert (np.diff(new[rows].astype(int)) >= 0).all()
+            met = set(zip(np.searchsorted(starts, asked.at[rows], side="right").tolist(), new[rows], strict=True))
+            assert len(met) == len({stage for stage, _ in met})
 
 
-def test_truth_by_brute_force(world: World) -> None:
-    """The truth of the slot canary once more, with loops, by its definition."""
+def test_a_ramp_reaches_its_share_of_customers_stage_by_stage_in_its_zones_only() -> None:
+    world = make_world(2, 1.0)
+    (asked,) = [a for a in world.asked if a.rollout is PROMO]
+    new, customer = world.canary(asked), world.customer[asked.delivery]
+    zone = np.array(ZONES)[world.zone(customer)]
+    assert not new[~np.isin(zone, ["north", "east"])].any()
+    shares = []
+    for stage in PROMO.stages:
+        rows = world.in_rollout(asked, stage) & ~asked.stale
+        assert set(zone[rows]) == {"north", "east"}
+        units = {int(c): bool(n) for c, n in zip(customer[rows], new[rows], strict=True)}
+        low, high = (float(stats.binom.ppf(q, len(units), stage.share)) for q in (0.0005, 0.9995))
+        assert low <= sum(units.values()) <= high
+        shares.append(sum(units.values()) / len(units))
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < 0.03
+    assert shares[-1] > 0.4
+
+
+def test_a_ramp_is_declared_stage_by_stage_and_each_end_once_it_is_there() -> None:
+    moments = sorted({at for s in PROMO.stages for at in (s.start_us, s.end_us) if at is not None})
+    told = [[(e["change_id"], e.get("revision", 0)) for e in PROMO.declarations(at)] for at in moments]
+    assert told == [
+        [("promo-ramp", 0)],
+        [("promo-ramp", 1), ("promo-ramp-2", 0)],
+        [("promo-ramp-2", 1), ("promo-ramp-3", 0)],
+    ]
+    latest = {e["change_id"]: e for at in moments for e in PROMO.declarations(at)}
+    assert [e["allocation"]["2.0"] for e in latest.values()] == [0.01, 0.1, 0.5]
+    assert {(e["rollout_id"], e["to_version"], e["kind"]) for e in latest.values()} == {
+        ("promo-offer-2.0", "2.0", "staged")
+    }
+    assert [e.get("ended_at") for e in latest.values()] == [*(e["occurred_at"] for e in [*latest.values()][1:]), None]
+    assert all(e["zones"] == ["north", "east"] for e in latest.values())
+
+
+def test_labels_say_where_and_in_which_arm(batches: list[Sending]) -> None:
+    """What reaches the door of the ramp and of the canary with a holdout."""
+    sent = [e for batch in batches for e in lines(batch) if e["type"] == "exposure" and "arm" in e]
+    ramp = [e for e in sent if e["model_id"] == PROMO.model_id]
+    labelled = {e["zone"] for e in ramp if "rollout_id" in e}
+    assert labelled == {"north", "east"}
+    assert {e["zone"] for e in ramp if "rollout_id" not in e} == set(ZONES), "before it everywhere, elsewhere always"
+    assert {e["device"] for e in ramp} == {"locker"}
+    held = [e for e in sent if e["arm"] == "holdout"]
+    assert {(e["model_id"], e["rollout_id"]) for e in held} == {("rebooking-prompt", "rebooking-prompt-6.0")}
+    assert {e["model_version"] for e in held} == {"5.2", "6.0"}, "they report what they would have been shown"
+
+
+def test_the_held_out_are_shown_nothing() -> None:
+    world = make_world(4, 0.3)
+    (asked,) = [a for a in world.asked if a.rollout is REBOOKING]
+    held = world.holdout(asked)
+    units = np.unique(world.customer[asked.delivery[world.in_rollout(asked)]])
+    low, high = (float(stats.binom.ppf(q, len(units), REBOOKING.holdout)) for q in (0.0005, 0.9995))
+    assert low <= len(np.unique(world.customer[asked.delivery[held]])) <= high
+    assert set(world.customer[asked.delivery[held]]).isdisjoint(
+        world.customer[asked.delivery[world.in_rollout(asked) & ~held]]
+    )
+    shown = live(world, {a.rollout.model_id: world.canary(a) for a in world.asked})
+    # The second of each name is the prompt's: opened, and rebooked by it.
+    for name in ("card_opened", "slot_rebooked"):
+        prompt = [events for events in shown.events if events.name == name][1]
+        assert len(prompt.delivery) > 100
+        assert not np.isin(prompt.delivery, asked.delivery[held]).any()
+
+
+def test_overlapping_changes_share_customers_and_not_their_draw() -> None:
+    world = make_world(1, 1.0)
+    found = {o.changes: o for o in overlaps(world, nameless(world))}
+    pair = found["slot-canary", "rebooking-canary"]
+    assert pair.customers == sum(pair.arms.values()) > 2_500
+    assert pair.ended_at is None
+    counted = np.array(list(pair.arms.values())).reshape(2, 2)
+    assert stats.chi2_contingency(counted).pvalue > 0.001
+    assert set(found) == {
+        ("slot-canary", "rebooking-canary"), ("slot-canary", "promo-ramp"), ("rebooking-canary", "promo-ramp"),
+    }  # fmt: skip
+
+
+def test_overlap_by_brute_force(world: World) -> None:
+    unnamed = nameless(world)
+    met: list[dict[int, str]] = []
+    for rollout in (SLOT, REBOOKING):
+        (asked,) = [a for a in world.asked if a.rollout is rollout]
+        new, held = world.canary(asked), world.holdout(asked)
+        first: dict[int, str] = {}
+        for row in np.argsort(asked.at, kind="stable").tolist():
+            if asked.at[row] >= rollout.start_us and not unnamed[rollout.model_id][row] and not held[row]:
+                version = rollout.new if new[row] else rollout.old
+                first.setdefault(int(world.customer[asked.delivery[row]]), version.name)
+        met.append(first)
+    (pair,) = [o for o in overlaps(world, unnamed) if o.changes == ("slot-canary", "rebooking-canary")]
+    both = met[0].keys() & met[1].keys()
+    assert pair.customers == len(both)
+    assert {k: n for k, n in pair.arms.items() if n} == Counter(f"{met[0][who]} + {met[1][who]}" for who in both)
+
+
+@pytest.mark.parametrize(("rollout", "number"), [(SLOT, 1), (REBOOKING, 1), (PROMO, 2), (PROMO, 3)])
+def test_truth_by_brute_force(rollout: Rollout, number: int) -> None:
+    """The truth once more, with loops, by its definition."""
+    world = make_world(3, 0.06)
     as_of = END_US + HOUR_US
     unnamed = nameless(world)
-    (truth,) = [c for c in change_truths(world, unnamed, as_of) if c.change_id == SLOT.change_id]
-    slot = next(a for a in world.asked if a.rollout is SLOT)
+    (truth,) = [c for c in change_truths(world, unnamed, as_of) if c.change_id == rollout.change_id]
+    metrics = truth.metrics if truth.stages is None else truth.stages[number - 1].metrics
+    stage = rollout.stages[number - 1]
+    closes = min(as_of, stage.end_us or as_of)
+    (asked,) = [a for a in world.asked if a.rollout is rollout]
+    customer = world.customer[asked.delivery]
+    inside = (asked.at >= stage.start_us) & (asked.at < closes)
+    if rollout.zones:
+        inside &= np.isin(np.array(ZONES)[world.zone(customer)], rollout.zones)
+    held = world.held[rollout.change_id] < rollout.holdout
     entry: dict[int, int] = {}
-    for row in np.argsort(slot.at, kind="stable").tolist():
-        if slot.at[row] >= SLOT.start_us and not unnamed[SLOT.model_id][row]:
-            entry.setdefault(int(world.customer[slot.delivery[row]]), int(slot.at[row]))
+    for row in np.argsort(asked.at, kind="stable").tolist():
+        if inside[row] and not unnamed[rollout.model_id][row] and not held[customer[row]]:
+            entry.setdefault(int(customer[row]), int(asked.at[row]))
     actual = {a.rollout.model_id: world.canary(a) for a in world.asked}
     figures = []
     for version in (False, True):
-        new = actual | {SLOT.model_id: np.where(slot.at >= SLOT.start_us, version, actual[SLOT.model_id])}
-        lived = live(world, new)
+        lived = live(world, actual | {rollout.model_id: np.where(inside, version, actual[rollout.model_id])})
         hits: dict[str, set[int]] = {}
         for events in lived.events:
             for delivery, at in zip(events.delivery.tolist(), events.at.tolist(), strict=True):
                 who = int(world.customer[delivery])
                 if who in entry and entry[who] <= at <= entry[who] + 72 * HOUR_US:
                     hits.setdefault(events.name, set()).add(who)
-        complete = {who for who, at in entry.items() if at + 72 * HOUR_US <= as_of}
+        complete = {who for who, at in entry.items() if at + 72 * HOUR_US <= closes}
         scores = [
             csat
             for delivery, at, csat in zip(
                 lived.answers.delivery.tolist(), lived.answers.at.tolist(), lived.answers.csat.tolist(), strict=True
             )
             for who in [int(world.customer[delivery])]
-            if who in entry and entry[who] + 14 * DAY_US <= as_of and entry[who] <= at <= entry[who] + 14 * DAY_US
+            if who in entry and entry[who] + 14 * DAY_US <= closes and entry[who] <= at <= entry[who] + 14 * DAY_US
         ]
-        share = {name: len(hits[name] & complete) / len(complete) for name in hits}
-        figures.append((share, sum(scores) / len(scores), len(complete)))
-    for name in ("slot_rebooked", "order_placed", "card_opened", "complaint"):
-        assert truth.metrics[name].n == figures[0][2]
-        assert truth.metrics[name].effect == pytest.approx(figures[1][0][name] - figures[0][0][name], abs=1e-12)
-    assert truth.metrics[f"{CUSTOMER_FORM}/csat"].effect == pytest.approx(figures[1][1] - figures[0][1], abs=1e-12)
-    assert truth.metrics["slot_rebooked"].effect > 0.03
+        share = {name: len(hits.get(name, set()) & complete) / len(complete) for name in metrics if name in hits}
+        figures.append((share, sum(scores) / len(scores) if scores else None, len(complete)))
+    for name in figures[1][0]:
+        assert metrics[name].n == figures[0][2]
+        assert metrics[name].effect == pytest.approx(figures[1][0][name] - figures[0][0].get(name, 0.0), abs=1e-12)
+    headline, least = {SLOT: ("slot_rebooked", 0.03), REBOOKING: ("card_opened", 0.1), PROMO: ("offer_redeemed", 0.03)}[
+        rollout
+    ]
+    assert metrics[headline].effect > least
+    csat = metrics.get(f"{CUSTOMER_FORM}/csat")
+    assert (csat is None) == (figures[0][1] is None or figures[1][1] is None)
+    if csat is not None and figures[0][1] is not None and figures[1][1] is not None:
+        assert csat.effect == pytest.approx(figures[1][1] - figures[0][1], abs=1e-12)
 
 
 def test_effect_and_trend_are_what_before_and_after_shows(world: World) -> None:
@@ -233,6 +365,13 @@ def test_every_change_has_its_truth() -> None:
     assert by_id["rebooking-canary"].metrics[f"{CUSTOMER_FORM}/csat"].effect < -0.3
     assert by_id["eta-switch"].grade == "before_after"
     assert [t.change_id for t in truths if t.trend is not None] == ["eta-switch"]
+    ramp = by_id["promo-ramp"]
+    assert [t.change_id for t in truths if t.stages is not None] == ["promo-ramp"]
+    assert ramp.stages is not None
+    assert (ramp.stage, ramp.metrics) == (3, ramp.stages[2].metrics)
+    assert ramp.metrics["offer_redeemed"].effect > 0.03
+    assert ramp.zones == ["north", "east"]
+    assert by_id["rebooking-canary"].holdout == 0.08
 
 
 @pytest.mark.slow
@@ -243,15 +382,16 @@ def test_everything_passes_the_real_door_but_what_is_broken_on_purpose(tmp_path:
     sent = [line for batch in uploads(small) for line in lines(batch)]
     broken = [e for e in sent if e["type"] != "exposure" or e["exposure_id"].startswith("ahead")]
     responses = list(vendors_of(small).typeform())
+    declared = len(ROLLOUTS) + 4  # two more stages, and the ends of two
     assert report.records == {
         "dead.letters": len(broken),
         "edge.exposures": len(sent) - len(broken),
         "engagement.events": report.engagement_from_exports,
         "feedback.responses": len(responses),
-        "model.changes": len(ROLLOUTS),
+        "model.changes": declared,
     }
     assert len(broken) > 10
-    assert report.events_over_http == len(sent) + len(responses) + len(ROLLOUTS)
+    assert report.events_over_http == len(sent) + len(responses) + declared
     with pytest.raises(HomeError, match="a simulation already"):
         simulate(home, seed=4, scale=0.005)
 

@@ -1,16 +1,24 @@
-"""Typeform: the signature over the raw bytes, and every documented and observed shape of a delivery."""
+"""Typeform: the signature over the raw bytes, every documented and observed shape of a delivery, and saved pages."""
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.typeform import item, read, sign, signed
+from connectors.intake import Intake, Item
+from connectors.typeform import item, items_of_file, read, sign, signed
+from edgeloop.errors import UsageError
+from edgeloop.events import decode, encode
+from edgeloop.home import Home
 from edgeloop.settings import TypeformSettings
+from tests.fakes import FixedClock, at
 
 SETTINGS = TypeformSettings()
 VECTOR = b'{"event_id":"01TEST","event_type":"form_response"}'
@@ -135,10 +143,7 @@ def test_what_stands_beside_the_answers_is_kept_where_harmless() -> None:
         {"key": "odd", "type": "outcome_id", "outcome_id": "x"}, "odd",
     ]  # fmt: skip
     extra = read(delivery(variables=variables, outcome={"id": "o", "title": "Explorer"}), SETTINGS).event["extra"]
-    assert extra == {
-        "event_id": "01JTEST", "landed_at": "2026-02-03T10:00:00Z", "score": 7, "ending": "end1",
-        "variables": {"tier": "gold", "n": 7}, "outcome": "Explorer",
-    }  # fmt: skip
+    assert extra == {"landed_at": "2026-02-03T10:00:00Z", "score": 7, "variables": {"tier": "gold", "n": 7}}
 
 
 TEXT = {"type": "text", "text": "fine", "field": {"id": "q1", "type": "long_text", "ref": "why"}}
@@ -274,3 +279,140 @@ def test_what_is_no_delivery_becomes_a_dead_letter(body: bytes, reason: str) -> 
     assert found.rejected is not None
     assert found.rejected.reason == reason
     assert found.raw == body
+
+
+def api(**changes: Any) -> dict[str, Any]:
+    """The same response as an item of the Responses API: no definition, no form, no delivery's id, metadata besides."""
+    own = ALL_TYPES["form_response"]
+    item = {name: own[name] for name in ("token", "landed_at", "submitted_at", "hidden", "calculated", "answers")}
+    item |= {
+        "landing_id": own["token"],
+        "response_id": own["token"],
+        "metadata": {"user_agent": "X", "network_id": "n"},
+    }
+    return {name: value for name, value in (item | changes).items() if value is not ...}
+
+
+def saved(*values: Any, form: str | None = "fAbC12", known: tuple[str, ...] = ()) -> list[Item]:
+    text = "\n".join(json.dumps(value) for value in values).encode()
+    return list(items_of_file(io.BytesIO(text), TypeformSettings(forms=known), form))
+
+
+def page(*items: Any) -> dict[str, Any]:
+    return {"total_items": len(items), "page_count": 1, "items": [*items]}
+
+
+@pytest.mark.parametrize(
+    ("webhook", "row"),
+    [
+        ({}, {}),
+        ({"ending": ..., "outcome": {"id": "o", "title": "Explorer"}}, {}),
+        ({"calculated": ..., "hidden": ...}, {"calculated": {"score": 0}, "hidden": {}}),
+        ({"answers": ...}, {"answers": []}),
+        ({}, {"token": ..., "response_type": "completed", "tags": ["a"], "ending": {"ref": "end1"}}),
+        ({"submitted_at": ...}, {"submitted_at": "0001-01-01T00:00:00Z"}),
+        ({"submitted_at": ...}, {"submitted_at": ..., "response_type": "partial"}),
+    ],
+)
+def test_a_response_by_webhook_and_from_a_file_is_one_event_with_one_body(
+    webhook: dict[str, Any], row: dict[str, Any], tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home")
+    home.create()
+    delivered = delivery(**webhook)
+    if "submitted_at" in webhook:
+        delivered["event_type"] = "form_response_partial"
+    by_webhook, (by_file,) = item(json.dumps(delivered).encode(), SETTINGS), saved(page(api(**row)))
+    intake = Intake(home, FixedClock(at("2026-02-03T12:00:00Z")))
+    taken, entries = intake.take([by_webhook, by_file], source="typeform")
+    assert [one.id for one in taken] == ["typeform:fAbC12:tok001"] * 2
+    assert entries[0].key == entries[1].key
+    first, second = (encode(decode(entry.value)) for entry in entries)
+    assert first == second
+
+
+def test_the_documented_page() -> None:
+    documented = {"total_items": 1, "page_count": 1, "items": [{
+        "landing_id": "tok9", "token": "tok9", "response_id": "tok9", "landed_at": "2026-02-03T10:00:00Z",
+        "submitted_at": "2026-02-03T10:01:00Z",
+        "metadata": {"user_agent": "X", "platform": "other", "referer": "https://example.typeform.com/to/f",
+                     "network_id": "n1", "browser": "default"},
+        "hidden": {}, "calculated": {"score": 0},
+        "answers": [{"field": {"id": "q5", "type": "multiple_choice", "ref": "many"}, "type": "choices",
+                     "choices": {"ids": ["c2", "c3"], "refs": ["r2", "r3"], "labels": ["A", "B"]}}]}]}  # fmt: skip
+    (found,) = saved(documented, form="f")
+    assert found.value == {
+        "type": "response", "response_id": "typeform:f:tok9", "occurred_at": "2026-02-03T10:01:00Z",
+        "respondent": "customer", "survey_id": "f", "source": "typeform", "partial": False,
+        "answers": [{"question": "many", "kind": "choice", "label": "A"},
+                    {"question": "many", "kind": "choice", "label": "B"}],
+        "customer_id": None, "courier_id": None, "extra": {"landed_at": "2026-02-03T10:00:00Z"},
+    }  # fmt: skip
+
+
+def test_a_file_of_deliveries_of_items_or_of_pages() -> None:
+    others = [api(token=f"t{n}") for n in range(3)]
+    wanted = ["typeform:fAbC12:tok001", *(f"typeform:fAbC12:t{n}" for n in range(3))]
+    for values in ([ALL_TYPES, *others], [page(ALL_TYPES, *others)], [[ALL_TYPES, page(*others)]]):
+        assert [found.value["response_id"] for found in saved(*values)] == wanted
+    packed = gzip.compress(json.dumps(page(*others), indent=2).encode())
+    (first, *_) = items_of_file(io.BytesIO(packed), SETTINGS, "fAbC12")
+    assert first.value["response_id"] == "typeform:fAbC12:t0"
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "known", "wanted"),
+    [
+        (api(), "given", (), "given"),
+        (api(), None, ("only",), "only"),
+        (api(), "two", ("one", "two"), "two"),
+        (api(form_id="own"), "given", (), "own"),
+        (api(form_id=""), "given", (), "given"),
+        (ALL_TYPES, None, (), "fAbC12"),
+    ],
+)
+def test_whose_form_a_row_is_of(value: Any, form: str | None, known: tuple[str, ...], wanted: str) -> None:
+    (found,) = saved(value, form=form, known=known)
+    assert found.value["survey_id"] == wanted
+
+
+@pytest.mark.parametrize("known", [(), ("one", "two")])
+def test_a_form_is_never_guessed(known: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match=r"line 1, row 0: .*--form ID"):
+        saved(page(api()), form=None, known=known)
+
+
+def test_a_form_that_is_not_known() -> None:
+    with pytest.raises(UsageError, match=r"--form other is not in `\[typeform\] forms`"):
+        saved(api(), form="other", known=("one",))
+    (found,) = saved(ALL_TYPES, form=None, known=("one",))
+    assert found.rejected is not None
+    assert found.rejected.reason == "unknown_form"
+
+
+def test_a_row_that_lacks_what_a_webhook_would_know_never_takes_its_place() -> None:
+    untyped = [{"type": "number", "number": 9, "field": {"id": "q2", "ref": "nps"}}]
+    assert saved(api(answers=untyped))[0].value["revision"] == -1
+    assert "revision" not in saved(api())[0].value
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({}, "`token`"), ({"token": 5}, "`token`"), (5, "event_type"), ({"form_response": {}}, "event_type"),
+        (api(submitted_at=..., landed_at=...), "landed_at"), ({"items": 5}, "`token`"),
+    ],
+)  # fmt: skip
+def test_a_bad_row_of_a_file_does_not_cost_its_neighbours(row: Any, says: str) -> None:
+    for form in ("fAbC12", None):
+        found = saved([ALL_TYPES, row, ALL_TYPES], form=form, known=("fAbC12",))
+        assert [one.rejected is None for one in found] == [True, False, True]
+        assert found[1].rejected is not None
+        assert says in found[1].rejected.detail
+
+
+@settings(max_examples=150)
+@given(odd=JSON, name=st.sampled_from(sorted(api())))
+def test_anything_in_a_row_is_an_event_or_a_dead_letter(odd: Any, name: str) -> None:
+    for found in saved(page(api(**{name: odd}))):
+        assert (found.rejected is None) == isinstance(found.value, dict)

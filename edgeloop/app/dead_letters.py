@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from edgeloop import sealing
 from edgeloop.errors import UsageError
 from edgeloop.events import DEAD_LETTERS_TOPIC
@@ -12,8 +14,11 @@ from edgeloop.settings import Settings
 from edgeloop.store.schema import DEAD_LETTERS
 from edgeloop.store.sqlite import Reader
 
+ACCEPTED = "accepted"
+"""The outcome of a replay after which nothing of a dead letter is left to do."""
 _AT_ONCE = 1_000
 _BYTES = 64 << 20
+_DAMAGED = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)
 
 
 def every_letter(home: Home, settings: Settings) -> list[DeadLetter]:
@@ -30,13 +35,46 @@ def every_letter(home: Home, settings: Settings) -> list[DeadLetter]:
         log = LocalLog(home.log, partitions=settings.log.partitions)
         for partition in range(log.partitions(DEAD_LETTERS_TOPIC)):
             offset = 0
-            while records := log.read(DEAD_LETTERS_TOPIC, partition, offset, _AT_ONCE, _BYTES):
-                offset = records[-1].offset + 1
-                for record in records:
-                    letter = sealing.decode(record.value)
+            while len(chunk := log.read(DEAD_LETTERS_TOPIC, partition, offset, _AT_ONCE, _BYTES)):
+                offset = chunk.offsets[-1] + 1
+                for value in chunk.values:
+                    try:
+                        letter = sealing.decode(value)
+                    except _DAMAGED:  # the worker makes a dead letter of it in turn
+                        continue
                     found.setdefault(letter.dead_letter_id, letter)
         log.close()
     return sorted(found.values(), key=lambda letter: (letter.received_at, letter.place), reverse=True)
+
+
+def replayed_letters(home: Home, settings: Settings) -> dict[str, int]:
+    """dead_letter_id → when everything in it was accepted by a replay, in µs."""
+    if not home.log.exists():
+        return {}
+    log = LocalLog(home.log, partitions=settings.log.partitions)
+    try:
+        return log.replayed(ACCEPTED)
+    finally:
+        log.close()
+
+
+def chosen(
+    letters: list[DeadLetter], *, ids: tuple[str, ...] = (), reason: str | None = None, source: str | None = None
+) -> list[DeadLetter]:
+    """The letters of a reason, a source (``typeform`` is ``typeform:FILE`` too) and the beginnings of ids, if given.
+
+    Raises:
+        UsageError: no letter has an id that begins so, or several have.
+    """
+    if ids:
+        wanted = {_one(letters, beginning).dead_letter_id for beginning in ids}
+        letters = [letter for letter in letters if letter.dead_letter_id in wanted]
+    return [
+        letter
+        for letter in letters
+        if (reason is None or letter.reason == reason)
+        and (source is None or letter.source == source or letter.source.startswith(f"{source}:"))
+    ]
 
 
 def open_letter(home: Home, settings: Settings, letter_id: str) -> tuple[DeadLetter, bytes]:
@@ -45,8 +83,13 @@ def open_letter(home: Home, settings: Settings, letter_id: str) -> tuple[DeadLet
     Raises:
         UsageError: no such letter, or several. UnsealError: the key is another.
     """
-    matching = [letter for letter in every_letter(home, settings) if letter.dead_letter_id.startswith(letter_id)]
+    letter = _one(every_letter(home, settings), letter_id)
+    return letter, Sealer(home.secret(SEALING_KEY)).open(letter)
+
+
+def _one(letters: list[DeadLetter], beginning: str) -> DeadLetter:
+    matching = [letter for letter in letters if letter.dead_letter_id.startswith(beginning)]
     if len(matching) != 1:
         count = "no dead letter has" if not matching else f"{len(matching)} dead letters have"
-        raise UsageError(f"{count} an id that begins with {letter_id!r}; `edgeloop dead-letters list` shows them")
-    return matching[0], Sealer(home.secret(SEALING_KEY)).open(matching[0])
+        raise UsageError(f"{count} an id that begins with {beginning!r}; `edgeloop dead-letters list` shows them")
+    return matching[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from analysis import ALL_METRICS
 from edgeloop.app.monthly import estimate_month, freeze_month, report_month
 from edgeloop.app.output import print_json, print_rows, progress_bars, say
 from edgeloop.app.process import process
@@ -35,6 +36,8 @@ class Found(msgspec.Struct, frozen=True):
     """Whether the 95 % interval holds what was planted."""
     verdict: str | None
     expected_verdict: str | None
+    refused: str | None = None
+    """Why no effect of the change is estimated, where that is so."""
 
 
 def demo(home: Home, *, seed: int, scale: float, as_json: bool) -> int:
@@ -60,6 +63,8 @@ def demo(home: Home, *, seed: int, scale: float, as_json: bool) -> int:
         print_json(rows)
     else:
         _print(rows)
+        for title, reason in {row.title: row.refused for row in rows if row.refused is not None}.items():
+            say(f"\nNo effect of “{title}” is estimated: {reason}.")
     randomised = [row for row in rows if row.grade == "randomised" and row.inside is not None]
     say(
         f"\n{drained.records:,} records in {time.monotonic() - begin:.0f} s. "
@@ -73,11 +78,12 @@ def demo(home: Home, *, seed: int, scale: float, as_json: bool) -> int:
 
 def compare(truth: Truth, estimates: Sequence[Estimate]) -> list[Found]:
     """What was planted beside what was found, in the order of the truth."""
-    found = {(e.change_id, e.metric): e for e in estimates if e.respondent != "agent"}
+    found = {(e.change_id, e.stage, e.metric): e for e in estimates if e.respondent != "agent"}
+    refused = {e.change_id: e.reason for e in estimates if e.metric == ALL_METRICS and e.grade is None}
     rows = []
     for change in truth.changes:
         for metric, planted in change.metrics.items():
-            e = found.get((change.change_id, metric))
+            e = found.get((change.change_id, change.stage, metric))
             low, high = (e.effect_low, e.effect_high) if e is not None else (None, None)
             rows.append(
                 Found(
@@ -92,6 +98,7 @@ def compare(truth: Truth, estimates: Sequence[Estimate]) -> list[Found]:
                     inside=None if low is None or high is None else low <= planted.effect <= high,
                     verdict=e.verdict if e is not None else None,
                     expected_verdict=change.expected_verdict,
+                    refused=refused.get(change.change_id) if e is None else None,
                 )
             )
     return rows
@@ -105,12 +112,20 @@ def _print(rows: list[Found]) -> None:
                 row.title, row.metric, _number(row.planted), _number(row.found),
                 "" if row.low is None else f"{_number(row.low)} to {_number(row.high)}",
                 {None: "", True: "yes", False: "no"}[row.inside],
-                row.verdict or "none: before and after only",
+                _verdict(row),
             )
             for row in rows
         ],
         as_json=False,
     )  # fmt: skip
+
+
+def _verdict(row: Found) -> str:
+    if row.verdict is not None:
+        return row.verdict
+    if row.refused is not None:
+        return "refused"
+    return "none: before and after only" if row.grade == "before_after" else "none"
 
 
 def _number(value: float | None) -> str:

@@ -7,7 +7,6 @@ succeed (it would be sent for hours). Logs and answers hold no body, no raw id a
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from html import escape
@@ -18,10 +17,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from connectors import Intake, Item, Taken, native, summary, typeform
+from connectors import Intake, Item, Taken, native, summary, typeform, zigpoll
 from edgeloop import __version__
 from edgeloop.app import api_keys
 from edgeloop.app.append_queue import AppendQueue
+from edgeloop.app.ready import HomeProbe, Readiness, appends_condition
+from edgeloop.app.scrape import DoorCounts, SpineCollector, registry_of, render
+from edgeloop.app.worker import Worker
 from edgeloop.clock import Clock, to_us
 from edgeloop.home import API_KEYS, Home
 from edgeloop.log.base import Entry, Log, LogUnavailableError
@@ -46,17 +48,24 @@ class _RefusedError(Exception):
 class Door:
     """Routes and counters of one door."""
 
-    def __init__(self, home: Home, settings: Settings, log: Log, clock: Clock) -> None:
+    def __init__(self, home: Home, settings: Settings, log: Log, clock: Clock, worker: Worker | None = None) -> None:
         self._home = home
         self._settings = settings
         self._intake = Intake(home, clock)
-        self._queue = AppendQueue(log)
-        self._accepted: Counter[tuple[str, str]] = Counter()
-        self._dead: Counter[tuple[str, str]] = Counter()
-        self._refused: Counter[tuple[str, int]] = Counter()
+        self._clock = clock
+        self._worker = worker
+        self._queue = AppendQueue(
+            log,
+            on_append=worker.wake if worker is not None else None,
+            max_waiting_bytes=int(settings.door.max_waiting_mb * 1_000_000),
+        )
+        self._counts = DoorCounts()
+        self._registry = registry_of(SpineCollector(home, log, clock, self._counts))
+        self._probe = HomeProbe(home, settings, log)
+        # One at a time: appends need threads too, and a busy log holds whoever looks at it.
+        self._looking = asyncio.Lock()
         self._keys: list[api_keys.ApiKey] = []
         self._keys_stamp: tuple[int, int] | None = None
-        self._log = log
         self._failed_at: float | None = None
 
     def routes(self) -> list[Route]:
@@ -68,6 +77,8 @@ class Door:
             Route("/metrics", self.metrics),
             Route("/v1/events", self.events, methods=["POST"]),
             Route("/hooks/typeform", self.typeform, methods=["POST"]),
+            Route("/hooks/zigpoll", self.zigpoll, methods=["POST"]),
+            Route("/hooks/zigpoll/{token:path}", self.zigpoll, methods=["POST"]),
             Route("/hooks/{vendor:path}", self.unknown_hook, methods=["POST"]),
         ]
 
@@ -86,14 +97,7 @@ class Door:
                 "events", _RefusedError(400, "the body is empty: send a JSON array or one event a line")
             )
         nothing_readable = bool(taken) and all(t.unreadable for t in taken)
-        return _json(
-            {
-                "accepted": sum(t.rejected is None for t in taken),
-                "dead_letters": sum(t.rejected is not None for t in taken),
-                "results": [_result(t) for t in taken],
-            },
-            400 if nothing_readable else 202,
-        )
+        return _json(_results(taken), 400 if nothing_readable else 202)
 
     async def typeform(self, request: Request) -> Response:
         """``POST /hooks/typeform``: one response of a form, signed."""
@@ -110,68 +114,67 @@ class Door:
             return self._refuse("typeform", error)
         return _json(_result(taken[0]), 202)
 
+    async def zigpoll(self, request: Request) -> Response:
+        """``POST /hooks/zigpoll/TOKEN``: answers to a poll; whoever knows the path may speak, nothing is signed."""
+        try:
+            own = self._settings.zigpoll
+            if not zigpoll.admitted(request.path_params.get("token", ""), (own.token, own.previous_token)):
+                raise _RefusedError(401, "the path does not end in the token: is it [zigpoll] token?")
+            body = await self._body(request)
+            arrived_us = self._clock.now_us()
+            taken = await self._take(lambda: zigpoll.items(body, own, arrived_us), len(body), "zigpoll", None)
+        except _RefusedError as error:
+            return self._refuse("zigpoll", error)
+        return _json(_results(taken), 202)
+
     async def unknown_hook(self, _request: Request) -> Response:
         """Any other hook: not 404, on which vendors switch a webhook off for good."""
-        return self._refuse("hooks", _RefusedError(401, "this door has no such hook; known: /hooks/typeform"))
+        return self._refuse(
+            "hooks", _RefusedError(401, "this door has no such hook; known: /hooks/typeform, /hooks/zigpoll/TOKEN")
+        )
 
     async def live(self, _request: Request) -> Response:
         """``GET /livez``: the process runs."""
         return PlainTextResponse("ok\n")
 
     async def ready(self, _request: Request) -> Response:
-        """``GET /readyz``: the log answers, and no append failed a moment ago.
+        """``GET /readyz``: 200 while every condition holds, else 503; the body lists each with a sentence."""
+        async with self._looking:
+            conditions = list(await asyncio.to_thread(self._probe.conditions))
+        now = asyncio.get_running_loop().time()
+        conditions.append(appends_condition(None if self._failed_at is None else now - self._failed_at, _UNREADY_S))
+        if self._worker is not None:
+            conditions.append(self._worker.condition())
+        ready = all(condition.ok for condition in conditions)
+        return _json(Readiness(ready, conditions), 200 if ready else 503)
 
-        Only a moment ago: whoever sends no traffic to a door that is not ready would never see it become so.
-        """
-        failed = self._failed_at is not None and asyncio.get_running_loop().time() - self._failed_at < _UNREADY_S
-        if not failed:
-            try:
-                await asyncio.to_thread(self._log.end_offsets)
-            except Exception:  # whatever it was, the log is not there
-                failed = True
-        return PlainTextResponse("the log takes nothing\n" if failed else "ok\n", 503 if failed else 200)
-
-    async def metrics(self, _request: Request) -> Response:
-        """``GET /metrics``: counters since the start, in Prometheus' text format."""
-        lines = [
-            "# HELP edgeloop_door_accepted_total Events appended to the log.",
-            "# TYPE edgeloop_door_accepted_total counter",
-            *(
-                f'edgeloop_door_accepted_total{{door="{door}",type="{kind}"}} {n}'
-                for (door, kind), n in sorted(self._accepted.items())
-            ),
-            "# HELP edgeloop_door_dead_letters_total Input kept sealed because it could not be taken.",
-            "# TYPE edgeloop_door_dead_letters_total counter",
-            *(
-                f'edgeloop_door_dead_letters_total{{door="{door}",reason="{reason}"}} {n}'
-                for (door, reason), n in sorted(self._dead.items())
-            ),
-            "# HELP edgeloop_door_refused_total Requests refused, nothing kept.",
-            "# TYPE edgeloop_door_refused_total counter",
-            *(
-                f'edgeloop_door_refused_total{{door="{door}",status="{status}"}} {n}'
-                for (door, status), n in sorted(self._refused.items())
-            ),
-        ]
-        return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+    async def metrics(self, request: Request) -> Response:
+        """``GET /metrics``: every metric of docs/metrics.md, in Prometheus' text format."""
+        async with self._looking:
+            content, content_type = await asyncio.to_thread(render, self._registry, request.headers.get("accept"))
+        return Response(content, headers={"Content-Type": content_type})
 
     async def status(self, _request: Request) -> Response:
         """``GET /``: what came in since the start."""
-        rows = [(door, kind, n) for (door, kind), n in sorted(self._accepted.items())]
-        rows += [(door, f"dead letter: {reason}", n) for (door, reason), n in sorted(self._dead.items())]
-        rows += [(door, f"refused with {status}", n) for (door, status), n in sorted(self._refused.items())]
+        rows = [(door, kind, n) for (door, kind), n in sorted(self._counts.accepted.items())]
+        rows += [(door, f"dead letter: {reason}", n) for (door, reason), n in sorted(self._counts.dead.items())]
+        rows += [(door, f"refused with {status}", n) for (door, status), n in sorted(self._counts.refused.items())]
         body = "".join(
             f"<tr><td>{escape(door)}</td><td>{escape(what)}</td><td>{n:,}</td></tr>" for door, what, n in rows
         )
         table = f"<table><tr><th scope=col>door<th scope=col>what<th scope=col>count</tr>{body}</table>"
+        into_the_tables = (
+            "<code>edgeloop process</code> puts them into the tables"
+            if self._worker is None
+            else "the worker puts them into the tables"
+        )
         page = (
             "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
             "<title>Edgeloop door</title><style>:root{color-scheme:light dark}body{font:16px/1.5 system-ui;margin:2rem}"
             "td,th{padding:.2rem 1rem .2rem 0;text-align:left}td:last-child{text-align:right}</style>"
             f"<h1>The door is open</h1><p>Edgeloop {__version__} for {escape(self._settings.company)}. "
             f"Since it opened:</p>{table if rows else '<p>Nothing has come in yet.</p>'}"
-            "<p>Send events to <code>POST /v1/events</code>; "
-            "<code>edgeloop process</code> puts them into the tables.</p>"
+            f"<p>Send events to <code>POST /v1/events</code>; {into_the_tables}.</p>"
         )
         return HTMLResponse(page, headers={"Content-Security-Policy": _CSP})
 
@@ -193,9 +196,9 @@ class Door:
         self._failed_at = None
         accepted, dead = summary(taken)
         for kind, n in accepted.items():
-            self._accepted[source, kind] += n
+            self._counts.accepted[source, kind] += n
         for reason, n in dead.items():
-            self._dead[source, reason] += n
+            self._counts.dead[source, reason] += n
         return taken
 
     async def _body(self, request: Request) -> bytes:
@@ -236,14 +239,14 @@ class Door:
         return self._keys
 
     def _refuse(self, door: str, error: _RefusedError) -> Response:
-        self._refused[door, error.status] += 1
+        self._counts.refused[door, error.status] += 1
         headers = {"Retry-After": _RETRY_AFTER_S} if error.status == 503 else {}
         return _json({"error": str(error)}, error.status, headers)
 
 
-def create_app(home: Home, settings: Settings, log: Log, clock: Clock) -> Starlette:
-    """The door as an ASGI application; without the pseudonym key it does not open."""
-    return Starlette(routes=Door(home, settings, log, clock).routes())
+def create_app(home: Home, settings: Settings, log: Log, clock: Clock, worker: Worker | None = None) -> Starlette:
+    """The door as an ASGI application, beside a worker or alone; without the pseudonym key it does not open."""
+    return Starlette(routes=Door(home, settings, log, clock, worker).routes())
 
 
 def _sent_at(text: str | None) -> int | None:
@@ -256,6 +259,14 @@ def _sent_at(text: str | None) -> int | None:
         return to_us(moment)
     except (ValueError, OverflowError) as error:
         raise _RefusedError(400, f"{SENT_AT_HEADER} is no RFC 3339 time with a zone") from error
+
+
+def _results(taken: list[Taken]) -> dict[str, object]:
+    return {
+        "accepted": sum(t.rejected is None for t in taken),
+        "dead_letters": sum(t.rejected is not None for t in taken),
+        "results": [_result(t) for t in taken],
+    }
 
 
 def _result(taken: Taken) -> dict[str, object]:

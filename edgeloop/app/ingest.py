@@ -11,7 +11,7 @@ from typing import IO, Literal
 
 import msgspec
 
-from connectors import Intake, Item, mixpanel, native, summary
+from connectors import Intake, Item, mixpanel, native, summary, typeform, zigpoll
 from edgeloop.clock import Clock, SystemClock
 from edgeloop.errors import EdgeloopError, UsageError
 from edgeloop.home import Home
@@ -23,7 +23,7 @@ BATCH_ITEMS = 5_000
 BATCH_BYTES = 8 << 20
 _SHOWN_PROBLEMS = 10
 
-Source = Literal["events", "mixpanel"]
+Source = Literal["events", "mixpanel", "typeform", "zigpoll"]
 
 
 class IngestReport(msgspec.Struct):
@@ -45,11 +45,14 @@ def ingest_files(
     progress: Callable[[int, int], None] | None = None,
     *,
     clock: Clock | None = None,
+    form: str | None = None,
 ) -> IngestReport:
     """Take every file in; what cannot be taken becomes dead letters and never stops the rest.
 
+    ``form`` names the Typeform form of responses that do not name it themselves.
+
     Raises:
-        UsageError: a file cannot be read. EdgeloopError: the log takes nothing.
+        UsageError: a file cannot be read, or a response's form is not known. EdgeloopError: the log takes nothing.
     """
     home.create()
     intake = Intake(home, clock or SystemClock())
@@ -59,12 +62,7 @@ def ingest_files(
         for path in files:
             with _opened(path) as (file, size):
                 name = "standard input" if str(path) == "-" else path.name
-                items = (
-                    native.items_of_file(file)
-                    if source == "events"
-                    else mixpanel.items_of_file(file, settings.mixpanel)
-                )
-                for batch in _batches(items):
+                for batch in _batches(_items(file, name, source, settings, form)):
                     _take(intake, log, batch, name, source, report)
                     if progress is not None and size:
                         progress(file.tell(), size)
@@ -73,6 +71,23 @@ def ingest_files(
     finally:
         log.close()
     return report
+
+
+def _items(file: IO[bytes], name: str, source: Source, settings: Settings, form: str | None) -> Iterator[Item]:
+    if source == "events":
+        return native.items_of_file(file)
+    if source == "mixpanel":
+        return mixpanel.items_of_file(file, settings.mixpanel)
+    if source == "zigpoll":
+        return zigpoll.items_of_file(file, settings.zigpoll)
+    return _named(typeform.items_of_file(file, settings.typeform, form), name)
+
+
+def _named(items: Iterator[Item], name: str) -> Iterator[Item]:
+    try:
+        yield from items
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from error
 
 
 def _take(intake: Intake, log: Log, batch: list[Item], name: str, source: Source, report: IngestReport) -> None:

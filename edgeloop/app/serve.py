@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+from contextlib import closing
 
 import uvicorn
+from starlette.applications import Starlette
 
 from edgeloop.app.door import create_app
-from edgeloop.app.output import say
+from edgeloop.app.logs import configure, note
 from edgeloop.clock import SystemClock
 from edgeloop.errors import EdgeloopError
 from edgeloop.home import API_KEYS, Home
 from edgeloop.log.local import LocalLog
 from edgeloop.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+_LAST_REQUESTS_S = 5
+"""How long a stop waits for requests that have begun."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -36,19 +44,36 @@ def listen(host: str, port: int) -> socket.socket:
 def serve(home: Home, settings: Settings, host: str, port: int) -> None:
     """Serve until interrupted."""
     home.create()
-    bound = listen(host, port)
-    log = LocalLog(home.log, partitions=settings.log.partitions)
-    try:
-        app = create_app(home, settings, log, SystemClock())
-        shown = f"[{host}]" if ":" in host else host
-        say(f"the door is open at http://{shown}:{bound.getsockname()[1]} (stop with Ctrl-C)")
-        if not (home.keys / API_KEYS).exists():
-            say("no sender has a key yet: `edgeloop keys create` makes one, and it works at once")
-        if not settings.typeform.secret:
-            say("/hooks/typeform refuses everything until EDGELOOP_TYPEFORM_SECRET is set")
-        # The access log would hold addresses of people, and says nothing that /metrics does not.
-        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
-        uvicorn.Server(config).run(sockets=[bound])
-    finally:
-        log.close()
-        bound.close()
+    configure(settings.service.log_format)
+    with closing(listen(host, port)) as bound, closing(LocalLog(home.log, partitions=settings.log.partitions)) as log:
+        server = server_of(create_app(home, settings, log, SystemClock()))
+        announce(home, settings, host, bound)
+        server.run(sockets=[bound])
+
+
+def server_of(app: Starlette) -> uvicorn.Server:
+    """A server whose few words go through our own log."""
+    # The access log would hold addresses of people and paths that are secrets, and says nothing that /metrics does not.
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=_LAST_REQUESTS_S,
+        )
+    )
+
+
+def announce(home: Home, settings: Settings, host: str, bound: socket.socket) -> None:
+    """Say where the door is, and what it still lacks."""
+    shown = f"[{host}]" if ":" in host else host
+    note(_log, logging.INFO, "the door is open (stop with Ctrl-C)", address=f"http://{shown}:{bound.getsockname()[1]}")
+    if not (home.keys / API_KEYS).exists():
+        note(_log, logging.INFO, "no sender has a key yet: `edgeloop keys create` makes one, and it works at once")
+    if not settings.typeform.secret:
+        note(_log, logging.INFO, "/hooks/typeform refuses everything until EDGELOOP_TYPEFORM_SECRET is set")
+    if not settings.zigpoll.token:
+        note(_log, logging.INFO, "/hooks/zigpoll refuses everything until EDGELOOP_ZIGPOLL_TOKEN is set")

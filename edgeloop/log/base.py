@@ -18,15 +18,17 @@ class Entry(msgspec.Struct, frozen=True):
     value: bytes
 
 
-class Record(msgspec.Struct, frozen=True):
-    """Something that stands in the log."""
+class Chunk(msgspec.Struct, frozen=True):
+    """Some records of one partition, in order, by column: a worker reads hundreds of thousands a second."""
 
     topic: str
     partition: int
-    offset: int
-    appended_us: int
-    key: bytes
-    value: bytes
+    offsets: Sequence[int]
+    appended_us: Sequence[int]
+    values: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.values)
 
 
 class LogUnavailableError(Exception):
@@ -53,7 +55,7 @@ class Log(Protocol):
         """
         ...
 
-    def read(self, topic: str, partition: int, offset: int, max_records: int, max_bytes: int) -> list[Record]:
+    def read(self, topic: str, partition: int, offset: int, max_records: int, max_bytes: int) -> Chunk:
         """Records from an offset on, in order, at least one where there is one; offsets may have gaps."""
         ...
 

@@ -16,8 +16,8 @@ import apsw
 from edgeloop.clock import Clock, SystemClock
 from edgeloop.errors import HomeError
 from edgeloop.events import DEAD_LETTERS_TOPIC, STORED_TOPICS
-from edgeloop.log.base import Entry, LogUnavailableError, Record, TopicPartition
-from edgeloop.log.partitioner import partition
+from edgeloop.log.base import Chunk, Entry, LogUnavailableError, TopicPartition
+from edgeloop.log.partitioner import murmur2_of
 from edgeloop.sqlite import connect, transaction
 
 SCHEMA_NUMBER = 1
@@ -97,9 +97,10 @@ class LocalLog:
     def _append(self, entries: Sequence[Entry], now: int) -> None:
         ends: dict[int, int] = dict(self._db.execute("SELECT place, next_offset FROM ends"))
         rows = []
-        for entry in entries:
+        hashes = murmur2_of([entry.key for entry in entries])
+        for entry, key_hash in zip(entries, hashes, strict=True):
             number, count = self._topics[entry.topic]
-            place = _place(number, partition(entry.key, count))
+            place = _place(number, key_hash % count)
             offset = ends.get(place, 0)
             ends[place] = offset + 1
             rows.append((place + offset, now, entry.key, entry.value))
@@ -108,22 +109,72 @@ class LocalLog:
             "INSERT INTO ends VALUES (?1, ?2) ON CONFLICT DO UPDATE SET next_offset = ?2", ends.items()
         )
 
-    def read(self, topic: str, partition: int, offset: int, max_records: int, max_bytes: int) -> list[Record]:
+    def read(self, topic: str, partition: int, offset: int, max_records: int, max_bytes: int) -> Chunk:
         number, _ = self._topics[topic]
         start = _place(number, partition)
-        records: list[Record] = []
+        offsets: list[int] = []
+        appended: list[int] = []
+        values: list[bytes] = []
         size = 0
         with self._lock:
-            for place, appended_us, key, value in self._db.execute(
-                "SELECT place, appended_us, key, value FROM records WHERE place >= ? AND place < ?"
-                " ORDER BY place LIMIT ?",
+            for place, appended_us, value in self._db.execute(
+                "SELECT place, appended_us, value FROM records WHERE place >= ? AND place < ? ORDER BY place LIMIT ?",
                 (start + offset, _place(number, partition + 1), max_records),
             ):
-                records.append(Record(topic, partition, place - start, appended_us, key.encode(), value))
+                offsets.append(place - start)
+                appended.append(appended_us)
+                values.append(value)
                 size += len(value)
                 if size >= max_bytes:
                     break
-        return records
+        return Chunk(topic, partition, offsets, appended, values)
+
+    def keys(self, topic: str, partition: int, offsets: Sequence[int]) -> list[str]:
+        """The join keys of records, in ascending order of their offsets; what is not there is left out."""
+        if not offsets:
+            return []
+        number, _ = self._topics[topic]
+        start = _place(number, partition)
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT key FROM records WHERE place IN (SELECT value FROM json_each(?)) ORDER BY place",
+                (str([start + offset for offset in sorted(offsets)]),),
+            )
+            return [str(key) for (key,) in rows]
+
+    def note_replayed(self, dead_letter_ids: Sequence[str], outcome: str) -> None:
+        """Remember that these dead letters were replayed now; nothing of it is ever changed or taken back.
+
+        Raises:
+            LogUnavailableError: nothing was noted.
+        """
+        if not dead_letter_ids:
+            return
+        now = self._clock.now_us()
+        with self._lock:
+            try:
+                with transaction(self._db):
+                    # Made at first use: an older version that opens this file does not miss it.
+                    self._db.execute(
+                        "CREATE TABLE IF NOT EXISTS replays("
+                        "dead_letter_id TEXT NOT NULL, replayed_us INTEGER NOT NULL, outcome TEXT NOT NULL)"
+                    )
+                    self._db.executemany(
+                        "INSERT INTO replays VALUES (?, ?, ?)", [(name, now, outcome) for name in dead_letter_ids]
+                    )
+            except apsw.Error as error:
+                raise LogUnavailableError(f"the log did not take {len(dead_letter_ids)} notes: {error}") from error
+
+    def replayed(self, outcome: str) -> dict[str, int]:
+        """dead_letter_id → when it was last replayed with this outcome, in µs."""
+        with self._lock:
+            if not self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'replays'").fetchall():
+                return {}
+            return dict(
+                self._db.execute(
+                    "SELECT dead_letter_id, max(replayed_us) FROM replays WHERE outcome = ? GROUP BY 1", (outcome,)
+                )
+            )
 
     def partitions(self, topic: str) -> int:
         return self._topics[topic][1]

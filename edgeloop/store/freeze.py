@@ -243,15 +243,17 @@ def require_over(month: Month, as_of_us: int) -> None:
 
 
 def _write_table(reader: Reader, folder: Path, table: Table, where: str, order: str) -> TableInfo:
-    names = ", ".join(f'"{name}"' for name in table.names)
-    _, rows = reader.query(f"SELECT {names} FROM {table.name} WHERE {where} ORDER BY {order}")
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(table.columns)
+    told = [column for column in table.columns if column.kind != "blob"]  # what is for the engine only
+    names = [column.name for column in told]
+    selected = ", ".join(f'"{name}"' for name in names)
+    _, rows = reader.query(f"SELECT {selected} FROM {table.name} WHERE {where} ORDER BY {order}")
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(told)
     arrays = [
         pa.array([None if v is None else bool(v) for v in values] if c.kind == "bool" else values, type=_ARROW[c.kind])
-        for c, values in zip(table.columns, columns, strict=True)
+        for c, values in zip(told, columns, strict=True)
     ]
     path = folder / f"{table.name}.parquet"
-    pq.write_table(pa.Table.from_arrays(arrays, names=list(table.names)), path, compression="zstd", compression_level=3)
+    pq.write_table(pa.Table.from_arrays(arrays, names=names), path, compression="zstd", compression_level=3)
     return TableInfo(len(rows), hashlib.sha256(path.read_bytes()).hexdigest())
 
 

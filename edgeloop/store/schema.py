@@ -7,15 +7,16 @@ Kinds: ``text``, ``int``, ``real``, ``bool`` (0/1 in SQLite), ``time`` (integer 
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Literal, get_args
 
 import msgspec
 
 from edgeloop.clock import to_us
-from edgeloop.events import EVENT_TYPES, Event, Response
+from edgeloop.events import Event, Response, Stamps
 from edgeloop.store.rows import Check, Estimate
 
-SCHEMA_NUMBER = 1
+SCHEMA_NUMBER = 2
 
 Kind = Literal["text", "int", "real", "bool", "time", "json", "blob"]
 
@@ -53,6 +54,7 @@ received_at time when the door took it in
 revision int higher replaces lower
 anonymous bool no usable id came with it: stored, never matched
 extra json fields the contract does not know
+body_sha256 blob of the canonical body: deliveries with the same one are the same words
 """
 
 EXPOSURES = Table(
@@ -389,46 +391,58 @@ Row = tuple[Cell, ...]
 _json = msgspec.json.Encoder(order="sorted")
 
 
-def _as_json(value: Any) -> str | None:
-    return _json.encode(value).decode() if value else None
+class _Plan(msgspec.Struct, frozen=True):
+    """How the rows of one event type are made: ``INSERT_COLUMNS`` is ``plain``, the four stamps, times, then JSON."""
+
+    plain: tuple[str, ...]
+    times: tuple[str, ...]
+    documents: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (*self.plain, *_STAMPED, *self.times, *self.documents)
 
 
-def _as_time(value: Any) -> int | None:
-    return None if value is None else to_us(value)
+_STAMPED = ("occurred_at", "occurred_at_raw", "received_at", "body_sha256")
 
 
-def _as_bool(value: Any) -> int | None:
-    return None if value is None else int(value)
+def _plan(table: Table) -> _Plan:
+    free = [c for c in table.columns if c.name not in _STAMPED]
+    return _Plan(
+        plain=tuple(c.name for c in free if c.kind not in ("time", "json")),
+        times=tuple(c.name for c in free if c.kind == "time"),
+        documents=tuple(c.name for c in free if c.kind == "json"),
+    )
 
 
-def _same(value: Any) -> Any:
-    return value
+_PLANS = {name: _plan(table) for name, table in EVENT_TABLES.items()}
+_PLAIN: dict[str, Callable[[Any], Row]] = {name: attrgetter(*plan.plain) for name, plan in _PLANS.items()}
+INSERT_COLUMNS: dict[str, tuple[str, ...]] = (
+    {table.name: _PLANS[name].columns for name, table in EVENT_TABLES.items()}
+    | {table.name: table.names for table in TABLES if table not in EVENT_TABLES.values()}
+    | {"state_pages": ("entries",)}
+)
+"""table → the columns in the order of the rows that writers make (SQL takes any order, by name)."""
 
 
-_CONVERTERS: dict[Kind, Callable[[Any], Cell]] = {"json": _as_json, "time": _as_time, "bool": _as_bool}
-_PLANS: dict[str, list[tuple[str, Callable[[Any], Cell]]]] = {
-    name: [(c.name, _CONVERTERS.get(c.kind, _same)) for c in table.columns] for name, table in EVENT_TABLES.items()
-}
-_NAMES = {cls: name for name, cls in EVENT_TYPES.items()}
+def row(kind: str, event: Event, stamps: Stamps) -> Row:
+    """The event's row in its table, without rowid, in the order of ``INSERT_COLUMNS``."""
+    plan = _PLANS[kind]
+    cells = _PLAIN[kind](event) + stamps
+    for name in plan.times:
+        moment = getattr(event, name)
+        cells += (None if moment is None else to_us(moment),)
+    for name in plan.documents:
+        content = getattr(event, name)
+        cells += (_json.encode(content).decode() if content else None,)
+    return cells
 
 
-def row(event: Event) -> Row:
-    """The event's row in its table, without rowid, in column order."""
-    cells: list[Cell] = []
-    for name, convert in _PLANS[_NAMES[type(event)]]:
-        if name == "occurred_at_raw":
-            cells.append(event.raw_us)
-        else:
-            cells.append(convert(getattr(event, name)))
-    return tuple(cells)
-
-
-def answer_rows(response: Response) -> list[Row]:
+def answer_rows(response: Response, at_us: int) -> list[Row]:
     """The rows of a response's answers, without rowid, in column order."""
-    at = to_us(response.occurred_at)
     return [
         (
-            response.response_id, response.subject, response.respondent, response.survey_id, response.source, at,
+            response.response_id, response.subject, response.respondent, response.survey_id, response.source, at_us,
             position, a.question, a.kind, a.value, a.low, a.high, a.label, a.text,
         )
         for position, a in enumerate(response.answers)

@@ -1,12 +1,11 @@
-"""The live store in one SQLite file: append-only tables by rowid, one packed state row per key and time bucket.
-
-Everything a batch writes, its offsets included, is one transaction, so a crash anywhere leaves either all or nothing.
-"""
+"""The store as a SQLite file: what a worker reads of its keys' state, and one transaction per batch."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -15,52 +14,18 @@ import msgspec
 
 from edgeloop.errors import HomeError
 from edgeloop.log.base import TopicPartition
-from edgeloop.log.partitioner import SHARDS, shard
-from edgeloop.sqlite import connect, connect_read_only, transaction
+from edgeloop.sqlite import connect, transaction
+from edgeloop.store.engine import prepare
+from edgeloop.store.reader import Reader
 from edgeloop.store.rows import Check, Estimate
-from edgeloop.store.schema import (
-    CHECKS,
-    DEAD_LETTERS,
-    ESTIMATES,
-    SCHEMA_NUMBER,
-    SUPERSEDED,
-    TABLES,
-    Cell,
-    Kind,
-    Row,
-    Table,
-)
-from edgeloop.store.views import VIEWS
-from edgeloop.store.writes import Writes
+from edgeloop.store.schema import CHECKS, DEAD_LETTERS, ESTIMATES, INSERT_COLUMNS, SUPERSEDED, Row, Table
+from edgeloop.store.writes import Head, Writes
 
-_TYPES: dict[Kind, str] = {
-    "text": "TEXT",
-    "int": "INTEGER",
-    "real": "REAL",
-    "bool": "INTEGER",
-    "time": "INTEGER",
-    "json": "TEXT",
-    "blob": "BLOB",
-}
-# The engine's own tables. `state` is clustered by key, because a batch reads and writes whole keys.
-_ENGINE = f"""
-CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE shards(shard INTEGER PRIMARY KEY, version INTEGER NOT NULL);
-WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {SHARDS - 1})
-  INSERT INTO shards SELECT i, 0 FROM n;
-CREATE TABLE state(key TEXT NOT NULL, bucket INTEGER NOT NULL, packed BLOB NOT NULL, PRIMARY KEY(key, bucket))
-  WITHOUT ROWID;
-CREATE TABLE dirty_keys(key TEXT NOT NULL, shard INTEGER NOT NULL, item BLOB NOT NULL);
-"""
-_KEYS: dict[str, str] = {
-    "offsets": "CREATE UNIQUE INDEX offsets_key ON offsets(topic, partition)",
-    "dead_letters": "CREATE UNIQUE INDEX dead_letters_key ON dead_letters(dead_letter_id)",
-}
+__all__ = ["Reader", "SqliteStore", "StaleStateError", "StoreTransaction", "StoredOffset"]
 
-
-def _ddl(table: Table) -> str:
-    columns = ", ".join(f'"{c.name}" {_TYPES[c.kind]}' for c in table.columns)
-    return f"CREATE TABLE {table.name}({columns})"
+_CACHE_KIB = 64 << 10
+_HEAD_FIELDS = Head.__struct_fields__
+_SLOT_BITS = 57
 
 
 class StoredOffset(msgspec.Struct, frozen=True):
@@ -71,37 +36,30 @@ class StoredOffset(msgspec.Struct, frozen=True):
     topic_id: str
 
 
+class StaleStateError(Exception):
+    """Another worker wrote to a shard after this one had read it."""
+
+
+def slot_of(key: str, shard: int) -> int:
+    """Where the head of a key is looked for first; keys of one shard lie together."""
+    digest = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big")
+    return shard << _SLOT_BITS | digest >> 64 - _SLOT_BITS
+
+
 class SqliteStore:
-    """A writer's connection. One process drains at a time; other writers are short."""
+    """A worker's connection; other writers are short."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             self._db = connect(path, synchronous="NORMAL")
+            self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             with transaction(self._db):
-                self._prepare()
+                prepare(self._db, path)
         except apsw.Error as error:
             raise HomeError(
                 f"cannot open the store {path}: {error}. Is the disk writable, and is this an Edgeloop store?"
             ) from error
-
-    def _prepare(self) -> None:
-        found = self._db.pragma("user_version")
-        if found == SCHEMA_NUMBER:
-            return
-        if found != 0:
-            raise HomeError(
-                f"{self.path} has store schema {found}, this version of Edgeloop knows {SCHEMA_NUMBER}: "
-                "install a newer one"
-            )
-        self._db.execute(_ENGINE)
-        for table in TABLES:
-            self._db.execute(_ddl(table))
-            if table.name in _KEYS:
-                self._db.execute(_KEYS[table.name])
-        for view in VIEWS:
-            self._db.execute(f"CREATE VIEW {view.name} AS {view.sql}")
-        self._db.pragma("user_version", SCHEMA_NUMBER)
 
     def meta(self, name: str) -> str | None:
         """A remembered fact, e.g. the rules' fingerprint."""
@@ -122,18 +80,107 @@ class SqliteStore:
             )
         }
 
-    def dirty_keys(self, limit: int) -> list[str]:
-        """Couriers' keys with something waiting, the longest waiting first."""
-        rows = self._db.execute("SELECT key FROM dirty_keys GROUP BY key ORDER BY min(rowid) LIMIT ?", (limit,))
-        return [str(key) for (key,) in rows]
+    def new_batch(self) -> int:
+        """A number that no other batch of this store has or had, higher than all before."""
+        with transaction(self._db):
+            ((number,),) = self._db.execute(
+                "INSERT INTO meta VALUES ('batch', '1') ON CONFLICT DO UPDATE SET value = value + 1 RETURNING value"
+            )
+        return int(number)
+
+    def contexts(self) -> dict[int, bytes]:
+        """number → packed context, of all known."""
+        return {number: bytes(packed) for number, packed in self._db.execute("SELECT number, packed FROM contexts")}
+
+    def new_context(self, packed: bytes) -> int:
+        """The number of a context; remembered at once, so that a state that names it never lacks it."""
+        with transaction(self._db):
+            self._db.execute("INSERT INTO contexts(packed) VALUES (?) ON CONFLICT DO NOTHING", (packed,))
+            ((number,),) = self._db.execute("SELECT number FROM contexts WHERE packed = ?", (packed,))
+        return int(number)
+
+    # What a batch reads. No transaction holds these together: `transaction` refuses what went stale meanwhile.
+
+    def shard_versions(self) -> list[int]:
+        """The version of each shard."""
+        return [int(version) for (version,) in self._db.execute("SELECT version FROM shards ORDER BY shard")]
+
+    def heads(self, keys: Mapping[str, int]) -> dict[str, Head | int]:
+        """Of each key (with its shard) the head, or the slot for a new one."""
+        found: dict[str, Head | int] = {}
+        wanted = {key: slot_of(key, shard) for key, shard in keys.items()}
+        columns = ", ".join(_HEAD_FIELDS)
+        while wanted:
+            slots = msgspec.json.encode(sorted(wanted.values())).decode()
+            there: dict[int, Head] = {
+                row[0]: Head(*row)
+                for row in self._db.execute(
+                    f"SELECT {columns} FROM state_heads WHERE slot IN (SELECT value FROM json_each(?))", (slots,)
+                )
+            }
+            elsewhere: dict[str, int] = {}
+            for key, slot in wanted.items():
+                head = there.get(slot)
+                if head is None:
+                    found[key] = slot
+                elif head.key == key:
+                    found[key] = head
+                else:
+                    elsewhere[key] = slot + 1
+            wanted = elsewhere
+        return found
+
+    def page(self, rowid: int) -> bytes:
+        """A sealed page of a key's state."""
+        ((entries,),) = self._db.execute("SELECT entries FROM state_pages WHERE rowid = ?", (rowid,))
+        return bytes(entries)
+
+    def deltas(self, shards: Collection[int]) -> list[tuple[int, bytes]]:
+        """(batch, packed) of what is not yet in the heads of these shards, oldest first."""
+        rows = self._db.execute(
+            "SELECT batch, packed FROM state_deltas WHERE shard IN (SELECT value FROM json_each(?)) ORDER BY rowid",
+            (msgspec.json.encode(sorted(shards)).decode(),),
+        )
+        return [(int(batch), bytes(packed)) for batch, packed in rows]
+
+    def row(self, table: str, rowid: int) -> Row:
+        """A stored row, in the order of ``INSERT_COLUMNS``."""
+        columns = ", ".join(f'"{name}"' for name in INSERT_COLUMNS[table])
+        (row,) = self._db.execute(f"SELECT {columns} FROM {table} WHERE rowid = ?", (rowid,))
+        return tuple(row)
+
+    def waiting(self, shards: Collection[int], limit: int) -> list[tuple[int, str, bytes]]:
+        """(rowid, courier's key, packed) of what waits for couriers' keys in these shards: of some keys, all of it."""
+        of_shards = msgspec.json.encode(sorted(shards)).decode()
+        rows = self._db.execute(
+            "SELECT rowid, key, item FROM dirty_keys WHERE key IN (SELECT DISTINCT key FROM dirty_keys"
+            " WHERE shard IN (SELECT value FROM json_each(?)) LIMIT ?) ORDER BY rowid",
+            (of_shards, limit),
+        )
+        return [(int(rowid), str(key), bytes(item)) for rowid, key, item in rows]
 
     @contextmanager
-    def transaction(self, keys: Collection[str]) -> Iterator[StoreTransaction]:
-        """A transaction that holds the shards of these join keys; commits unless an exception leaves it."""
+    def transaction(self, versions: Mapping[int, int] | None = None) -> Iterator[StoreTransaction]:
+        """A transaction that holds the shards and raises their versions; commits unless an exception leaves it.
+
+        Args:
+            versions: shard → the version at which its state was read.
+
+        Raises:
+            StaleStateError: a shard has another version by now; nothing was written.
+        """
+        begin = time.monotonic()
         with transaction(self._db):
-            shards = sorted({shard(key) for key in keys})
-            self._db.executemany("UPDATE shards SET version = version + 1 WHERE shard = ?", [(s,) for s in shards])
-            yield StoreTransaction(self._db)
+            waited_us = round((time.monotonic() - begin) * 1e6)
+            if versions:
+                now = self.shard_versions()
+                stale = [shard for shard, version in versions.items() if now[shard] != version]
+                if stale:
+                    raise StaleStateError(f"shards {stale} were written by another worker meanwhile")
+                self._db.executemany(
+                    "UPDATE shards SET version = version + 1 WHERE shard = ?", [(shard,) for shard in sorted(versions)]
+                )
+            yield StoreTransaction(self._db, waited_us)
 
     def write_estimates(self, freeze_id: str, estimates: Sequence[Estimate], checks: Sequence[Check]) -> None:
         """Keep what analysis found for a freeze, in place of what it found before for the same one."""
@@ -151,67 +198,27 @@ class SqliteStore:
 
 
 class StoreTransaction:
-    """What a batch reads and writes under its locks."""
+    """What a batch writes under its locks."""
 
-    def __init__(self, db: apsw.Connection) -> None:
+    def __init__(self, db: apsw.Connection, waited_us: int) -> None:
         self._db = db
-
-    def states(self, keys: Iterable[str]) -> dict[str, list[tuple[int, bytes]]]:
-        """(bucket, packed) of each key that has any."""
-        found: dict[str, list[tuple[int, bytes]]] = {}
-        wanted = msgspec.json.encode(sorted(keys)).decode()
-        for key, bucket, packed in self._db.execute(
-            "SELECT key, bucket, packed FROM state WHERE key IN (SELECT value FROM json_each(?))", (wanted,)
-        ):
-            found.setdefault(key, []).append((bucket, packed))
-        return found
-
-    def inbox(self, keys: Iterable[str]) -> list[tuple[str, bytes]]:
-        """Take everything that waits for these keys out of the inbox, oldest first."""
-        wanted = msgspec.json.encode(sorted(keys)).decode()
-        items = [
-            (str(key), bytes(item))
-            for key, item in self._db.execute(
-                "SELECT key, item FROM dirty_keys WHERE key IN (SELECT value FROM json_each(?)) ORDER BY rowid",
-                (wanted,),
-            )
-        ]
-        self._db.execute("DELETE FROM dirty_keys WHERE key IN (SELECT value FROM json_each(?))", (wanted,))
-        return items
-
-    def writes(self) -> Writes:
-        """An empty set of writes that knows the next rowids."""
-        next_rowids: dict[str, int] = {}
-        for table in TABLES:
-            ((highest,),) = self._db.execute(f"SELECT coalesce(max(rowid), 0) FROM {table.name}")
-            next_rowids[table.name] = highest + 1
-        return Writes(next_rowids)
+        self.waited_us = waited_us
+        """How long the locks took, in µs."""
 
     def apply(self, writes: Writes, identities: Mapping[str, tuple[str, str]]) -> None:
         """Write everything; ``identities`` gives (cluster id, topic id) of each topic."""
-        for name, rowids in writes.deleted.items():
-            self._db.executemany(f"DELETE FROM {name} WHERE rowid = ?", [(r,) for r in rowids])
-        for name, rows in writes.rows.items():
-            if rows:
-                width = len(next(iter(rows.values())))
-                columns = ", ".join(f'"{c}"' for c in _NAMES[name])
-                marks = ", ".join("?" * (width + 1))
-                self._db.executemany(
-                    f"INSERT OR REPLACE INTO {name}(rowid, {columns}) VALUES ({marks})",
-                    [(rowid, *row) for rowid, row in rows.items()],
-                )
-        self._insert(SUPERSEDED, writes.superseded)
-        self._insert(DEAD_LETTERS, writes.dead_letters, " ON CONFLICT DO NOTHING")
-        self._db.executemany(
-            "INSERT INTO state VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET packed = ?3",
-            [item for item in writes.state if item[2] is not None],
-        )
-        self._db.executemany(
-            "DELETE FROM state WHERE key = ? AND bucket = ?", [item[:2] for item in writes.state if item[2] is None]
-        )
-        self._db.executemany(
-            "INSERT INTO dirty_keys VALUES (?, ?, ?)", [(key, shard(key), item) for key, item in writes.inbox]
-        )
+        for table, ranges in writes.deleted.items():
+            self._db.executemany(f"DELETE FROM {table} WHERE rowid BETWEEN ? AND ?", ranges)
+        for table in writes.inserted:
+            self._db.executemany(_insert(table), [(rowid, *row) for rowid, row in writes.stored_rows(table)])
+        for table, rows in writes.replaced.items():
+            self._db.executemany(
+                _insert(table).replace("INSERT", "INSERT OR REPLACE", 1),
+                [(rowid, *row) for rowid, row in rows.items()],
+            )
+        self._append(SUPERSEDED, writes.superseded)
+        self._append(DEAD_LETTERS, writes.dead_letters, " ON CONFLICT DO NOTHING")
+        self._write_state(writes)
         self._db.executemany(
             "INSERT INTO offsets VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(topic, partition)"
             " DO UPDATE SET next_offset = ?3, duplicates = duplicates + ?4, cluster_id = ?5, topic_id = ?6",
@@ -220,49 +227,42 @@ class StoreTransaction:
                 for (topic, partition), offset in writes.next_offsets.items()
             ],
         )
+        self.count(writes.counters)
 
-    def _insert(self, table: Table, rows: Sequence[Row], suffix: str = "") -> None:
+    def count(self, counters: Mapping[tuple[str, str], int]) -> None:
+        """Raise counters by so much."""
+        self._db.executemany(
+            "INSERT INTO counters VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = value + ?3",
+            [(name, label, value) for (name, label), value in counters.items() if value],
+        )
+
+    def set_counter(self, name: str, value: int) -> None:
+        """Put a counter that tells a moment, not a number of things."""
+        self._db.execute("INSERT INTO counters VALUES (?1, '', ?2) ON CONFLICT DO UPDATE SET value = ?2", (name, value))
+
+    def _write_state(self, writes: Writes) -> None:
+        if writes.heads:
+            marks = ", ".join("?" * len(_HEAD_FIELDS))
+            update = ", ".join(f"{name} = excluded.{name}" for name in _HEAD_FIELDS[2:])
+            self._db.executemany(
+                f"INSERT INTO state_heads VALUES ({marks}) ON CONFLICT(slot) DO UPDATE SET {update}",
+                # In the order of the file, so that a page is written once.
+                [msgspec.structs.astuple(head) for head in sorted(writes.heads, key=lambda head: head.slot)],
+            )
+        self._db.executemany("DELETE FROM state_deltas WHERE shard = ?", [(shard,) for shard in writes.settled])
+        self._db.executemany(
+            "INSERT INTO state_deltas VALUES (?, ?, ?)",
+            [(shard, writes.batch, packed) for shard, packed in writes.deltas],
+        )
+        self._db.executemany("DELETE FROM dirty_keys WHERE rowid = ?", [(rowid,) for rowid in writes.worked_off])
+        self._db.executemany("INSERT INTO dirty_keys VALUES (?, ?, ?)", writes.inbox)
+
+    def _append(self, table: Table, rows: Iterable[Row], suffix: str = "") -> None:
         marks = ", ".join("?" * len(table.columns))
         self._db.executemany(f"INSERT INTO {table.name} VALUES ({marks}){suffix}", rows)
 
 
-_NAMES = {table.name: table.names for table in TABLES}
-
-
-class Reader:
-    """A read-only connection for analysts, freezes and status pages."""
-
-    def __init__(self, path: Path) -> None:
-        if not path.exists():
-            raise HomeError(f"there is no store at {path} yet: run `edgeloop process` first")
-        self._db = connect_read_only(path)
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Everything read inside sees the store as of one moment."""
-        self._db.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._db.execute("COMMIT")
-
-    def query(self, sql: str, bindings: Sequence[Cell] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Column names and rows of one statement.
-
-        Raises:
-            apsw.SQLError: the statement is wrong. apsw.ReadOnlyError: it would write.
-        """
-        names: list[str] = []
-
-        def note_names(cursor: apsw.Cursor, _sql: str, _bindings: object) -> bool:
-            names[:] = [column[0] for column in cursor.get_description()]
-            return True
-
-        cursor = self._db.cursor()
-        cursor.exec_trace = note_names  # the only place where a statement without rows still tells its columns
-        rows = cursor.execute(sql, bindings).fetchall()
-        return names, rows
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._db.close()
+def _insert(table: str) -> str:
+    names: Sequence[Any] = INSERT_COLUMNS[table]
+    columns = ", ".join(f'"{name}"' for name in names)
+    return f"INSERT INTO {table}(rowid, {columns}) VALUES ({', '.join('?' * (len(names) + 1))})"

@@ -2,44 +2,100 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import msgspec
 
 from edgeloop.log.base import TopicPartition
 from edgeloop.store.schema import Row
+
+BATCH_BITS = 22
+"""A rowid is the number of its batch and a number within: both workers of a store may make some at the same time."""
+_MOST_ROWS = 1 << BATCH_BITS
+
+
+class Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The state row of one join key (streams/state.py says what is in it)."""
+
+    slot: int
+    key: str
+    batch: int
+    """The deltas of this batch and of those before it are in it."""
+    n: int
+    first_us: int
+    last_us: int
+    first_outcome_us: int | None
+    last_outcome_us: int | None
+    twins: bool
+    ids: bytes
+    directory: bytes
+    entries: bytes
+
+
+class TooManyRowsError(Exception):
+    """One batch made more rows of one table than a batch has numbers for."""
 
 
 class Writes:
     """Collects the rows, deletions and state of one transaction."""
 
-    def __init__(self, next_rowids: dict[str, int]) -> None:
-        self._next = dict(next_rowids)
-        self.rows: dict[str, dict[int, Row]] = defaultdict(dict)
-        """table → rowid → row without the rowid."""
-        self.deleted: dict[str, list[int]] = defaultdict(list)
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+        self.first_rowid = batch << BATCH_BITS
+        self.inserted: dict[str, list[Row | None]] = defaultdict(list)
+        """table → rows, the first at ``first_rowid``; None where one was taken back."""
+        self.replaced: dict[str, dict[int, Row]] = defaultdict(dict)
+        """table → rowid → row in the place of one that is stored."""
+        self.deleted: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        """table → (first rowid, last rowid)."""
         self.superseded: list[Row] = []
         self.dead_letters: list[Row] = []
-        self.state: list[tuple[str, int, bytes | None]] = []
-        """(join key, bucket, packed; None deletes the bucket)."""
-        self.inbox: list[tuple[str, bytes]] = []
-        """(courier's key, what changed of an exposure it carried): worked off under that key's own lock."""
-        self.duplicates: dict[TopicPartition, int] = defaultdict(int)
+        self.heads: list[Head] = []
+        self.deltas: list[tuple[int, bytes]] = []
+        """(shard, packed): what the batch appended to keys whose state rows are written later."""
+        self.settled: list[int] = []
+        """Shards whose deltas are all in their heads now."""
+        self.inbox: list[tuple[str, int, bytes]] = []
+        """(courier's key, its shard, packed): worked off under that key's own lock."""
+        self.worked_off: list[int] = []
+        """Rowids of the inbox that this transaction worked off."""
+        self.duplicates: Counter[TopicPartition] = Counter()
         self.next_offsets: dict[TopicPartition, int] = {}
+        self.counters: Counter[tuple[str, str]] = Counter()
+        """(name, label) → by how much it rises."""
 
     def insert(self, table: str, row: Row) -> int:
-        """Append a row; its new rowid."""
-        rowid = self._next[table]
-        self._next[table] = rowid + 1
-        self.rows[table][rowid] = row
-        return rowid
+        """Append a row; its rowid."""
+        rows = self.inserted[table]
+        if len(rows) >= _MOST_ROWS:
+            raise TooManyRowsError(f"one batch makes more than {_MOST_ROWS:,} rows of {table}")
+        rows.append(row)
+        return self.first_rowid + len(rows) - 1
 
     def replace(self, table: str, rowid: int, row: Row) -> None:
         """Write a row in the place of another."""
-        self.rows[table][rowid] = row
+        if rowid >= self.first_rowid:
+            self.inserted[table][rowid - self.first_rowid] = row
+        else:
+            self.replaced[table][rowid] = row
 
-    def delete(self, table: str, rowids: list[int]) -> None:
-        """Delete rows, also ones that this transaction would have inserted."""
-        fresh = self.rows[table]
-        for rowid in rowids:
-            # A fresh row may stand in the place of a stored one (a replacement), so both are undone.
-            fresh.pop(rowid, None)
-        self.deleted[table].extend(rowids)
+    def delete(self, table: str, rowid: int, count: int) -> None:
+        """Delete rows that were inserted one after the other, in this transaction or before it."""
+        if not count:
+            return
+        if rowid >= self.first_rowid:
+            place = rowid - self.first_rowid
+            self.inserted[table][place : place + count] = [None] * count
+        else:
+            self.deleted[table].append((rowid, rowid + count - 1))
+
+    def pending(self, table: str, rowid: int) -> Row | None:
+        """The row as this transaction would leave it, if it writes it."""
+        if rowid >= self.first_rowid:
+            return self.inserted[table][rowid - self.first_rowid]
+        return self.replaced[table].get(rowid)
+
+    def stored_rows(self, table: str) -> Sequence[tuple[int, Row]]:
+        """(rowid, row) of every row to append."""
+        return [(rowid, row) for rowid, row in enumerate(self.inserted[table], self.first_rowid) if row is not None]

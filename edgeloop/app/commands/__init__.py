@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from edgeloop.app.commands import dead_letters, keys, loop, month, tables
+from edgeloop.app.commands import dead_letters, keys, loop, month, replay, service, tables
 from edgeloop.app.commands.base import DONE, FAILED, NEEDS_A_PERSON, WRONG_USE, app
 
-__all__ = ["DONE", "FAILED", "NEEDS_A_PERSON", "WRONG_USE", "app", "dead_letters", "keys", "loop", "month", "tables"]
+__all__ = [
+    "DONE",
+    "FAILED",
+    "NEEDS_A_PERSON",
+    "WRONG_USE",
+    "app",
+    "dead_letters",
+    "keys",
+    "loop",
+    "month",
+    "replay",
+    "service",
+    "tables",
+]

@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from typing import Annotated
 
 import msgspec
-from cyclopts import App
+from cyclopts import App, Parameter
 
-from edgeloop.app.commands.base import DONE, Common, app
-from edgeloop.app.output import print_json, print_rows, say
+from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, Flag, app
+from edgeloop.app.output import print_json, print_rows, progress_bars, say, time_text
+from edgeloop.errors import UsageError
 
-dead_letters_app = App(name="dead-letters", help="Input that could not be taken: list it, look at one.")
+dead_letters_app = App(name="dead-letters", help="Input that could not be taken: list it, look at one, replay it.")
 app.command(dead_letters_app)
+
+_SHOWN = 20
 
 
 @dead_letters_app.default
 @dead_letters_app.command(name="list")
-def dead_letters_list(*, common: Common = Common()) -> int:
-    """List the dead letters, newest first; their content stays sealed."""
-    from edgeloop.app.dead_letters import every_letter
+def dead_letters_list(*, reason: str | None = None, source: str | None = None, common: Common = Common()) -> int:
+    """List the dead letters, newest first; their content stays sealed.
+
+    Parameters
+    ----------
+    reason
+        Only those of this reason.
+    source
+        Only those from there: `http`, `typeform` (files of it too), `file:NAME` …
+    """
+    from edgeloop.app.dead_letters import chosen, every_letter, replayed_letters
 
     home, settings = common.open()
+    letters = chosen(every_letter(home, settings), reason=reason, source=source)
+    replayed = replayed_letters(home, settings)
     rows = [
         (
             letter.dead_letter_id,
@@ -30,11 +45,73 @@ def dead_letters_list(*, common: Common = Common()) -> int:
             letter.received_at,
             letter.size,
             letter.detail,
+            "replayed" if letter.dead_letter_id in replayed else "waiting",
+            time_text(replayed[letter.dead_letter_id]) if letter.dead_letter_id in replayed else None,
         )
-        for letter in every_letter(home, settings)
+        for letter in letters
     ]
-    print_rows(("id", "reason", "source", "place", "received", "bytes", "detail"), rows, as_json=common.json)
+    names = ("id", "reason", "source", "place", "received", "bytes", "detail", "state", "replayed")
+    print_rows(names, rows, as_json=common.json)
+    waiting = Counter(letter.reason for letter in letters if letter.dead_letter_id not in replayed)
+    counted = ", ".join(f"{n:,} {name}" for name, n in waiting.most_common())
+    past = len(letters) - waiting.total()
+    say(
+        f"{waiting.total():,} dead letters wait"
+        + (f": {counted}" if counted else "")
+        + (f"; {past:,} were replayed" if past else "")
+    )
     return DONE
+
+
+@dead_letters_app.command(name="replay")
+def dead_letters_replay(
+    *ids: str,
+    reason: str | None = None,
+    source: str | None = None,
+    everything: Annotated[bool, Flag, Parameter(name="--all", show_default=False)] = False,
+    form: str | None = None,
+    common: Common = Common(),
+) -> int:
+    """Send dead letters through their connector again, as after a changed setting; what is accepted goes to the log.
+
+    Parameters
+    ----------
+    ids
+        The ids that `edgeloop dead-letters list` prints; their first characters are enough.
+    reason
+        All that wait for this reason.
+    source
+        All that wait from there.
+    everything
+        All that wait.
+    form
+        Of Typeform responses from files that do not name their form.
+    """
+    from edgeloop.app.dead_letters import chosen, every_letter, replayed_letters
+    from edgeloop.app.replay_letters import replay_letters
+
+    if not ids and reason is None and source is None and not everything:
+        raise UsageError("name dead letters by their ids, or take --reason R, --source S or --all")
+    home, settings = common.open()
+    letters = chosen(every_letter(home, settings), ids=ids, reason=reason, source=source)
+    past = replayed_letters(home, settings)
+    if not ids:
+        letters = [letter for letter in letters if letter.dead_letter_id not in past]
+    if not letters:
+        print_json([]) if common.json else None
+        say("no dead letter waits that this names")
+        return DONE
+    with progress_bars() as bar:
+        done = replay_letters(home, settings, letters, form=form, progress=bar("dead letters"))
+    if common.json:
+        print_json(done)
+    remaining = [one for one in done if one.outcome != "accepted"]
+    say(f"replayed: {len(done) - len(remaining):,} dead letters, {sum(one.events for one in done):,} events accepted")
+    for one in remaining[:_SHOWN]:
+        say(f"  {one.id} stays ({one.source}, {one.place}): {one.detail}")
+    if len(remaining) > _SHOWN:
+        say(f"  … and {len(remaining) - _SHOWN:,} more")
+    return NEEDS_A_PERSON if remaining else DONE
 
 
 @dead_letters_app.command(name="show")

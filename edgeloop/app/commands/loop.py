@@ -16,7 +16,8 @@ from edgeloop.home import Home
 @app.command
 def ingest(
     *files: Path,
-    source: Annotated[Literal["events", "mixpanel"], Parameter(name="--from")] = "events",
+    source: Annotated[Literal["events", "mixpanel", "typeform", "zigpoll"], Parameter(name="--from")] = "events",
+    form: str | None = None,
     common: Common = Common(),
 ) -> int:
     """Take events in from files: NDJSON (gzip too), or a vendor's export; `-` is standard input.
@@ -27,15 +28,19 @@ def ingest(
         Files to read.
     source
         What the files hold: `events` (our own NDJSON) or a vendor's raw export.
+    form
+        With `--from typeform`: the form of responses that do not name it, as those of the Responses API.
     """
     from edgeloop.app.ingest import ingest_files
 
     if not files:
         raise UsageError("name at least one file, or - for standard input")
+    if form is not None and source != "typeform":
+        raise UsageError("--form belongs to --from typeform")
     home, settings = common.open()
     home.refuse_simulated()
     with progress_bars() as bar:
-        report = ingest_files(home, settings, files, source, bar("reading"))
+        report = ingest_files(home, settings, files, source, bar("reading"), form=form)
     if common.json:
         print_json(report)
     say(
@@ -71,11 +76,20 @@ def serve(
 @app.command
 def process(*, common: Common = Common()) -> int:
     """Drain the log into the tables and stop."""
+    from edgeloop.app.process import STANDBY_S
     from edgeloop.app.process import process as drain
 
     home, settings = common.open()
     with progress_bars() as bar:
-        drained = drain(home, settings, bar("records"))
+        drained = drain(
+            home,
+            settings,
+            bar("records"),
+            wait_s=STANDBY_S,
+            standing_by=lambda: say(
+                f"another process is draining {home.path}: standing by, for {STANDBY_S:.0f} s at most"
+            ),
+        )
     if common.json:
         print_json([drained])
     say(f"processed: {drained.records:,} records")

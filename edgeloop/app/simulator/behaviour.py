@@ -6,15 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeloop.app.simulator.cast import ETA, REBOOKING, SLOT, Rollout
+from edgeloop.app.simulator.cast import ETA, PROMO, REBOOKING, SLOT, Rollout
 from edgeloop.app.simulator.world import Bools, Floats, Ints, World
 from edgeloop.clock import HOUR_US, SECOND_US
 
-OPENED, REBOOKED, ORDERED, COMPLAINED = "card_opened", "slot_rebooked", "order_placed", "complaint"
+OPENED, REBOOKED, REDEEMED = "card_opened", "slot_rebooked", "offer_redeemed"
+ORDERED, COMPLAINED = "order_placed", "complaint"
 CSAT, NPS, WHY = "csat", "nps", "why"
 
 _OPEN_ETA, _OPEN_PROMPT = 0.30, 0.35
 _REBOOK_SLOT, _REBOOK_PROMPT = 0.15, 0.30
+_REDEEM = 0.12
 _ORDER, _COMPLAIN = 0.16, 0.025
 _COMPLAIN_FAILED = 0.05
 _SATISFACTION = 4.05
@@ -54,23 +56,26 @@ class Lived:
 
 def live(world: World, new: dict[str, Bools]) -> Lived:
     """Let the customers live with ``new`` (model → per exposure whether it shows the new version)."""
-    eta, slot, prompt = (_Shown(world, rollout, new[rollout.model_id]) for rollout in (ETA, SLOT, REBOOKING))
+    models = [_Shown(world, rollout, new[rollout.model_id]) for rollout in (ETA, SLOT, REBOOKING, PROMO)]
+    eta, slot, prompt, offer = models
     u = world.u
     opens_eta = eta.seen & (u["opened_eta"] < _OPEN_ETA + eta.adds("opened"))
     opens_prompt = prompt.seen & (u["opened_prompt"] < _OPEN_PROMPT + prompt.adds("opened"))
     books_slot = slot.seen & (u["rebooked_slot"] < _REBOOK_SLOT + slot.adds("rebooked"))
     books_prompt = prompt.seen & (u["rebooked_prompt"] < _REBOOK_PROMPT + prompt.adds("rebooked"))
-    orders = u["ordered"] < _ORDER + sum(model.adds("ordered") for model in (eta, slot, prompt))
+    redeems = offer.seen & (u["redeemed"] < _REDEEM + offer.adds("redeemed"))
+    orders = u["ordered"] < _ORDER + sum(model.adds("ordered") for model in models)
     complains = u["complained"] < _COMPLAIN + _COMPLAIN_FAILED * world.failed
     events = (
         _events(OPENED, opens_eta, eta.at, u["delay_open"], 2 * HOUR_US),
         _events(OPENED, opens_prompt, prompt.at, u["delay_open"], 2 * HOUR_US),
         _events(REBOOKED, books_slot, slot.at, u["delay_rebook"], 6 * HOUR_US),
         _events(REBOOKED, books_prompt, prompt.at, u["delay_rebook"], 6 * HOUR_US),
+        _events(REDEEMED, redeems, offer.at, u["delay_redeem"], 48 * HOUR_US),
         _events(ORDERED, orders, world.at, u["delay_order"], 48 * HOUR_US, world.amount),
         _events(COMPLAINED, complains, world.at, u["delay_order"], 24 * HOUR_US),
     )
-    satisfaction = sum(model.adds("satisfaction") for model in (eta, slot, prompt))
+    satisfaction = sum(model.adds("satisfaction") for model in models)
     return Lived(events, _answers(world, np.asarray(satisfaction)))
 
 
@@ -80,7 +85,7 @@ class _Shown:
     def __init__(self, world: World, rollout: Rollout, new: Bools) -> None:
         (asked,) = (a for a in world.asked if a.rollout is rollout)
         n = len(world.customer)
-        shown = ~(asked.failed | asked.fell_back)
+        shown = ~(asked.failed | asked.fell_back | world.holdout(asked))
         self._rollout = rollout
         self.at = np.zeros(n, dtype=np.int64)
         self.at[asked.delivery] = asked.at

@@ -110,12 +110,13 @@ def _upload_times(rng: random.Random) -> list[int]:
 def _exposures(world: World, asked: Asked, nobody: Bools, rng: random.Random) -> list[dict[str, Any]]:
     rollout = asked.rollout
     customer = world.customer[asked.delivery]
-    labelled = (asked.at >= rollout.start_us) & (rollout.share is not None)
+    labelled = world.in_rollout(asked) & rollout.randomised
     columns = zip(
         customer.tolist(), asked.delivery.tolist(), world.courier[asked.delivery].tolist(),
-        world.canary(asked).tolist(), labelled.tolist(), asked.latency.tolist(), asked.failed.tolist(),
-        asked.fell_back.tolist(), nobody.tolist(), world.hub[customer].tolist(), world.zone(customer).tolist(),
-        world.device(customer).tolist(), world.new_customer[customer].tolist(), strict=True,
+        world.canary(asked).tolist(), labelled.tolist(), world.holdout(asked).tolist(), asked.latency.tolist(),
+        asked.failed.tolist(), asked.fell_back.tolist(), nobody.tolist(), world.hub[customer].tolist(),
+        world.zone(customer).tolist(), world.device(customer).tolist(), world.new_customer[customer].tolist(),
+        strict=True,
     )  # fmt: skip
     found = []
     for (
@@ -124,6 +125,7 @@ def _exposures(world: World, asked: Asked, nobody: Bools, rng: random.Random) ->
         courier,
         new,
         in_rollout,
+        held,
         latency,
         failed,
         fell_back,
@@ -142,7 +144,7 @@ def _exposures(world: World, asked: Asked, nobody: Bools, rng: random.Random) ->
             "touchpoint": rollout.touchpoint,
             "model_id": rollout.model_id,
             "model_version": version.name,
-            "arm": "canary" if new and in_rollout else "stable",
+            "arm": "holdout" if held else "canary" if new and in_rollout else "stable",
             "latency_ms": round(latency * version.latency_ms, 1),
             "features": version.features,
             "placement": "edge",

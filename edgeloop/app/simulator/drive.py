@@ -35,7 +35,7 @@ from edgeloop.app.simulator.cast import (
     TIMEZONE,
 )
 from edgeloop.app.simulator.devices import Sending, courier_id, customer_id, nameless, uploads
-from edgeloop.app.simulator.truth import Truth, change_truths
+from edgeloop.app.simulator.truth import Truth, change_truths, overlaps
 from edgeloop.app.simulator.vendors import Vendors
 from edgeloop.app.simulator.world import make_world
 from edgeloop.clock import SimulatedClock, iso
@@ -68,7 +68,7 @@ def simulate(home: Home, *, seed: int = 1, scale: float = 1.0, progress: Progres
     Args:
         home: a new home; it is marked as simulated, and its settings are written.
         seed: of every random number.
-        scale: 1 is 12,000 customers and about 150,000 events.
+        scale: 1 is 12,000 customers and about 160,000 events.
         progress: called with (what, done, total).
 
     Raises:
@@ -96,7 +96,9 @@ def simulate(home: Home, *, seed: int = 1, scale: float = 1.0, progress: Progres
             if progress is not None:
                 progress("Mixpanel exports", number, len(files))
     as_of_us = max(sendings[-1].at_us, files[-1][0])
-    truth = Truth(seed, scale, REPORT_MONTH, change_truths(world, nameless(world), as_of_us))
+    unnamed = nameless(world)
+    changes = change_truths(world, unnamed, as_of_us)
+    truth = Truth(seed, scale, REPORT_MONTH, changes, overlaps(world, unnamed))
     path = home.path / TRUTH_FILE
     path.write_bytes(msgspec.json.format(msgspec.json.encode(truth)) + b"\n")
     return SimulationReport(
@@ -123,8 +125,11 @@ def planted(seed: int, scale: float) -> list[str]:
 
 def _declarations() -> Iterator[Sending]:
     for rollout in ROLLOUTS:
-        # The team declares a change some minutes after it went live.
-        yield Sending(rollout.start_us + 600_000_000, "/v1/events", msgspec.json.encode([rollout.declaration()]))
+        moments = {at for stage in rollout.stages for at in (stage.start_us, stage.end_us) if at is not None}
+        for at in sorted(moments):
+            told = rollout.declarations(at)
+            # The team declares some minutes after it went live.
+            yield Sending(at + 600_000_000, "/v1/events", msgspec.json.encode(told), events=len(told))
 
 
 def _require_new(home: Home) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeloop.app.simulator.cast import DEVICES, END_US, HUBS, ROLLOUTS, START_US, ZONES, Rollout
+from edgeloop.app.simulator.cast import DEVICES, END_US, HUBS, PROMO, ROLLOUTS, START_US, ZONES, Rollout, Stage
 from edgeloop.clock import DAY_US, HOUR_US, SECOND_US
 
 Floats = npt.NDArray[np.float64]
@@ -27,6 +27,8 @@ FALLBACK_SHARE = 0.01
 ERROR_SHARE = 0.005
 STALE_SHARE = 0.002
 """Exposures of a rollout from a device that still had the other arm's configuration."""
+OFFER_SHARE = 0.8
+"""Collections from a locker at which it asks for an offer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +49,7 @@ class Asked:
 class World:
     """Customers, deliveries and the uniform numbers (0–1) that behaviour compares its chances with.
 
-    Arrays per customer: ``hub``, ``new_customer``, ``mood`` (rating points), ``arm`` (rollout → uniform).
+    Arrays per customer: ``hub``, ``new_customer``, ``mood`` (rating points), ``arm`` and ``held`` (change → uniform).
     Arrays per delivery, ordered by time: ``customer``, ``courier``, ``at`` (µs), ``failed``, ``noise`` (rating
     points), ``u`` (purpose → uniform), ``amount`` (EUR).
     """
@@ -57,6 +59,7 @@ class World:
     new_customer: Bools
     mood: Floats
     arm: dict[str, Floats]
+    held: dict[str, Floats]
     customer: Ints
     courier: Ints
     at: Ints
@@ -74,27 +77,50 @@ class World:
 
     def device(self, customer: Ints) -> Ints:
         """The kind of device, as an index into ``DEVICES``."""
-        return (self.hub[customer] * 7 + customer) % len(DEVICES)
+        return _device(self.hub, customer)
+
+    def in_rollout(self, asked: Asked, stage: Stage | None = None) -> Bools:
+        """Which exposures carry the rollout's label (of a switch: came after it); with ``stage`` those inside it."""
+        rollout = asked.rollout
+        begin, end = (rollout.start_us, None) if stage is None else (stage.start_us, stage.end_us)
+        inside: Bools = asked.at >= begin
+        if end is not None:
+            inside &= asked.at < end
+        if rollout.zones:
+            reached = np.isin(ZONES, rollout.zones)
+            inside &= reached[self.zone(self.customer[asked.delivery])]
+        return inside
+
+    def holdout(self, asked: Asked) -> Bools:
+        """Which exposures are held out: asked for, and nothing is shown."""
+        held: Bools = self.held[asked.rollout.change_id][self.customer[asked.delivery]] < asked.rollout.holdout
+        return held & self.in_rollout(asked)
 
     def canary(self, asked: Asked) -> Bools:
-        """Which exposures show the new version: by the customer's draw, or after the switch."""
+        """Which exposures report the new version: by the customer's draw, the same in every stage, or after the switch.
+
+        What a holdout reports is what it would have been shown.
+        """
         rollout = asked.rollout
-        if rollout.share is None:
-            after: Bools = asked.at >= rollout.start_us
-            return after
-        chosen = self.arm[rollout.change_id][self.customer[asked.delivery]] < rollout.share
-        return (chosen ^ asked.stale) & (asked.at >= rollout.start_us)
+        share = np.zeros(len(asked.at))
+        for stage in rollout.stages:
+            share[asked.at >= stage.start_us] = stage.share
+        chosen = self.arm[rollout.change_id][self.customer[asked.delivery]] < share
+        return (chosen ^ asked.stale) & self.in_rollout(asked)
 
 
 _PURPOSES = (
     "opened_eta", "opened_prompt", "rebooked_slot", "rebooked_prompt", "ordered", "complained", "answers", "partial",
     "writes", "delay_open", "delay_rebook", "delay_order", "delay_answer", "text", "personal", "nps",
 )  # fmt: skip
+_OFFER_PURPOSES = ("redeemed", "delay_redeem")
 
 
 def make_world(seed: int, scale: float) -> World:
     """Draw everything; ``scale`` 1 is 12,000 customers."""
     rng = np.random.default_rng(seed)
+    # Offers and holdouts are drawn apart, so that everything else is as it would be without them.
+    apart = np.random.default_rng((seed, 2))
     customers = max(60, round(CUSTOMERS * scale))
     couriers = max(12, round(COURIERS * min(1.0, scale * 2)))
     hub = rng.integers(0, len(HUBS), customers)
@@ -111,20 +137,29 @@ def make_world(seed: int, scale: float) -> World:
     failed = rng.random(n) < FAILED_SHARE
     has_slot = rng.random(n) < SLOT_SHARE
     everyone = np.arange(n)
-    which = {"eta-promise": everyone, "slot-offer": everyone[has_slot], "rebooking-prompt": everyone[failed]}
-    # The promise is shown some hours before, the slot offer a day before, the prompt minutes after the failed attempt.
+    collects = (_device(hub, customer) == DEVICES.index("locker")) & ~failed
+    which = {
+        "eta-promise": everyone,
+        "slot-offer": everyone[has_slot],
+        "rebooking-prompt": everyone[failed],
+        "promo-offer": everyone[collects & (apart.random(n) < OFFER_SHARE)],
+    }
+    # The promise is shown some hours before, the slot offer a day before, the prompt minutes after the failed attempt,
+    # the offer on the locker's screen while it opens.
     lead = {
         "eta-promise": lambda k: -rng.uniform(1, 8, k) * HOUR_US,
         "slot-offer": lambda k: -rng.uniform(18, 40, k) * HOUR_US,
         "rebooking-prompt": lambda k: rng.uniform(0.05, 0.6, k) * HOUR_US,
+        "promo-offer": lambda k: -apart.uniform(0.01, 0.03, k) * HOUR_US,
     }
     asked = []
     for rollout in ROLLOUTS:
         delivery = which[rollout.model_id]
         k = len(delivery)
+        draw = _stream(rollout, rng, apart)
         moment = (at[delivery] + lead[rollout.model_id](k)).astype(np.int64)
         inside = (moment >= START_US) & (moment < END_US)
-        draws = rng.lognormal(0.0, 0.32, k), rng.random(k), rng.random(k), rng.random(k)
+        draws = draw.lognormal(0.0, 0.32, k), draw.random(k), draw.random(k), draw.random(k)
         latency, error, fallback, stale = (x[inside] for x in draws)
         asked.append(
             Asked(
@@ -134,7 +169,7 @@ def make_world(seed: int, scale: float) -> World:
                 latency,
                 error < ERROR_SHARE,
                 fallback < FALLBACK_SHARE,
-                stale < STALE_SHARE if rollout.share is not None else np.zeros(int(inside.sum()), dtype=bool),
+                stale < STALE_SHARE if rollout.randomised else np.zeros(int(inside.sum()), dtype=bool),
             )
         )
     return World(
@@ -142,15 +177,24 @@ def make_world(seed: int, scale: float) -> World:
         hub=hub,
         new_customer=rng.random(customers) < 0.3,
         mood=rng.normal(0, 0.35, customers),
-        arm={rollout.change_id: rng.random(customers) for rollout in ROLLOUTS},
+        arm={rollout.change_id: _stream(rollout, rng, apart).random(customers) for rollout in ROLLOUTS},
+        held={rollout.change_id: apart.random(customers) for rollout in ROLLOUTS},
         customer=customer,
         courier=(hub[customer] * (couriers // len(HUBS) or 1) + rng.integers(0, couriers // len(HUBS) or 1, n)),
         at=at // SECOND_US * SECOND_US,
         failed=failed,
         noise=rng.normal(0, 0.8, n),
-        u={purpose: rng.random(n) for purpose in _PURPOSES},
+        u={purpose: rng.random(n) for purpose in _PURPOSES} | {purpose: apart.random(n) for purpose in _OFFER_PURPOSES},
         amount=np.round(rng.lognormal(3.3, 0.55, n), 2),
         asked=tuple(asked),
         courier_mood=rng.normal(0, 0.4, couriers),
         seed=seed,
     )
+
+
+def _device(hub: Ints, customer: Ints) -> Ints:
+    return (hub[customer] * 7 + customer) % len(DEVICES)
+
+
+def _stream(rollout: Rollout, rng: np.random.Generator, apart: np.random.Generator) -> np.random.Generator:
+    return apart if rollout is PROMO else rng

@@ -1,0 +1,41 @@
+"""Commands of running Edgeloop: everything in one process, and what is wrong with a home."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from edgeloop.app.commands.base import DONE, FAILED, NEEDS_A_PERSON, Common, app
+from edgeloop.app.output import print_json, print_rows
+from edgeloop.home import Home
+
+
+@app.command
+def up(
+    *,
+    host: Annotated[str | None, Parameter(help="Address to listen on.")] = None,
+    port: Annotated[int | None, Parameter(help="Port to listen on; 0 takes a free one.")] = None,
+    common: Common = Common(),
+) -> int:
+    """Run it all in one process: the door, the worker behind it, and the report of each month when it is over."""
+    from edgeloop.app.up import up as run
+
+    home, settings = common.open()
+    home.refuse_simulated()
+    stopped = run(home, settings, host or settings.door.host, settings.door.port if port is None else port)
+    return DONE if stopped else FAILED
+
+
+@app.command
+def doctor(*, common: Common = Common()) -> int:
+    """Check this home and say what to do about what is wrong; changes nothing."""
+    from edgeloop.app.doctor import examine
+
+    findings = examine(Home(common.home))
+    if common.json:
+        print_json(findings)
+    else:
+        rows = [(found.state, found.check, found.what, found.do) for found in findings]
+        print_rows(("state", "check", "what", "what to do"), rows, as_json=False)
+    return NEEDS_A_PERSON if any(finding.state == "fail" for finding in findings) else DONE

@@ -1,0 +1,212 @@
+"""The doctor's checks of the log and the store: they read, and change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from edgeloop.app.finding import Finding, Patient
+from edgeloop.app.ready import write_problem
+from edgeloop.app.scrape import lag, read_store, wal_bytes
+from edgeloop.clock import SECOND_US, iso
+from edgeloop.events import DEAD_LETTERS_TOPIC
+from edgeloop.log.local import SCHEMA_NUMBER as LOG_SCHEMA
+from edgeloop.log.local import LocalLog
+from edgeloop.sqlite import connect_read_only
+from edgeloop.store.schema import DEAD_LETTERS, EVENT_TABLES
+from edgeloop.store.schema import SCHEMA_NUMBER as STORE_SCHEMA
+from edgeloop.store.sqlite import Reader
+from streams import Rules
+
+_CHECKED_BYTES = 200_000_000
+"""Of a database; looking through a larger one takes more than a few seconds."""
+_LARGE_WAL_BYTES = 256 << 20
+_LATE_S = 300
+_CLOCK_US = 300 * SECOND_US
+_LATEST_ROWS = 1_000
+_MB = 1_000_000
+
+
+def check_log(patient: Patient) -> Iterator[Finding]:
+    """The log opens, is not damaged, and can be written."""
+    path = patient.home.log
+    if not path.exists():
+        yield Finding("ok", "log", "no events yet")
+        return
+    problem = _unsound(path, LOG_SCHEMA, "log") or write_problem(path)
+    if problem is not None:
+        yield Finding("fail", "log", problem, "see docs/contract.md, Files of a home; restore it from your backup")
+        return
+    patient.log = LocalLog(path, partitions=patient.settings.log.partitions)
+    yield Finding("ok", "log", _sound(path))
+
+
+def check_store(patient: Patient) -> Iterator[Finding]:
+    """The store opens, is of this version and not damaged, and was made under the settings in force."""
+    path = patient.home.store
+    if not path.exists():
+        yield Finding("ok", "store", "no tables yet: `edgeloop process` or `edgeloop up` makes them")
+        return
+    version = _schema(path)
+    if version is not None and 0 < version < STORE_SCHEMA:
+        what = f"{path.name} has schema {version}, this version of Edgeloop has {STORE_SCHEMA}"
+        yield Finding("warn", "store", what, "`edgeloop process` fills it anew from the log")
+        return
+    problem = _unsound(path, STORE_SCHEMA, "store")
+    if problem is not None:
+        yield Finding("fail", "store", problem, "move it away and run `edgeloop process`: the log holds every event")
+        return
+    patient.store = Reader(path)
+    yield Finding("ok", "store", _sound(path))
+    yield _rules(patient, patient.store)
+
+
+def _rules(patient: Patient, store: Reader) -> Finding:
+    rows = store.query("SELECT value FROM meta WHERE name = 'rules'")[1]
+    now = msgspec.json.decode(msgspec.json.encode(Rules.of(patient.settings.attribution)))
+    before = msgspec.json.decode(rows[0][0]) if rows else now
+    differing = [
+        f"{name} was {before.get(name)} and is {now.get(name)}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    if not differing:
+        return Finding("ok", "rules", "the tables were made under the settings in force")
+    do = "put the setting back, or move the store away and run `edgeloop process`"
+    return Finding("fail", "rules", f"the tables were made under other rules: {', '.join(differing)}", do)
+
+
+def check_offsets(patient: Patient) -> Iterator[Finding]:
+    """The store has seen nothing that the log has lost."""
+    if patient.log is None or patient.store is None:
+        return
+    ends, topic_ids = patient.log.end_offsets(), patient.log.topic_ids()
+    fine = True
+    for topic, partition, offset, cluster, topic_id in patient.store.query(
+        "SELECT topic, partition, next_offset, cluster_id, topic_id FROM offsets ORDER BY topic, partition"
+    )[1]:
+        end = ends.get((topic, partition), 0)
+        if (cluster, topic_id) != (patient.log.cluster_id, topic_ids.get(topic)):
+            fine = False
+            what = f"{topic}/{partition} of the store was drained from another log"
+            yield Finding("fail", "offsets", what, "put the right log back, or move the store away to fill it anew")
+        elif offset > end:
+            fine = False
+            what = f"{topic}/{partition}: the log ends at {end}, the store has seen up to {offset}; "
+            what += f"records {end} to {offset - 1} are gone"
+            yield Finding("fail", "offsets", what, "restore the log from its backup before anything is appended")
+    if fine:
+        yield Finding("ok", "offsets", "within the log")
+
+
+def check_lag(patient: Patient) -> Iterator[Finding]:
+    """What waits in the log."""
+    if patient.log is None:
+        return
+    behind = lag(patient.log, read_store(patient.home.store).offsets)
+    records = sum(topic.records for topic in behind.values())
+    oldest_us = min((t.oldest_us for t in behind.values() if t.oldest_us is not None), default=None)
+    if not records or oldest_us is None:
+        yield Finding("ok", "lag", "everything in the log is in the tables")
+        return
+    waiting_s = max(0, patient.now_us - oldest_us) // SECOND_US
+    what = f"{records:,} records are not in the tables yet, the oldest for {waiting_s:,} s"
+    late = waiting_s > _LATE_S
+    yield Finding(
+        "warn" if late else "ok", "lag", what, "`edgeloop process`, or see why `edgeloop up` is behind" if late else ""
+    )
+
+
+def check_dead_letters(patient: Patient) -> Iterator[Finding]:
+    """Dead letters, in the table or on the way there."""
+    drained = waiting = 0
+    if patient.store is not None:
+        ((drained,),) = patient.store.query(f"SELECT count(*) FROM {DEAD_LETTERS.name}")[1]
+    if patient.log is not None:
+        offsets = read_store(patient.home.store).offsets
+        waiting = lag(patient.log, offsets)[DEAD_LETTERS_TOPIC].records
+    if drained or waiting:
+        yield Finding("warn", "dead letters", f"{drained + waiting:,} are kept sealed", "`edgeloop dead-letters list`")
+    else:
+        yield Finding("ok", "dead letters", "none")
+
+
+def check_clock(patient: Patient) -> Iterator[Finding]:
+    """The clock is not before what was received."""
+    if patient.home.simulated:
+        yield Finding("ok", "clock", "simulated time")
+        return
+    newest = max((us for us in _latest_us(patient) if us is not None), default=0)
+    if newest - patient.now_us > _CLOCK_US:
+        what = f"it is {_second(patient.now_us)} here, but something was received at {_second(newest)}"
+        yield Finding("fail", "clock", what, "set this machine's clock before anything more is taken")
+    else:
+        yield Finding(
+            "ok", "clock", f"{iso(patient.now_us // SECOND_US * SECOND_US)}, not before what was received last"
+        )
+
+
+def _latest_us(patient: Patient) -> Iterator[int | None]:
+    if patient.log is not None:
+        for (topic, partition), end in patient.log.end_offsets().items():
+            if end:
+                yield from patient.log.read(topic, partition, end - 1, 1, 1).appended_us
+    if patient.store is not None:
+        for table in EVENT_TABLES.values():
+            latest = f"SELECT received_at FROM {table.name} ORDER BY rowid DESC LIMIT {_LATEST_ROWS}"
+            ((us,),) = patient.store.query(f"SELECT max(received_at) FROM ({latest})")[1]
+            yield us
+
+
+def check_wal(patient: Patient) -> Iterator[Finding]:
+    """No reader keeps the write-ahead logs growing."""
+    sizes = {path.name: wal_bytes(path) for path in (patient.home.log, patient.home.store)}
+    large = [name for name, size in sizes.items() if size > _LARGE_WAL_BYTES]
+    what = ", ".join(f"{name}-wal {size / _MB:,.1f} MB" for name, size in sizes.items())
+    if large:
+        yield Finding(
+            "warn", "wal", what, f"end what keeps {' and '.join(large)} open for reading; it shrinks by itself then"
+        )
+    else:
+        yield Finding("ok", "wal", what)
+
+
+def _schema(path: Path) -> int | None:
+    """The schema number of a database, or None where it is none."""
+    try:
+        with closing(connect_read_only(path)) as db:
+            return int(db.pragma("user_version"))
+    except (apsw.NotADBError, apsw.CorruptError):
+        return None
+
+
+def _unsound(path: Path, schema: int, kind: str) -> str | None:
+    """Why a database is none of ours or damaged, or None."""
+    found = _schema(path)
+    if not found:
+        return f"{path.name} is no Edgeloop {kind}, or its first page is damaged"
+    if found != schema:
+        return f"{path.name} has {kind} schema {found}, this version of Edgeloop knows {schema}"
+    if path.stat().st_size < _CHECKED_BYTES:
+        try:
+            with closing(connect_read_only(path)) as db:
+                ((said,),) = db.execute("PRAGMA quick_check(1)")
+        except apsw.CorruptError:
+            said = "it cannot be read"
+        if said != "ok":
+            return f"{path.name} is damaged: {str(said).splitlines()[-1]}"
+    return None
+
+
+def _sound(path: Path) -> str:
+    size = path.stat().st_size
+    checked = "no damage found" if size < _CHECKED_BYTES else "opens; too large to be searched for damage here"
+    return f"{path.name}, {size / _MB:,.1f} MB, {checked}"
+
+
+def _second(us: int) -> str:
+    return iso(us // SECOND_US * SECOND_US)

@@ -1,0 +1,317 @@
+"""``edgeloop replay``: the log as NDJSON in a file, and such files back into a log.
+
+A line is a log record: an event in log form, or a dead letter as topic ``dead.letters`` holds it. Two lines are of our
+own making: the head of an export, by which a home with other keys is recognised, and a record that is no event of its
+topic, kept as bytes so that the worker refuses it again. Kafka's dumps have neither.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from connectors import Item, native
+from edgeloop import sealing
+from edgeloop.clock import Clock, SystemClock
+from edgeloop.errors import EdgeloopError, HomeError, UsageError
+from edgeloop.events import DEAD_LETTERS_TOPIC, EVENT_TYPES, STORED_TOPICS, Event, decode, encode, event_type, stamped
+from edgeloop.home import PSEUDONYM_KEY, SEALING_KEY, Home
+from edgeloop.identity import PSEUDONYM, Pseudonymiser
+from edgeloop.log.base import Entry, LogUnavailableError
+from edgeloop.log.local import LocalLog
+from edgeloop.sealing import Sealer, readable_detail
+from edgeloop.settings import Settings
+from edgeloop.store.schema import row
+
+TOPICS = (*STORED_TOPICS, DEAD_LETTERS_TOPIC)
+UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)
+_BATCH_ITEMS = 5_000
+_BATCH_BYTES = 8 << 20
+_SHOWN_PROBLEMS = 10
+_RAW_IDS = ("customer_id", "courier_id")
+_CHECKED = "edgeloop log export"
+_generic = msgspec.json.Decoder()
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The first line of an export. The checks tell keys apart and say nothing of them."""
+
+    edgeloop_log: int
+    pseudonym_check: str
+    sealing_check: str
+    simulated: bool = False
+
+    @classmethod
+    def of(cls, home: Home) -> Head:
+        """That of a home."""
+        pseudonym_check, sealing_check = (
+            Pseudonymiser(home.secret(name)).pseudonym("anonymous", _CHECKED) for name in (PSEUDONYM_KEY, SEALING_KEY)
+        )
+        return cls(1, pseudonym_check, sealing_check, home.simulated)
+
+
+class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A line for a record that is no event of its topic."""
+
+    topic: str
+    key: str
+    value_base64: bytes
+
+
+class RefusedRecordError(Exception):
+    """Why a line or a record is none for the log: a reason, and a sentence without any value of it."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class ReplayReport(msgspec.Struct):
+    """What became of the files."""
+
+    appended: int = 0
+    dead_letters: int = 0
+    by_topic: Counter[str] = msgspec.field(default_factory=Counter)
+    by_reason: Counter[str] = msgspec.field(default_factory=Counter)
+    problems: list[str] = []
+    """The first few dead letters, as ``FILE, line 3: what is wrong``."""
+
+
+def replay_files(
+    home: Home,
+    settings: Settings,
+    files: Sequence[Path],
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    clock: Clock | None = None,
+) -> ReplayReport:
+    """Append every record of the files to the home's log; what is none becomes dead letters.
+
+    Raises:
+        HomeError: the home lacks the keys, or has others than the file was exported with.
+        UsageError: a file cannot be read, or begins with an event as senders write it.
+        EdgeloopError: the log takes nothing.
+    """
+    for name in (PSEUDONYM_KEY, SEALING_KEY):
+        if not (home.keys / name).exists():
+            raise HomeError(
+                f"{home.keys / name} is missing. An export holds no keys: copy the folder keys/ of the home that the "
+                f"records come from to {home.keys} first, or every customer known there would be a stranger here"
+            )
+    home.create()
+    own = Head.of(home)
+    sealer = Sealer(home.secret(SEALING_KEY))
+    now = clock or SystemClock()
+    report = ReplayReport()
+    log: LocalLog | None = None
+    try:
+        for path in files:
+            with _opened(path) as (file, size):
+                name = "standard input" if str(path) == "-" else path.name
+                items = _headed(home, own, name, native.until_damage(_items(file)))
+                for batch in _batches(items):
+                    log = log or LocalLog(home.log, partitions=settings.log.partitions)
+                    _append(log, sealer, batch, name, now.now_us(), report)
+                    if progress is not None and size:
+                        progress(file.tell(), size)
+    except LogUnavailableError as error:
+        raise EdgeloopError(
+            f"{name}: {error}. Records up to here are in; run the same again, duplicates do no harm"
+        ) from error
+    finally:
+        if log is not None:
+            log.close()
+    return report
+
+
+def record_of(topic: str, raw: bytes) -> Entry:
+    """A record as it stood in a topic, to be appended again.
+
+    Raises:
+        RefusedRecordError: it still is none of that topic.
+    """
+    try:
+        if topic == DEAD_LETTERS_TOPIC:
+            return Entry(topic, sealing.decode(raw).dead_letter_id, raw)
+        event = decode(raw)
+        if event.topic != topic:
+            raise RefusedRecordError("undecodable", f"an event of topic {event.topic} in topic {topic}")
+        row(event_type(event), event, stamped(event))
+    except UNREADABLE as error:
+        raise RefusedRecordError("undecodable", readable_detail(error)) from error
+    return Entry(topic, event.key, raw)
+
+
+def record_of_line(raw: bytes) -> Entry:
+    """The record of a line.
+
+    An event is written anew, so that what the contract does not know of it stays outside.
+
+    Raises:
+        RefusedRecordError: there is none, or it has raw ids.
+    """
+    try:
+        event = decode(raw)
+        row(event_type(event), event, stamped(event))
+    except UNREADABLE as error:
+        return _other(raw, error)
+    if any(name.encode() in raw for name in _RAW_IDS):
+        _refuse_door_form(_generic.decode(raw))
+    _require_pseudonyms(event)
+    return Entry(event.topic, event.key, encode(event))
+
+
+def _other(raw: bytes, error: Exception) -> Entry:
+    """The record of a line that is no event."""
+    try:
+        value = _generic.decode(raw)
+    except UNREADABLE as why:
+        raise RefusedRecordError("malformed", f"this is no JSON: {readable_detail(why)}") from why
+    if isinstance(value, dict):
+        _refuse_door_form(value)
+        try:
+            if "dead_letter_id" in value:
+                return Entry(DEAD_LETTERS_TOPIC, sealing.decode(raw).dead_letter_id, raw)
+            if "value_base64" in value:
+                kept = msgspec.json.decode(raw, type=Kept)
+                if kept.topic not in TOPICS:
+                    raise RefusedRecordError("invalid", f"`topic` is none of {', '.join(TOPICS)}")
+                return _kept(kept)
+        except UNREADABLE as why:
+            raise RefusedRecordError("invalid", readable_detail(why)) from why
+    raise RefusedRecordError("invalid", f"no event in log form: {readable_detail(error)}") from error
+
+
+def _kept(kept: Kept) -> Entry:
+    """The bytes as they were, unless they are a record after all, which then is nothing special."""
+    try:
+        record_of(kept.topic, kept.value_base64)
+    except RefusedRecordError:
+        return Entry(kept.topic, kept.key, kept.value_base64)
+    return record_of_line(kept.value_base64)
+
+
+def _refuse_door_form(value: Any) -> None:
+    if not isinstance(value, dict):
+        return
+    kind = value.get("type")
+    cls = EVENT_TYPES.get(kind) if isinstance(kind, str) else None
+    nobody = cls is not None and cls.key_field == "subject" and "subject" not in value
+    if nobody or any(name in value for name in _RAW_IDS):
+        raise RefusedRecordError(
+            "door_form", "an event as senders write it, without pseudonyms: take it in with `edgeloop ingest`"
+        )
+
+
+def _require_pseudonyms(event: Event) -> None:
+    for name in ("subject", "courier"):
+        value = getattr(event, name, None)
+        if value is not None and not PSEUDONYM.fullmatch(value):
+            raise RefusedRecordError("invalid", f"`{name}` is no pseudonym: only a door makes one (`edgeloop ingest`)")
+
+
+def _items(file: IO[bytes]) -> Iterator[Item]:
+    for number, line in enumerate(native.lines(file), start=1):
+        place = f"line {number}"
+        if line.whole is not None:
+            yield native.too_long(line, place)
+        elif line.content.strip():
+            yield Item(line.content, place)
+
+
+def _headed(home: Home, own: Head, name: str, items: Iterator[Item]) -> Iterator[Item]:
+    """The items after the head, if there is one, which must fit the home."""
+    for number, item in enumerate(items):
+        if number == 0 and not _is_head(home, own, name, item.raw):
+            home.refuse_simulated()
+            try:
+                record_of_line(item.raw)
+            except RefusedRecordError as error:
+                if error.reason == "door_form":
+                    raise UsageError(f"{name}, {item.place}: {error}. Nothing was appended") from error
+        elif number == 0:
+            continue
+        yield item
+
+
+def _is_head(home: Home, own: Head, name: str, raw: bytes) -> bool:
+    try:
+        head = msgspec.json.decode(raw, type=Head)
+    except UNREADABLE:
+        return False
+    if (head.pseudonym_check, head.sealing_check) != (own.pseudonym_check, own.sealing_check):
+        raise HomeError(
+            f"{name} was exported from a home with other keys than those in {home.keys}: every customer known there "
+            "would be a stranger here. Replay it into a new home that has a copy of that home's folder keys/"
+        )
+    if head.simulated:
+        home.mark_simulated()
+    else:
+        home.refuse_simulated()
+    return True
+
+
+def _append(log: LocalLog, sealer: Sealer, batch: list[Item], name: str, now: int, report: ReplayReport) -> None:
+    entries: list[Entry] = []
+    refused: list[tuple[Item, str, str]] = []
+    for item in batch:
+        if item.rejected is not None:
+            refused.append((item, item.rejected.reason, item.rejected.detail))
+            continue
+        try:
+            entries.append(record_of_line(item.raw))
+        except RefusedRecordError as error:
+            refused.append((item, error.reason, str(error)))
+    topics = Counter(entry.topic for entry in entries)
+    for item, reason, detail in refused:
+        letter = sealer.dead_letter(
+            reason=reason,
+            detail=detail,
+            source=f"replay:{name}",
+            place=item.place,
+            received_us=now,
+            raw=item.raw,
+            whole=item.whole,
+        )
+        entries.append(Entry(DEAD_LETTERS_TOPIC, letter.dead_letter_id, sealing.encode(letter)))
+    log.append(entries)
+    report.appended += topics.total()
+    report.by_topic.update(topics)
+    report.dead_letters += len(refused)
+    report.by_reason.update(reason for _, reason, _ in refused)
+    report.problems += [
+        f"{name}, {item.place}: {detail}" for item, _, detail in refused[: _SHOWN_PROBLEMS - len(report.problems)]
+    ]
+
+
+def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
+    batch: list[Item] = []
+    size = 0
+    for item in items:
+        batch.append(item)
+        size += len(item.raw)
+        if len(batch) >= _BATCH_ITEMS or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
+    """The file and its size (0 where it has none)."""
+    if str(path) == "-":
+        yield sys.stdin.buffer, 0
+        return
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    with file:
+        yield file, path.stat().st_size

@@ -1,0 +1,53 @@
+"""Reading the store without being able to write: analysts, freezes, status pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from edgeloop.errors import HomeError
+from edgeloop.sqlite import connect_read_only
+from edgeloop.store.schema import Cell
+
+
+class Reader:
+    """A read-only connection for analysts, freezes and status pages."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise HomeError(f"there is no store at {path} yet: run `edgeloop process` first")
+        self._db = connect_read_only(path)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Everything read inside sees the store as of one moment."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("COMMIT")
+
+    def query(self, sql: str, bindings: Sequence[Cell] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Column names and rows of one statement.
+
+        Raises:
+            apsw.SQLError: the statement is wrong. apsw.ReadOnlyError: it would write.
+        """
+        names: list[str] = []
+
+        def note_names(cursor: apsw.Cursor, _sql: str, _bindings: object) -> bool:
+            names[:] = [column[0] for column in cursor.get_description()]
+            return True
+
+        cursor = self._db.cursor()
+        cursor.exec_trace = note_names  # the only place where a statement without rows still tells its columns
+        rows = cursor.execute(sql, bindings).fetchall()
+        return names, rows
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()

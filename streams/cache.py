@@ -1,0 +1,234 @@
+"""The states that a worker keeps in memory, each valid only at the shard version it was read at.
+
+Heads are written long after what was appended to them: each batch stores *deltas*, a few rows for thousands of keys,
+and a flush later writes every changed head once. A crash loses nothing, because the deltas are read again at start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
+
+import msgspec
+
+from edgeloop.events import Exposure
+from edgeloop.log.partitioner import SHARDS, murmur2_of
+from edgeloop.store.sqlite import SqliteStore
+from edgeloop.store.writes import Head, Writes
+from streams.entries import Context
+from streams.state import Delta, KeyState
+
+CACHE_BYTES = 160 << 20
+UNFLUSHED_BYTES = 48 << 20
+"""Of deltas; from so many on, the heads are written."""
+
+_encoder = msgspec.msgpack.Encoder()
+_what = attrgetter(*Context.__struct_fields__)
+_deltas: msgspec.msgpack.Decoder[list[Delta]] = msgspec.msgpack.Decoder(list[Delta])
+_contexts: msgspec.msgpack.Decoder[Context] = msgspec.msgpack.Decoder(Context)
+
+
+class Contexts:
+    """The numbers of what was shown where."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self._numbers: dict[tuple[str, str, str, str | None, str | None], int] = {}
+        self._contexts: dict[int, Context] = {}
+        self.models = _Models(self)
+        """The model of each number."""
+
+    def number(self, event: Exposure) -> int:
+        """The number of an exposure's context, a new one if need be."""
+        what = _what(event)
+        number = self._numbers.get(what)
+        if number is None:
+            context = Context(*what)
+            number = self._numbers[what] = self._store.new_context(_encoder.encode(context))
+            self._contexts[number] = context
+            self.models[number] = context.model_id
+        return number
+
+    def __getitem__(self, number: int) -> Context:
+        if number not in self._contexts:
+            self._contexts = {n: _contexts.decode(packed) for n, packed in self._store.contexts().items()}
+        return self._contexts[number]
+
+
+class _Models(dict[int, str]):
+    def __init__(self, contexts: Contexts) -> None:
+        super().__init__()
+        self._contexts = contexts
+
+    def __missing__(self, number: int) -> str:
+        model = self[number] = self._contexts[number].model_id
+        return model
+
+
+class StateCache:
+    """States by key, bounded in bytes."""
+
+    def __init__(
+        self,
+        store: SqliteStore,
+        shards: Collection[int] = range(SHARDS),
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        unflushed_bytes: int = UNFLUSHED_BYTES,
+    ) -> None:
+        self.shards = frozenset(shards)
+        """Those whose deltas this worker flushes."""
+        self._store = store
+        self._cache_bytes = cache_bytes
+        self._unflushed_limit = unflushed_bytes
+        self._states: dict[str, KeyState] = {}
+        self._bytes = 0
+        self._versions: dict[int, int] = {}
+        self._deltas: dict[str, list[tuple[int, Delta]]] = {}
+        self._unflushed: dict[str, KeyState] = {}
+        self._new_slots: set[int] = set()
+        """Of keys that the store has no head of yet."""
+        self._unflushed_bytes = 0
+        self._unflushed_rows = 0
+
+    def states(self, keys: Iterable[str]) -> tuple[dict[str, KeyState], dict[int, int]]:
+        """The state of each key, and the versions of their shards as they were read."""
+        now = self._refresh()
+        found: dict[str, KeyState] = {}
+        missing: list[str] = []
+        cached = self._states
+        for key in keys:
+            state = cached.get(key)
+            if state is None:
+                missing.append(key)
+            else:
+                found[key] = state
+        if missing:
+            shards = {key: h % SHARDS for key, h in zip(missing, murmur2_of(missing), strict=True)}
+            unread = set(shards.values()) - self._versions.keys()
+            if unread:
+                self._read(unread, now)
+            self._get(shards, found)
+        return found, {shard: now[shard] for shard in {state.shard for state in found.values()}}
+
+    def pack(self, states: Mapping[str, KeyState], writes: Writes) -> None:
+        """Put what a batch added to the states into the writes."""
+        deltas: dict[int, list[Delta]] = {}
+        for state in states.values():
+            delta = state.append_fresh()
+            if delta is None:
+                writes.heads.append(self._settled(state, writes))
+                self._unflushed.pop(state.key, None)
+            elif delta.n or delta.ids:
+                deltas.setdefault(state.shard, []).append(delta)
+                self._unflushed[state.key] = state
+                size = len(delta.entries) + len(delta.ids)
+                self._bytes += size
+                self._unflushed_bytes += size
+        for shard, of_shard in deltas.items():
+            writes.deltas.append((shard, _encoder.encode(of_shard)))
+        self._unflushed_rows += len(deltas)
+
+    def committed(self, versions: Mapping[int, int]) -> None:
+        """Note that a transaction over shards at these versions went through, and make room."""
+        for shard, version in versions.items():
+            self._versions[shard] = version + 1
+        if self._bytes > self._cache_bytes:
+            for key in [key for key, state in self._states.items() if not state.unflushed]:
+                self._bytes -= self._states.pop(key).size
+                if self._bytes <= self._cache_bytes // 2:
+                    break
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to flush."""
+        return (
+            self._unflushed_bytes > self._unflushed_limit
+            or self._unflushed_rows > 20_000
+            or (self._bytes > self._cache_bytes and bool(self._unflushed))
+        )
+
+    @property
+    def unflushed(self) -> bool:
+        """Whether anything stands in deltas only."""
+        return bool(self._unflushed or self._deltas)
+
+    def flush(self, writes: Writes) -> dict[int, int]:
+        """Put every head that deltas changed into the writes; the versions of all shards of this worker."""
+        now = self._refresh()
+        self._read(self.shards - self._versions.keys(), now)
+        waiting = list(self._deltas)
+        self._get({key: h % SHARDS for key, h in zip(waiting, murmur2_of(waiting), strict=True)}, {})
+        writes.heads += [self._settled(state, writes) for state in self._unflushed.values()]
+        writes.settled += sorted(self._versions)
+        self._unflushed = {}
+        self._new_slots = set()
+        self._unflushed_bytes = self._unflushed_rows = 0
+        return {shard: now[shard] for shard in self._versions}
+
+    def forget(self) -> None:
+        """Drop everything, after a transaction that did not go through: memory is ahead of the store."""
+        self._states = {}
+        self._bytes = 0
+        self._versions = {}
+        self._deltas = {}
+        self._unflushed = {}
+        self._new_slots = set()
+        self._unflushed_bytes = self._unflushed_rows = 0
+
+    def load(self) -> None:
+        """Read the deltas that a worker before this one left."""
+        self._read(self.shards - self._versions.keys(), self._refresh())
+
+    def _settled(self, state: KeyState, writes: Writes) -> Head:
+        before = state.size
+        head = state.settle(writes)
+        self._bytes += state.size - before
+        return head
+
+    def _refresh(self) -> list[int]:
+        """The shards' versions now; what is known of a shard at another version is dropped."""
+        now = self._store.shard_versions()
+        stale = {shard for shard, version in self._versions.items() if now[shard] != version}
+        if stale:
+            for key in [key for key, state in self._states.items() if state.shard in stale]:
+                self._bytes -= self._states.pop(key).size
+                self._unflushed.pop(key, None)
+            known = list(self._deltas)
+            for key, h in zip(known, murmur2_of(known), strict=True):
+                if h % SHARDS in stale:
+                    del self._deltas[key]
+            for shard in stale:
+                del self._versions[shard]
+            self._read(stale, now)
+        return now
+
+    def _read(self, shards: Collection[int], now: Sequence[int]) -> None:
+        """Begin to know shards: what their heads do not hold yet."""
+        if shards:
+            for batch, packed in self._store.deltas(shards):
+                for delta in _deltas.decode(packed):
+                    self._deltas.setdefault(delta.key, []).append((batch, delta))
+            for shard in shards:
+                self._versions[shard] = now[shard]
+
+    def _get(self, shards: Mapping[str, int], found: dict[str, KeyState]) -> None:
+        """Add the states of keys that are not in memory to ``found``, and to memory."""
+        taken = self._new_slots
+        for key, head in self._store.heads(shards).items():
+            batch = 0
+            if isinstance(head, int):
+                while head in taken:
+                    head += 1
+                taken.add(head)
+            else:
+                batch = head.batch
+            state = KeyState(key, shards[key], head)
+            if self._deltas:
+                for number, delta in self._deltas.pop(key, ()):
+                    if number > batch:
+                        state.absorb(delta)
+                if state.unflushed:
+                    self._unflushed[key] = state
+            found[key] = self._states[key] = state
+            self._bytes += state.size
