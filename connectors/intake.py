@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from connectors.plain import plain
+from connectors.plain import record as plain_record
 from edgeloop import sealing
 from edgeloop.clock import SECOND_US, Clock, from_us, to_us
-from edgeloop.events import DEAD_LETTERS_TOPIC, EVENT_TYPES, STAMPS, Answer, Event, encode, log_schema
+from edgeloop.events import DEAD_LETTERS_TOPIC, EVENT_TYPES, STAMPS, Answer, Event, encode, event_type, log_schema
 from edgeloop.home import PSEUDONYM_KEY, SEALING_KEY, Home
+from edgeloop.horizon import BeforeHorizonError, Horizon
 from edgeloop.identity import PSEUDONYM, Pseudonymiser, usable_id
 from edgeloop.log.base import Entry
 from edgeloop.scrub import MAX_DEPTH, TooDeepError, scrub, scrub_tree
@@ -29,6 +32,8 @@ AHEAD_US = 5 * 60 * SECOND_US
 CLOCK_OFF_US = 30 * SECOND_US
 """A device clock is corrected from this much on; less may be the network."""
 
+_EARLIEST_US = to_us(datetime(1970, 1, 1, tzinfo=UTC))
+_decoder = msgspec.json.Decoder()
 _IDS = frozenset({"customer_id", "courier_id", "subject", "courier"})
 _KNOWN = {name: frozenset(cls.__struct_encode_fields__) - STAMPS - _IDS | {"type"} for name, cls in EVENT_TYPES.items()}
 _KNOWN_OF_ANSWER = frozenset(Answer.__struct_encode_fields__)
@@ -55,7 +60,11 @@ class Rejected(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Item(msgspec.Struct, frozen=True):
+UNREAD = msgspec.UNSET
+"""Of an item whose ``raw`` is JSON that nobody has read yet."""
+
+
+class Item(msgspec.Struct, frozen=True, gc=False):
     """One thing that came in: a decoded JSON value, or bytes that are none. ``raw`` is what a dead letter seals."""
 
     raw: bytes
@@ -67,7 +76,7 @@ class Item(msgspec.Struct, frozen=True):
     """Set where ``raw`` is only the beginning, because the whole was too long to be held."""
 
 
-class Taken(msgspec.Struct, frozen=True):
+class Taken(msgspec.Struct, frozen=True, gc=False):
     """What became of one thing, in the order in which they came."""
 
     place: str
@@ -87,10 +96,11 @@ class _RejectedError(Exception):
 class Intake:
     """Turns what a door received into log records. Holds the keys; they go nowhere else."""
 
-    def __init__(self, home: Home, clock: Clock) -> None:
+    def __init__(self, home: Home, clock: Clock, horizon: Callable[[], Horizon | None] = lambda: None) -> None:
         self._pseudonyms = Pseudonymiser(home.secret(PSEUDONYM_KEY))
         self._sealer = Sealer(home.secret(SEALING_KEY))
         self._clock = clock
+        self._horizon = horizon
         self._cache: dict[tuple[str, str], str] = {}
 
     def take(
@@ -109,11 +119,25 @@ class Intake:
             correction_us = now - sent_at_us
         taken: list[Taken] = []
         entries: list[Entry] = []
-        for item in items:
+        received_at = from_us(now)
+        horizon = self._horizon()
+        for came in items:
+            item = came
+            if item.value is UNREAD:
+                short = None if correction_us else self._short_way(item.raw, now, received_at, horizon)
+                if short is not None:
+                    entry, kind, event_id = short
+                    entries.append(entry)
+                    taken.append(Taken(item.place, event_id, kind))
+                    continue
+                item = read(item)
             try:
                 if item.rejected is not None:
                     raise _RejectedError(item.rejected.reason, item.rejected.detail)
                 event, record = self._record(item.value, now, correction_us)
+                too_old = None if horizon is None else _too_old(event, horizon)
+                if too_old is not None:
+                    raise _RejectedError(too_old.reason, str(too_old))
             except _RejectedError as error:
                 letter = self._letter(item, error.rejected, source, now)
                 entries.append(Entry(DEAD_LETTERS_TOPIC, letter.dead_letter_id, sealing.encode(letter)))
@@ -121,8 +145,35 @@ class Intake:
                 taken.append(Taken(item.place, rejected=error.rejected, unreadable=unreadable))
             else:
                 entries.append(Entry(event.topic, event.key, record))
-                taken.append(Taken(item.place, id=event.id, type=item.value["type"]))
+                taken.append(Taken(item.place, event.id, event_type(event)))
         return taken, entries
+
+    def _short_way(
+        self, raw: bytes, now: int, received_at: datetime, horizon: Horizon | None
+    ) -> tuple[Entry, str, str] | None:
+        found = plain(raw, _EARLIEST_US, now + AHEAD_US)
+        if found is None or (horizon is not None and _too_old(found.event, horizon) is not None):
+            return None
+        subject = self._known_person("customer", found.customer_id)
+        courier = None
+        if found.courier_id is not None:
+            courier = self._known_person("courier", found.courier_id)
+            if courier is None:
+                return None
+        if subject is None:
+            return None
+        encoded = plain_record(found, subject, courier, received_at)
+        if encoded is None:
+            return None
+        event = found.event
+        return Entry(event.topic, subject, encoded), event_type(event), event.id
+
+    def _known_person(self, kind: Any, raw_id: str) -> str | None:
+        known = self._cache.get((kind, raw_id))
+        if known is not None:
+            return known
+        usable = usable_id(raw_id)
+        return self._pseudonym(kind, usable) if usable == raw_id else None
 
     def _record(self, value: Any, now: int, correction_us: int) -> tuple[Event, bytes]:
         """The event and its log record, in which no text holds NUL (PostgreSQL stores none)."""
@@ -231,6 +282,23 @@ class Intake:
             raw=item.raw,
             whole=item.whole,
         )
+
+
+def read(item: Item) -> Item:
+    """The item with its JSON decoded, or rejected as malformed."""
+    if item.value is not UNREAD:
+        return item
+    try:
+        return Item(item.raw, item.place, _decoder.decode(item.raw))
+    except RecursionError:
+        why = "nested too deep"
+    except (msgspec.DecodeError, UnicodeError) as error:
+        why = readable_detail(error)
+    return Item(item.raw, item.place, rejected=Rejected("malformed", f"this is no JSON: {why}"))
+
+
+def _too_old(event: Event, horizon: Horizon) -> BeforeHorizonError | None:
+    return horizon.refusal(event_type(event), to_us(event.occurred_at))
 
 
 def summary(taken: Sequence[Taken]) -> tuple[Counter[str], Counter[str]]:

@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 
 import msgspec
 
-from connectors.intake import Item, Rejected
+from connectors.intake import UNREAD, Item, Rejected, read
 from edgeloop.sealing import HEAD_BYTES, Whole, readable_detail
 
 LINE_BYTES = 20 * 1024 * 1024
@@ -35,7 +35,6 @@ _NO_TEXT = {
 _ARRAY = re.compile(rb"\s*\[\s*(?:\{|\]|$)")
 # A string that ends, a bracket or comma, or the quote of a string that does not end in what has been read so far.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},"]', re.DOTALL)
-_decoder = msgspec.json.Decoder()
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -92,7 +91,7 @@ def items_of_body(body: bytes) -> Iterator[Item]:
             yield Item(body, "body", rejected=Rejected("malformed", f"no valid JSON array: {_why(error)}"))
             return
         for i, element in enumerate(elements):
-            yield _item(bytes(element), f"index {i}")
+            yield Item(bytes(element), f"index {i}", UNREAD)
         return
     lines_of_body = body.split(b"\n")
     if begins_with == b"{" and _item(next(line for line in lines_of_body if line.strip()), "").rejected is not None:
@@ -102,7 +101,7 @@ def items_of_body(body: bytes) -> Iterator[Item]:
             return
     for number, line in enumerate(lines_of_body, start=1):
         if line.strip():
-            yield _item(line, f"line {number}")
+            yield Item(line, f"line {number}", UNREAD)
 
 
 def item_of_event(raw: bytes, place: str) -> Item:
@@ -117,6 +116,18 @@ def items_of_file(file: IO[bytes]) -> Iterator[Item]:
     text at all is one item.
     """
     return until_damage(_items(file))
+
+
+def items_of_part(file: IO[bytes], first_line: int) -> Iterator[Item]:
+    """The events of a later part of an NDJSON file that is not packed, which begins with a line of that number."""
+    return until_damage(_numbered(file, file.readline(LINE_BYTES + 1), first_line))
+
+
+def in_lines(file: IO[bytes]) -> bool:
+    """Whether a file, at its beginning, looks like NDJSON that is not packed: only such a file has parts."""
+    begin = file.read(_CHUNK_BYTES).removeprefix(_BOM).lstrip()
+    file.seek(0)
+    return begin.startswith(b"{")
 
 
 def until_damage(items: Iterator[Item]) -> Iterator[Item]:
@@ -162,11 +173,15 @@ def _items(file: IO[bytes]) -> Iterator[Item]:
             rejected = Rejected("no_text", f"the file is {kind}, no JSON: {what_to_do}")
             yield Item(begin[:HEAD_BYTES], "line 1", rejected=rejected, whole=whole)
             return
+    yield from _numbered(stream, begin, first)
+
+
+def _numbered(stream: IO[bytes], begin: bytes, first: int) -> Iterator[Item]:
     for number, line in enumerate(_lines(stream, begin), start=first):
         if line.whole is not None:
             yield too_long(line, f"line {number}")
         elif line.content.strip():
-            yield _item(line.content, f"line {number}")
+            yield Item(line.content, f"line {number}", UNREAD)
 
 
 def _lines(stream: IO[bytes], line: bytes) -> Iterator[Line]:
@@ -258,10 +273,7 @@ def _opened(file: IO[bytes]) -> IO[bytes]:
 
 
 def _item(raw: bytes, place: str) -> Item:
-    try:
-        return Item(raw, place, value=_decoder.decode(raw))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Item(raw, place, rejected=Rejected("malformed", f"this is no JSON: {_why(error)}"))
+    return read(Item(raw, place, UNREAD))
 
 
 def _broken(raw: bytes, index: int, detail: str) -> Item:

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import msgspec
 
-from connectors.intake import Item
+from connectors.intake import Item, read
 from connectors.native import items_of_file
 
 _PAGE_BYTES = 64 * 1024 * 1024
@@ -44,7 +44,7 @@ def _documents(file: IO[bytes]) -> Iterator[Item]:
     """The items of a file, with those lines joined that are one document only together."""
     pending: list[Item] = []
     depth = size = 0
-    for item in items_of_file(file):
+    for item in map(read, items_of_file(file)):
         malformed = item.rejected is not None and item.rejected.reason == "malformed"
         if pending and ((item.rejected is not None and not malformed) or _begins(item)):
             yield from pending

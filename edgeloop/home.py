@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from edgeloop.errors import HomeError
@@ -89,11 +90,19 @@ class Home:
 
     def write_secret(self, name: str, text: str) -> None:
         """Replace ``keys/NAME`` at once, readable by the owner only."""
-        self.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = self.keys / f".{name}.{os.getpid()}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.keys / name)
+        try:
+            self.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.keys / name)
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise HomeError(
+                f"cannot write {self.keys / name}: {error.strerror}. Is the disk of the home full, or may it only be "
+                "read?"
+            ) from error

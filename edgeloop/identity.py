@@ -7,7 +7,6 @@ run, file mode 0600, and never leaves the door.
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import re
 from typing import Literal
@@ -46,5 +45,5 @@ class Pseudonymiser:
 
     def pseudonym(self, kind: Kind, raw_id: str) -> str:
         """26 characters of ``[a-z2-7]``; the same id of another kind gives another pseudonym."""
-        digest = hmac.new(self._key, kind.encode() + b"\0" + raw_id.encode(), hashlib.sha256).digest()
+        digest = hmac.digest(self._key, kind.encode() + b"\0" + raw_id.encode(), "sha256")
         return base64.b32encode(digest)[:26].decode().lower()

@@ -138,6 +138,14 @@ def decode(body: bytes) -> DeadLetter:
     return msgspec.json.decode(body, type=DeadLetter)
 
 
+def received_us(body: bytes, otherwise_us: int) -> int:
+    """When the dead letter of a log record came, in µs; the other time where the record holds none."""
+    try:
+        return to_us(decode(body).received_at)
+    except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError):
+        return otherwise_us
+
+
 def readable_detail(error: Exception) -> str:
     """What is wrong, in msgspec's words, without any value of the input."""
     if isinstance(error, UnicodeError):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
+
+from edgeloop.errors import HomeError
 
 BUSY_MS = 10_000
 _WAL_BYTES_KEPT = 64 << 20
@@ -23,11 +26,34 @@ def connect(path: Path, *, synchronous: str) -> apsw.Connection:
 
 
 def connect_read_only(path: Path) -> apsw.Connection:
-    """A connection that cannot write."""
+    """A connection that cannot write; the disk need not be writable either.
+
+    Raises:
+        HomeError: what was written last lies beside the file, and cannot be worked in on such a disk.
+    """
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     db.set_busy_timeout(BUSY_MS)
-    db.execute("PRAGMA query_only=1")
+    try:
+        db.execute("PRAGMA query_only=1; PRAGMA schema_version")
+    except apsw.CantOpenError:
+        # A reader, too, makes a file beside a WAL database; where nobody can write, nobody changes the database either.
+        if os.access(path.parent, os.W_OK) or not os.access(path, os.R_OK):
+            raise
+        wal = path.with_name(f"{path.name}-wal")
+        if wal.exists() and wal.stat().st_size:
+            raise HomeError(
+                f"{path} lies on a disk that may only be read, and was not closed before: what was written last is in "
+                f"{wal.name}. Copy the whole home to a disk that can be written, and ask the copy"
+            ) from None
+        uri = f"{path.absolute().as_uri()}?immutable=1"
+        db = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        db.execute("PRAGMA query_only=1")
     return db
+
+
+def free_bytes(db: apsw.Connection) -> int:
+    """How much of a database's file holds nothing, and is written next."""
+    return int(db.pragma("freelist_count")) * int(db.pragma("page_size"))
 
 
 @contextmanager

@@ -4,5 +4,21 @@ from __future__ import annotations
 
 from streams.attribution import Rules
 from streams.drain import ONLY_LANE, Drain, Drained, Lane, LogMismatchError, Progress, RulesMismatchError
+from streams.passes import UnfinishedPassError
+from streams.pruning import prune, prune_is_unfinished
+from streams.recomputing import recompute
 
-__all__ = ["ONLY_LANE", "Drain", "Drained", "Lane", "LogMismatchError", "Progress", "Rules", "RulesMismatchError"]
+__all__ = [
+    "ONLY_LANE",
+    "Drain",
+    "Drained",
+    "Lane",
+    "LogMismatchError",
+    "Progress",
+    "Rules",
+    "RulesMismatchError",
+    "UnfinishedPassError",
+    "prune",
+    "prune_is_unfinished",
+    "recompute",
+]

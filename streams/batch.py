@@ -204,6 +204,18 @@ class Batch:
         ]
         self._count_lateness()
 
+    def recompute(self, state: KeyState) -> None:
+        """Compute every outcome of a key anew, whatever changed."""
+        state.load_all(self._stored.page)
+        touches: dict[bool, Touches[Shown] | Touches[Carried]] = {}
+        for place, entries in state.loaded():
+            for entry in entries:
+                if type(entry) is Outcome:
+                    window_us = self._rules.window_us(KINDS[entry.kind])
+                    causes = self._causes(state, entry, window_us, self._rules.tolerance_us(entry.source), touches)
+                    state.touch(place)
+                    self._write_attributions(state.key, entry, causes)
+
     # One event
 
     def _insert_answers(self, entry: Outcome, answers: Sequence[Row]) -> None:
@@ -304,7 +316,8 @@ class Batch:
         changed.times.sort()
         self._make_available(state, changed)
         touches: dict[bool, Touches[Shown] | Touches[Carried]] = {}
-        for place, entries in list(state.loaded()):
+        only_new = not (changed.times or changed.ids or changed.outcomes)
+        for place, entries in [(FRESH, state.fresh)] if only_new else state.loaded():
             for entry in list(entries):
                 if type(entry) is not Outcome:
                     continue

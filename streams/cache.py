@@ -18,7 +18,7 @@ from edgeloop.store.writes import Head, Writes
 from streams.entries import Context
 from streams.state import Delta, KeyState
 
-CACHE_BYTES = 160 << 20
+CACHE_BYTES = 128 << 20
 UNFLUSHED_BYTES = 48 << 20
 """Of deltas; from so many on, the heads are written."""
 

@@ -6,36 +6,40 @@ What a crash interrupts has not happened: the next start reads from the stored o
 from __future__ import annotations
 
 import gc
+import random
 import time
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 
 import msgspec
 
 from edgeloop import sealing
 from edgeloop.errors import EdgeloopError
 from edgeloop.events import DEAD_LETTERS_TOPIC, STORED_TOPICS, TYPES_OF_TOPICS
+from edgeloop.horizon import BeforeHorizonError, Horizon
 from edgeloop.log.base import Chunk, Log, TopicPartition
 from edgeloop.log.partitioner import SHARDS
 from edgeloop.sealing import Sealer, readable_detail
 from edgeloop.store.schema import Row
-from edgeloop.store.sqlite import SqliteStore, StaleStateError
+from edgeloop.store.sqlite import SqliteStore, StaleStateError, StoredOffset
 from edgeloop.store.writes import Writes
 from streams.attribution import Rules
 from streams.batch import Batch
 from streams.cache import Contexts, StateCache
+from streams.passes import RULES, fingerprint, refuse_unfinished
 from streams.prepare import UNREADABLE, Prepared, Refuse, prepare
 
 TOPICS = (*STORED_TOPICS, DEAD_LETTERS_TOPIC)
 MAX_RECORDS = 200_000
 FIRST_BATCH_BYTES = 4 << 20
-MAX_BATCH_BYTES = 32 << 20
+MAX_BATCH_BYTES = 48 << 20
 """Of records; in memory a batch takes about five times as much."""
-_LONG_BATCH_S = 2.0
+_LONG_BATCH_S = 6.0
 _COURIERS_AT_ONCE = 2_000
 _RECORDS_BETWEEN_INBOXES = 400_000
-_TRIES = 3
-_RULES = "rules"
+_TRIES = 50
+_LONGEST_PAUSE_S = 0.05
 
 Progress = Callable[[int, int], None]
 """Called with (records drained so far, records to drain in all as known now)."""
@@ -91,6 +95,7 @@ class Drain:
         *,
         max_records: int = MAX_RECORDS,
         lane: Lane = ONLY_LANE,
+        horizon: Horizon | None = None,
     ) -> None:
         self._log = log
         self._store = store
@@ -98,6 +103,7 @@ class Drain:
         self._sealer = sealer
         self._max_records = max_records
         self._lane = lane
+        self._horizon = horizon
         self._batch_bytes = FIRST_BATCH_BYTES
         self._identities = {topic: (log.cluster_id, topic_id) for topic, topic_id in log.topic_ids().items()}
         self._states = StateCache(store, lane.shards)
@@ -108,16 +114,17 @@ class Drain:
         """Refuse to work on a store of other rules or another log, or where the log lost its end.
 
         Raises:
-            RulesMismatchError, LogMismatchError: with what differs and what to do.
+            UnfinishedPassError, RulesMismatchError, LogMismatchError: with what differs and what to do.
         """
-        now = msgspec.json.encode(self._rules, order="sorted").decode()
-        before = self._store.meta(_RULES)
+        refuse_unfinished(self._store)
+        now = fingerprint(self._rules)
+        before = self._store.meta(RULES)
         if before is None:
-            self._store.set_meta(_RULES, now)
+            self._store.set_meta(RULES, now)
         elif before != now:
             raise RulesMismatchError(
-                f"the tables in {self._store.path} were made under other rules: {_difference(before, now)}. Put the "
-                "setting back, or move the store away and run `edgeloop process`: the log still holds every event"
+                f"the tables in {self._store.path} were made under other rules: {_difference(before, now)}. Run "
+                "`edgeloop recompute` to bring them under the rules in force, or put the setting back"
             )
         ends = self._log.end_offsets()
         for (topic, partition), stored in self._store.offsets().items():
@@ -133,28 +140,41 @@ class Drain:
                     f"records {end} to {stored.next_offset - 1} are gone from the log. Restore the log from its backup "
                     "before anything is appended"
                 )
+            self._check_last(topic, partition, stored)
+
+    def _check_last(self, topic: str, partition: int, stored: StoredOffset) -> None:
+        """A log that was set back and then went on is as long as before, and another."""
+        last = stored.next_offset - 1
+        chunk = self._log.read(topic, partition, last, 1, 1) if stored.last_sha256 is not None else None
+        if chunk and chunk.offsets[0] == last and sha256(chunk.values[0]).digest() != stored.last_sha256:
+            raise LogMismatchError(
+                f"record {last} of {topic}/{partition} is not the one that was drained: the log was set back and went "
+                f"on, so what now stands before {stored.next_offset} would never be seen. Restore the log from its "
+                f"backup, or move {self._store.path} away to fill it anew from this log"
+            )
 
     def run(self, progress: Progress | None = None) -> Drained:
         """Drain until nothing is left, couriers' keys included."""
         self.check()
         self._states.load()
+        self._dead_letters = 0
         done = since_inbox = 0
         # A batch makes hundreds of thousands of objects and no cycles: looking for some costs a tenth of the time.
         collecting = gc.isenabled()
         gc.disable()
         try:
             while True:
-                drained = self._step()
+                drained = self._retried(self._drain_batch)
                 done += drained
                 since_inbox += drained
                 if progress is not None:
                     progress(done, done + self.lag())
                 if drained == 0 or since_inbox >= _RECORDS_BETWEEN_INBOXES:
-                    while self._inbox():
+                    while self._retried(self._inbox):
                         pass
                     since_inbox = 0
                 if self._states.full or (drained == 0 and self._states.unflushed):
-                    self._flush()
+                    self._retried(self._flush)
                 if drained == 0:
                     return Drained(done, self._dead_letters)
         finally:
@@ -171,7 +191,18 @@ class Drain:
         ends = self._log.end_offsets()
         return {tp: end for tp, end in ends.items() if tp[0] in TOPICS and self._lane.has_partition(tp[1])}
 
-    def _step(self) -> int:
+    def _retried(self, action: Callable[[], int]) -> int:
+        """Do it again where another lane wrote to a shard between our reading and our writing of it."""
+        for tries in range(1, _TRIES + 1):
+            try:
+                return action()
+            except StaleStateError:
+                if tries == _TRIES:
+                    raise
+                time.sleep(random.uniform(0, _LONGEST_PAUSE_S))  # noqa: S311 - so that two do not meet again
+        raise AssertionError
+
+    def _drain_batch(self) -> int:
         """Drain one batch over all partitions; how many records it had."""
         stored = self._store.offsets()
         ends = self._ends()
@@ -201,40 +232,43 @@ class Drain:
     def _write(self, chunks: list[Chunk], starts: dict[TopicPartition, int]) -> None:
         groups: list[tuple[str, list[Prepared], TopicPartition]] = []
         dead: list[Row] = []
+        refused: list[Row] = []
         keys: set[str] = set()
-        for chunk in chunks:
-            refuse = partial(self._refuse, chunk, dead)
+        next_offsets: dict[TopicPartition, int] = {}
+        last_sha256: dict[TopicPartition, bytes] = {}
+        while chunks:
+            chunk = chunks.pop()  # so that its bytes are let go of
+            if not len(chunk):
+                continue
+            origin = (chunk.topic, chunk.partition)
+            next_offsets[origin] = chunk.offsets[-1] + 1
+            last_sha256[origin] = sha256(chunk.values[-1]).digest()
+            refuse = partial(self._refuse, chunk, refused)
             if chunk.topic == DEAD_LETTERS_TOPIC:
                 dead += _letters(chunk, refuse)
                 continue
             kind = TYPES_OF_TOPICS[chunk.topic]
-            events = prepare(kind, chunk.values, self._contexts.number, refuse)
+            first_us = None if self._horizon is None else self._horizon.first_us(kind)
+            events = prepare(kind, chunk.values, self._contexts.number, refuse, first_us)
             keys.update([event.key for event in events])
-            groups.append((kind, events, (chunk.topic, chunk.partition)))
-        for tries in range(_TRIES):
-            try:
-                states, versions = self._states.states(keys)
-                writes = Writes(self._store.new_batch())
-                batch = Batch(self._rules, states, writes, self._contexts, self._store)
-                for kind, events, origin in groups:
-                    batch.take(kind, events, origin)
-                batch.finish()
-                self._states.pack(states, writes)
-                writes.dead_letters += dead
-                for letter in dead:
-                    writes.counters["dead_letters", str(letter[1])] += 1
-                for chunk in chunks:
-                    if len(chunk):
-                        writes.next_offsets[(chunk.topic, chunk.partition)] = chunk.offsets[-1] + 1
-                self._commit(writes, versions, starts)
-                return
-            except StaleStateError:
-                self._states.forget()
-                if tries == _TRIES - 1:
-                    raise
-            except BaseException:
-                self._states.forget()
-                raise
+            groups.append((kind, events, origin))
+        try:
+            states, versions = self._states.states(keys)
+            writes = Writes(self._store.new_batch())
+            batch = Batch(self._rules, states, writes, self._contexts, self._store)
+            for kind, events, origin in groups:
+                batch.take(kind, events, origin)
+            batch.finish()
+            self._states.pack(states, writes)
+            writes.dead_letters += [*dead, *refused]
+            for letter in writes.dead_letters:
+                writes.counters["dead_letters", str(letter[1])] += 1
+            writes.next_offsets, writes.last_sha256 = next_offsets, last_sha256
+            self._commit(writes, versions, starts)
+            self._dead_letters += len(refused)
+        except BaseException:
+            self._states.forget()
+            raise
 
     def _commit(self, writes: Writes, versions: dict[int, int], starts: dict[TopicPartition, int] | None) -> None:
         with self._store.transaction(versions) as transaction:
@@ -257,20 +291,19 @@ class Drain:
                     "Run one `edgeloop process` per home at a time"
                 )
 
-    def _refuse(self, chunk: Chunk, dead: list[Row], place: int, error: Exception) -> None:
+    def _refuse(self, chunk: Chunk, refused: list[Row], place: int, error: Exception) -> None:
         letter = self._sealer.dead_letter(
-            reason="undecodable",
+            reason=error.reason if isinstance(error, BeforeHorizonError) else "undecodable",
             detail=readable_detail(error),
             source=f"log:{chunk.topic}/{chunk.partition}",
             place=f"offset {chunk.offsets[place]}",
             received_us=chunk.appended_us[place],
             raw=chunk.values[place],
         )
-        dead.append(letter.row())
-        self._dead_letters += 1
+        refused.append(letter.row())
 
-    def _inbox(self) -> bool:
-        """Work off what waits for some couriers' keys, under their own locks; whether there was any."""
+    def _inbox(self) -> int:
+        """Work off what waits for some couriers' keys, under their own locks; how much there was."""
         items = self._store.waiting(self._lane.shards, _COURIERS_AT_ONCE)
         if items:
             try:
@@ -286,14 +319,15 @@ class Drain:
             except BaseException:
                 self._states.forget()
                 raise
-        return bool(items)
+        return len(items)
 
-    def _flush(self) -> None:
-        """Write the heads of all keys that have deltas."""
+    def _flush(self) -> int:
+        """Write the heads of all keys that have deltas; how many."""
         try:
             writes = Writes(self._store.new_batch())
             versions = self._states.flush(writes)
             self._commit(writes, versions, None)
+            return len(writes.heads)
         except BaseException:
             self._states.forget()
             raise

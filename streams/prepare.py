@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from edgeloop.events import EVENT_TYPES, Engagement, Exposure, Response, decode, stamped
+from edgeloop.horizon import BeforeHorizonError
 from edgeloop.store.schema import Row, answer_rows, row
 from streams.entries import KIND_NUMBERS, Asked, Carried, Identified, Outcome, Shown, Unseen
 
@@ -37,8 +38,11 @@ class Prepared(NamedTuple):
     """From when it happened to when a door received it."""
 
 
-def prepare(kind: str, values: Sequence[bytes], number_of: NumberOf, refuse: Refuse) -> list[Prepared]:
-    """The events of one topic's records, in order; what is none is refused and left out."""
+def prepare(
+    kind: str, values: Sequence[bytes], number_of: NumberOf, refuse: Refuse, first_us: int | None = None
+) -> list[Prepared]:
+    """The events of one topic's records, in order; what is none, or happened before ``first_us``, is refused and left
+    out."""
     cls = EVENT_TYPES[kind]
     number = KIND_NUMBERS[kind]
     key_of, id_of = attrgetter(cls.key_field), attrgetter(cls.id_field)
@@ -54,6 +58,9 @@ def prepare(kind: str, values: Sequence[bytes], number_of: NumberOf, refuse: Ref
             refuse(place, error)
             continue
         at_us, raw_us, received_us, body_sha256 = stamps
+        if first_us is not None and at_us < first_us:
+            refuse(place, BeforeHorizonError(first_us))
+            continue
         lateness_us = None if received_us is None else received_us - at_us
         if type(event) is Exposure:
             exposure_id, subject, delivery_id = event.exposure_id, event.subject, event.delivery_id

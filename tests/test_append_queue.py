@@ -103,6 +103,39 @@ def test_too_much_waiting_is_refused_until_it_is_written(monkeypatch: pytest.Mon
     asyncio.run(run(GatedLog()))
 
 
+def test_too_many_bytes_waiting_are_refused_until_they_are_written() -> None:
+    async def run(log: GatedLog) -> None:
+        queue = AppendQueue(log, max_waiting_bytes=10)
+        running = asyncio.create_task(queue.append(entries("a", 4)))
+        await _settled([running])
+        waiting = asyncio.create_task(queue.append(entries("b", 5)))  # of two bytes each
+        await _settled([running, waiting])
+        with pytest.raises(LogUnavailableError, match="too much is waiting"):
+            await queue.append(entries("c", 1))
+        log.gate.set()
+        await asyncio.gather(running, waiting)
+        await queue.append(entries("d", 1))
+        assert [entry.key for entry in log.entries] == ["a"] * 4 + ["b"] * 5 + ["d"]
+
+    asyncio.run(run(GatedLog()))
+
+
+def test_one_request_alone_is_taken_whatever_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(append_queue, "MAX_WAITING_ENTRIES", 4)
+
+    async def run(log: GatedLog) -> None:
+        queue = AppendQueue(log, max_waiting_bytes=10)
+        running = asyncio.create_task(queue.append(entries("a", 1)))
+        await _settled([running])
+        large = asyncio.create_task(queue.append(entries("b", 9)))
+        await _settled([running, large])
+        log.gate.set()
+        await asyncio.gather(running, large)
+        assert log.sizes == [1, 9]
+
+    asyncio.run(run(GatedLog()))
+
+
 def test_nothing_is_no_append() -> None:
     log = MemoryLog()
     asyncio.run(AppendQueue(log).append([]))

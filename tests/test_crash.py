@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import random
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -103,9 +104,43 @@ def test_up_killed_and_started_again(home: Path) -> None:
     up_killed_under_load(home, kills=4, seed=12)
 
 
-def test_a_second_consumer_is_refused(home: Path) -> None:
+def test_a_second_consumer_waits_and_then_is_refused(home: Path) -> None:
     with (home / "consumer.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        begin = time.monotonic()
         ran = subprocess.run(command(home, "process"), capture_output=True, text=True, check=False)
+        waited_s = time.monotonic() - begin
     assert ran.returncode == 1
-    assert "another process is draining" in ran.stderr
+    assert 10 <= waited_s < 30
+    first, last = ran.stderr.splitlines()
+    assert "another process is draining" in first
+    assert "standing by, for 10 s at most" in first
+    assert "wait for it to end, then run this again" in last
+
+
+def test_a_second_consumer_takes_over_when_the_first_ends(home: Path) -> None:
+    with (home / "consumer.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = subprocess.Popen(command(home, "process"), stderr=subprocess.PIPE, text=True)
+        assert second.stderr is not None
+        assert "standing by" in second.stderr.readline()
+        assert second.poll() is None
+    _, errors = second.communicate(timeout=30)
+    assert second.returncode == 0, errors
+    assert "processed: 0 records" in errors
+
+
+def test_a_lock_file_that_a_crash_left_stops_nothing(home: Path) -> None:
+    held = "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True)"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", held + "; time.sleep(600)", home / "consumer.lock"], stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    holder.kill()
+    holder.communicate()
+    assert (home / "consumer.lock").exists()
+    ran = subprocess.run(command(home, "process"), capture_output=True, text=True, check=False)
+    assert (ran.returncode, "standing by" in ran.stderr) == (0, False)
+    (home / "consumer.lock").write_text("12345\n", encoding="ascii")
+    assert subprocess.run(command(home, "process"), capture_output=True, check=False).returncode == 0

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors import mixpanel, native, typeform
+from connectors.intake import read
 from connectors.native import UnpackError, items_of_body, items_of_file, unpacked
 from edgeloop.settings import MixpanelSettings, TypeformSettings
 
 
 def places(data: bytes) -> list[tuple[str, bool]]:
-    return [(item.place, item.rejected is None) for item in items_of_file(io.BytesIO(data))]
+    return [(item.place, item.rejected is None) for item in map(read, items_of_file(io.BytesIO(data)))]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_files(data: bytes, wanted: list[tuple[str, bool]]) -> None:
 
 def test_a_broken_gzip_file_gives_what_was_readable_and_says_where_it_broke() -> None:
     whole = gzip.compress(b"\n".join(b'{"n":%d}' % i for i in range(100_000)), compresslevel=1)
-    found = list(items_of_file(io.BytesIO(whole[: len(whole) // 2])))
+    found = list(map(read, items_of_file(io.BytesIO(whole[: len(whole) // 2]))))
     assert len(found) > 1_000
     assert found[-1].rejected is not None
     assert found[-1].rejected.reason == "broken_gzip"
@@ -47,7 +48,7 @@ def test_a_broken_gzip_file_gives_what_was_readable_and_says_where_it_broke() ->
 
 def test_a_line_over_the_limit_is_cut_and_the_next_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "LINE_BYTES", 100)
-    found = list(items_of_file(io.BytesIO(b'{"a":"' + b"x" * 1_000 + b'"}\n{"a":2}\n')))
+    found = list(map(read, items_of_file(io.BytesIO(b'{"a":"' + b"x" * 1_000 + b'"}\n{"a":2}\n'))))
     assert [item.rejected is None for item in found] == [False, True]
     assert found[0].rejected is not None
     assert found[0].rejected.reason == "too_long"
@@ -65,7 +66,7 @@ def test_a_line_over_the_limit_is_cut_and_the_next_is_read(monkeypatch: pytest.M
     ],
 )
 def test_bodies(body: bytes, wanted: list[tuple[str, bool]]) -> None:
-    assert [(item.place, item.rejected is None) for item in items_of_body(body)] == wanted
+    assert [(item.place, item.rejected is None) for item in map(read, items_of_body(body))] == wanted
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_an_array_in_a_file_reads_the_same_whatever_the_chunks(
     data = json.dumps(objects, indent=indent, ensure_ascii=ascii_only).encode()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "_CHUNK_BYTES", chunk)
-        found = list(items_of_file(Slow(data, chunk)))
+        found = list(map(read, items_of_file(Slow(data, chunk))))
     assert [item.value for item in found] == objects
     assert [item.place for item in found] == [f"index {i}" for i in range(len(objects))]
 
@@ -122,7 +123,7 @@ class Slow(io.BytesIO):
 def test_an_element_over_the_limit_ends_the_array(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "LINE_BYTES", 100)
     monkeypatch.setattr(native, "_CHUNK_BYTES", 64)
-    found = list(items_of_file(io.BytesIO(b'[{"a":1},{"a":"' + b"x" * 1_000 + b'"},{"a":2}]')))
+    found = list(map(read, items_of_file(io.BytesIO(b'[{"a":1},{"a":"' + b"x" * 1_000 + b'"},{"a":2}]'))))
     assert [(i.place, i.rejected and i.rejected.reason) for i in found] == [("index 0", None), ("index 1", "too_long")]
 
 
@@ -133,17 +134,17 @@ def test_the_limit_is_of_the_line_without_its_end(
 ) -> None:
     monkeypatch.setattr(native, "LINE_BYTES", 100)
     line = b'"' + b"x" * (size - 2) + b'"' + end
-    found = list(items_of_file(io.BytesIO(line + b"1\n" if end else line)))
+    found = list(map(read, items_of_file(io.BytesIO(line + b"1\n" if end else line))))
     assert [i.rejected is None for i in found] == [taken, True] if end else [taken]
 
 
 def test_one_object_over_several_lines_is_one_event() -> None:
-    (found,) = items_of_body(json.dumps({"a": [1, 2]}, indent=2).encode())
+    (found,) = map(read, items_of_body(json.dumps({"a": [1, 2]}, indent=2).encode()))
     assert (found.place, found.value) == ("index 0", {"a": [1, 2]})
 
 
 def test_what_breaks_the_json_is_said_without_the_input() -> None:
-    (found,) = items_of_body(b'{"a": Anna}')
+    (found,) = map(read, items_of_body(b'{"a": Anna}'))
     assert found.rejected is not None
     assert "byte 6" in found.rejected.detail
     assert "Anna" not in found.rejected.detail
@@ -176,8 +177,8 @@ def test_a_gzip_body_that_is_none_or_too_large(body: bytes, limit: int, too_larg
 @settings(max_examples=200)
 @given(st.binary(max_size=80) | st.text('[]{},":\\ \n1a', max_size=40).map(str.encode))
 def test_no_bytes_make_reading_fail(data: bytes) -> None:
-    list(items_of_body(data))
-    list(items_of_file(io.BytesIO(data)))
-    list(items_of_file(io.BytesIO(b"\x1f\x8b" + data)))
+    list(map(read, items_of_body(data)))
+    list(map(read, items_of_file(io.BytesIO(data))))
+    list(map(read, items_of_file(io.BytesIO(b"\x1f\x8b" + data))))
     list(mixpanel.items_of_file(io.BytesIO(data), MixpanelSettings()))
     typeform.item(data, TypeformSettings())

@@ -18,10 +18,11 @@ from edgeloop import sealing
 from edgeloop.clock import SystemClock, to_us
 from edgeloop.events import DEAD_LETTERS_TOPIC, decode
 from edgeloop.home import SEALING_KEY, Home
+from edgeloop.horizon import Horizon
 from edgeloop.log.base import Entry, LogUnavailableError
 from edgeloop.log.local import LocalLog
 from edgeloop.sealing import Sealer
-from edgeloop.settings import Settings
+from edgeloop.settings import Settings, TypeformSettings
 from edgeloop.store.schema import DEAD_LETTERS, EVENT_TABLES, TABLES
 from edgeloop.store.sqlite import Reader
 from tests.chaos.senders import door_form
@@ -134,7 +135,7 @@ def test_what_a_later_version_takes_is_what_it_would_have_taken(shell: Shell, tm
 
 
 def test_a_form_that_is_known_now(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    strict = Settings(typeform=typeform.TypeformSettings(forms=("another",)))
+    strict = Settings(typeform=TypeformSettings(forms=("another",)))
     by_door(shell.home, "typeform", [typeform.item(json.dumps(ALL_TYPES).encode(), strict.typeform)])
     monkeypatch.setenv("EDGELOOP_TYPEFORM_FORMS", "another")
     (letter,) = letters(shell, "--reason", "unknown_form")
@@ -268,8 +269,8 @@ def filled(shell: Shell, tmp_path: Path) -> None:
 
 
 def every_row(home: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every table whole, but for what no two homes share: the log's identity, and the nonce of what is sealed."""
-    own = {"cluster_id", "topic_id", "sealed"}
+    """Every table whole, but for what no two homes share: the log's identity and spelling, and what is sealed anew."""
+    own = {"cluster_id", "topic_id", "last_sha256", "sealed"}
     reader = Reader(home / "store.sqlite")
     found = {}
     for table in TABLES:
@@ -304,7 +305,7 @@ def test_another_home_has_the_same_tables(shell: Shell, tmp_path: Path, name: st
         ]
     assert after == before
     for letter in letters(other):
-        assert other("dead-letters", "show", letter["id"]).code == 0
+        assert other("dead-letters", "show", letter["id"], "--json").code == 0
     assert other("replay", name).code == 0, "a second time does no harm"
     other("process")
     twice = every_row(other.home)
@@ -412,6 +413,23 @@ def test_lines_that_are_no_records_are_dead_letters(shell: Shell, tmp_path: Path
     assert shell("dead-letters", "replay", "--all").code == 3, "replayed as a line, it still is none"
     rows = ask(shell, "SELECT event_id, subject FROM engagement ORDER BY 1")
     assert rows == [{"event_id": "g", "subject": SUBJECT}, {"event_id": "h", "subject": SUBJECT}]
+
+
+def test_what_lies_before_the_horizon_stays_out(shell: Shell, tmp_path: Path) -> None:
+    with everything_refused():
+        shell("ingest", write(tmp_path / "a.ndjson", GOOD))
+    log = LocalLog(shell.home / "log.sqlite")
+    log.set_horizon(Horizon(at("2026-11-01T00:00:00Z"), at("2026-10-01T00:00:00Z")))
+    log.close()
+    ran = shell("replay", write(tmp_path / "dump.ndjson", LINE))
+    assert (ran.code, "what happened earlier was pruned here" in ran.err) == (3, True)
+    ran = shell("dead-letters", "replay", "--all", "--json")
+    outcomes = {(row["source"], row["place"]): row["outcome"] for row in json.loads(ran.out)}
+    assert outcomes == {
+        ("file:a.ndjson", "line 1"): "accepted",  # exposures are kept for one window more
+        ("file:a.ndjson", "line 2"): "refused",
+        ("replay:dump.ndjson", "line 1"): "refused",
+    }
 
 
 def test_what_the_contract_does_not_know_stays_outside(shell: Shell, tmp_path: Path) -> None:

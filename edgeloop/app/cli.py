@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
+import apsw
 from cyclopts import CycloptsError
 
 from edgeloop.app.commands import DONE, FAILED, WRONG_USE, app
@@ -35,6 +36,9 @@ def run(tokens: Sequence[str] | None = None) -> int:
         return DONE
     except OSError as error:
         return _failed(error, debug, f"{error.filename or 'the system'}: {error.strerror}", FAILED)
+    except (apsw.FullError, apsw.ReadOnlyError, apsw.IOError, apsw.CantOpenError) as error:
+        sentence = f"a database of the home cannot be used: {error}. Is its disk full, or may it only be read?"
+        return _failed(error, debug, sentence, FAILED)
     except Exception as error:  # the last resort: a person gets a sentence, --debug gets the traceback
         return _failed(
             error, debug, f"unexpected {type(error).__name__}: {error}. Run again with --debug and report it", FAILED

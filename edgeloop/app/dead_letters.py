@@ -10,7 +10,6 @@ from edgeloop.events import DEAD_LETTERS_TOPIC
 from edgeloop.home import SEALING_KEY, Home
 from edgeloop.log.local import LocalLog
 from edgeloop.sealing import DeadLetter, Sealer
-from edgeloop.settings import Settings
 from edgeloop.store.schema import DEAD_LETTERS
 from edgeloop.store.sqlite import Reader
 
@@ -21,7 +20,7 @@ _BYTES = 64 << 20
 _DAMAGED = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)
 
 
-def every_letter(home: Home, settings: Settings) -> list[DeadLetter]:
+def every_letter(home: Home) -> list[DeadLetter]:
     """All dead letters, newest first; one that came twice is there once."""
     home.require()
     found: dict[str, DeadLetter] = {}
@@ -32,7 +31,7 @@ def every_letter(home: Home, settings: Settings) -> list[DeadLetter]:
             found[letter.dead_letter_id] = letter
         reader.close()
     if home.log.exists():
-        log = LocalLog(home.log, partitions=settings.log.partitions)
+        log = LocalLog(home.log, read_only=True)
         for partition in range(log.partitions(DEAD_LETTERS_TOPIC)):
             offset = 0
             while len(chunk := log.read(DEAD_LETTERS_TOPIC, partition, offset, _AT_ONCE, _BYTES)):
@@ -47,11 +46,11 @@ def every_letter(home: Home, settings: Settings) -> list[DeadLetter]:
     return sorted(found.values(), key=lambda letter: (letter.received_at, letter.place), reverse=True)
 
 
-def replayed_letters(home: Home, settings: Settings) -> dict[str, int]:
+def replayed_letters(home: Home) -> dict[str, int]:
     """dead_letter_id → when everything in it was accepted by a replay, in µs."""
     if not home.log.exists():
         return {}
-    log = LocalLog(home.log, partitions=settings.log.partitions)
+    log = LocalLog(home.log, read_only=True)
     try:
         return log.replayed(ACCEPTED)
     finally:
@@ -77,13 +76,13 @@ def chosen(
     ]
 
 
-def open_letter(home: Home, settings: Settings, letter_id: str) -> tuple[DeadLetter, bytes]:
+def open_letter(home: Home, letter_id: str) -> tuple[DeadLetter, bytes]:
     """One dead letter, by the beginning of its id, and its original bytes.
 
     Raises:
         UsageError: no such letter, or several. UnsealError: the key is another.
     """
-    letter = _one(every_letter(home, settings), letter_id)
+    letter = _one(every_letter(home), letter_id)
     return letter, Sealer(home.secret(SEALING_KEY)).open(letter)
 
 

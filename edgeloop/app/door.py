@@ -26,6 +26,7 @@ from edgeloop.app.scrape import DoorCounts, SpineCollector, registry_of, render
 from edgeloop.app.worker import Worker
 from edgeloop.clock import Clock, to_us
 from edgeloop.home import API_KEYS, Home
+from edgeloop.horizon import horizon_of
 from edgeloop.log.base import Entry, Log, LogUnavailableError
 from edgeloop.settings import Settings
 
@@ -51,7 +52,7 @@ class Door:
     def __init__(self, home: Home, settings: Settings, log: Log, clock: Clock, worker: Worker | None = None) -> None:
         self._home = home
         self._settings = settings
-        self._intake = Intake(home, clock)
+        self._intake = Intake(home, clock, horizon_of(log))
         self._clock = clock
         self._worker = worker
         self._queue = AppendQueue(

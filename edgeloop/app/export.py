@@ -17,7 +17,6 @@ from edgeloop.clock import to_us
 from edgeloop.errors import EdgeloopError, UsageError
 from edgeloop.home import Home
 from edgeloop.log.local import LocalLog
-from edgeloop.settings import Settings
 
 _AT_ONCE = 2_000
 _BYTES = 16 << 20
@@ -36,7 +35,6 @@ class Exported(msgspec.Struct):
 
 def export_log(
     home: Home,
-    settings: Settings,
     path: Path,
     *,
     topic: str | None = None,
@@ -48,7 +46,6 @@ def export_log(
 
     Args:
         home: its log is read.
-        settings: its settings.
         path: a new file, readable by its owner only: what customers wrote is in it.
         topic: only this one.
         since: only what the log took from then on (RFC 3339, or a date in UTC) …
@@ -65,7 +62,7 @@ def export_log(
         raise UsageError(f"no such topic: {topic}; one of {', '.join(TOPICS)}")
     since_us, until_us = _moment("--since", since), _moment("--until", until)
     done = Exported(str(path))
-    log = LocalLog(home.log, partitions=settings.log.partitions)
+    log = LocalLog(home.log, read_only=True)
     try:
         # As it is now: a door may append faster than this writes.
         ends = {tp: end for tp, end in sorted(log.end_offsets().items()) if topic in (None, tp[0])}

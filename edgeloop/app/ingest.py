@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, Literal
 
@@ -31,10 +32,18 @@ class IngestReport(msgspec.Struct):
 
     accepted: int = 0
     dead_letters: int = 0
-    by_type: Counter[str] = msgspec.field(default_factory=Counter)
-    by_reason: Counter[str] = msgspec.field(default_factory=Counter)
+    by_type: dict[str, int] = {}
+    by_reason: dict[str, int] = {}
     problems: list[str] = []
     """The first few dead letters, as ``FILE, line 3: what is wrong``."""
+
+    def add(self, other: IngestReport) -> None:
+        """Take in what became of another part."""
+        self.accepted += other.accepted
+        self.dead_letters += other.dead_letters
+        self.by_type = Counter(self.by_type) + Counter(other.by_type)
+        self.by_reason = Counter(self.by_reason) + Counter(other.by_reason)
+        self.problems += other.problems[: _SHOWN_PROBLEMS - len(self.problems)]
 
 
 def ingest_files(
@@ -54,23 +63,55 @@ def ingest_files(
     Raises:
         UsageError: a file cannot be read, or a response's form is not known. EdgeloopError: the log takes nothing.
     """
+    from edgeloop.app.ingest_parts import ingest_in_parts
+
     home.create()
-    intake = Intake(home, clock or SystemClock())
-    log = LocalLog(home.log, partitions=settings.log.partitions)
+    LocalLog(home.log, partitions=settings.log.partitions).close()
     report = IngestReport()
+    for path in files:
+        if source == "events" and clock is None and ingest_in_parts(home, path, report, progress):
+            continue
+        with _opened(path) as (file, size):
+            name = "standard input" if str(path) == "-" else path.name
+
+            def show(file: IO[bytes] = file, size: int = size) -> None:
+                if progress is not None and size:
+                    progress(file.tell(), size)
+
+            items = _items(file, name, source, settings, form)
+            ingest_items(home, settings, items, name, source, report, clock or SystemClock(), show)
+    return report
+
+
+def ingest_items(
+    home: Home,
+    settings: Settings,
+    items: Iterator[Item],
+    name: str,
+    source: Source,
+    report: IngestReport,
+    clock: Clock,
+    show: Callable[[], None],
+) -> None:
+    """Take the items of one file in; what became of them is added to the report.
+
+    Raises:
+        EdgeloopError: the log takes nothing.
+    """
+    log = LocalLog(home.log, partitions=settings.log.partitions)
+    intake = Intake(home, clock, log.horizon)
+    after = "its beginning"
     try:
-        for path in files:
-            with _opened(path) as (file, size):
-                name = "standard input" if str(path) == "-" else path.name
-                for batch in _batches(_items(file, name, source, settings, form)):
-                    _take(intake, log, batch, name, source, report)
-                    if progress is not None and size:
-                        progress(file.tell(), size)
+        for batch in _batches(items):
+            _take(intake, log, batch, name, source, report)
+            after = batch[-1].place
+            show()
     except LogUnavailableError as error:
-        raise EdgeloopError(f"{error}. Events up to here are in; run the same again, duplicates do no harm") from error
+        raise EdgeloopError(
+            f"{name}, after {after}: {error}. Events up to there are in; run the same again, duplicates do no harm"
+        ) from error
     finally:
         log.close()
-    return report
 
 
 def _items(file: IO[bytes], name: str, source: Source, settings: Settings, form: str | None) -> Iterator[Item]:
@@ -95,13 +136,9 @@ def _take(intake: Intake, log: Log, batch: list[Item], name: str, source: Source
     taken, entries = intake.take(batch, source=door)
     log.append(entries)
     accepted, dead = summary(taken)
-    report.accepted += accepted.total()
-    report.dead_letters += dead.total()
-    report.by_type.update(accepted)
-    report.by_reason.update(dead)
-    for one in taken:
-        if one.rejected is not None and len(report.problems) < _SHOWN_PROBLEMS:
-            report.problems.append(f"{name}, {one.place}: {one.rejected.detail}")
+    problems = (f"{name}, {one.place}: {one.rejected.detail}" for one in taken if one.rejected is not None)
+    shown = list(islice(problems, _SHOWN_PROBLEMS))
+    report.add(IngestReport(accepted.total(), dead.total(), accepted, dead, shown))
 
 
 def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
+import apsw
+
 from edgeloop.app.lanes import lanes_for, run_lanes
+from edgeloop.app.logs import note
 from edgeloop.errors import HomeError
+from edgeloop.events import STORED_TOPICS
 from edgeloop.home import SEALING_KEY, Home
 from edgeloop.log.base import Log
 from edgeloop.log.local import LocalLog
 from edgeloop.sealing import Sealer
 from edgeloop.settings import Settings
 from edgeloop.store.sqlite import SqliteStore
-from streams import ONLY_LANE, Drain, Drained, Lane, Progress, Rules
+from edgeloop.store.upgrade import upgrade
+from streams import ONLY_LANE, Drain, Drained, Lane, LogMismatchError, Progress, Rules
+
+_log = logging.getLogger(__name__)
 
 CONSUMER_LOCK = "consumer.lock"
 STANDBY_S = 10.0
 """How long `edgeloop process` waits for another one to end."""
 _LOOK_AGAIN_S = 0.1
+_UPGRADED = (
+    "the store was made by an older version of Edgeloop: it was moved away, and the tables are filled anew from the log"
+)
 
 
 class ConsumerBusyError(HomeError):
@@ -50,7 +61,7 @@ def process(
         LogMismatchError, RulesMismatchError: store, log and settings do not belong together.
     """
     home.require()
-    with sole_consumer(home, wait_s, standing_by) as lock:
+    with in_words(home), sole_consumer(home, wait_s, standing_by) as lock:
         with opened_drain(home, settings) as drain:
             drain.check()
             lanes = lanes_for(settings, drain)
@@ -64,20 +75,58 @@ def process(
 
 
 @contextmanager
+def in_words(home: Home) -> Iterator[None]:
+    """Say what a person can do where the store's disk is full or may only be read."""
+    try:
+        yield
+    except apsw.FullError as error:
+        raise HomeError(
+            f"{home.store} could not be written: its disk is full. Make room and run the same again; "
+            "it goes on from where it stopped"
+        ) from error
+    except (apsw.ReadOnlyError, apsw.IOError, apsw.CantOpenError) as error:
+        raise HomeError(
+            f"{home.store} could not be written: {error}. Is its disk there and writable? Then run the same again; "
+            "it goes on from where it stopped"
+        ) from error
+
+
+@contextmanager
 def opened_drain(
     home: Home, settings: Settings, seen_as: Callable[[Log], Log] = lambda log: log, lane: Lane = ONLY_LANE
 ) -> Iterator[Drain]:
-    """A drain with a log and a store of its own, closed in the end; it sees the log as ``seen_as`` gives it."""
+    """A drain with a log and a store of its own, closed in the end; it sees the log as ``seen_as`` gives it.
+
+    A store of an older schema is moved away first, and filled anew by the drain.
+    """
+    rules = Rules.of(settings.attribution)
     log = LocalLog(home.log, partitions=settings.log.partitions)
     try:
+        moved_to = upgrade(home.store, log, code_version=rules.code_version)
+        if moved_to is not None:
+            note(_log, logging.WARNING, _UPGRADED, detail=moved_to.name)
         store = SqliteStore(home.store)
         try:
+            _refuse_gap(log, store)
             sealer = Sealer(home.secret(SEALING_KEY))
-            yield Drain(seen_as(log), store, Rules.of(settings.attribution), sealer, lane=lane)
+            yield Drain(seen_as(log), store, rules, sealer, lane=lane, horizon=log.horizon())
         finally:
             store.close()
     finally:
         log.close()
+
+
+def _refuse_gap(log: LocalLog, store: SqliteStore) -> None:
+    """Raise where the log begins after what the store has seen: it was pruned when the store was further on."""
+    stored = store.offsets()
+    for (topic, part), start in sorted(log.start_offsets().items()):
+        seen = stored[topic, part].next_offset if (topic, part) in stored else 0
+        if start > seen and topic in STORED_TOPICS:
+            raise LogMismatchError(
+                f"the log begins at {start} in {topic}/{part}, but the store has seen only up to {seen}: the records "
+                f"between were pruned when they were in the tables. Restore {store.path} from its backup, or take what "
+                "the log still holds to a new home (`edgeloop replay --export FILE`, then `edgeloop replay FILE` there)"
+            )
 
 
 @contextmanager
@@ -90,7 +139,14 @@ def sole_consumer(home: Home, wait_s: float = 0.0, standing_by: Callable[[], Non
         ConsumerBusyError: another one still is.
     """
     # The lock goes with the process, however it ends, so a crash leaves nothing to clean up.
-    with (home.path / CONSUMER_LOCK).open("w", encoding="ascii") as file:
+    try:
+        lock = (home.path / CONSUMER_LOCK).open("w", encoding="ascii")
+    except OSError as error:
+        raise HomeError(
+            f"cannot write {home.path / CONSUMER_LOCK}: {error.strerror}. Is the disk of the home full, or may it only "
+            "be read?"
+        ) from error
+    with lock as file:
         until = time.monotonic() + wait_s
         waits = False
         while not _locked(file):

@@ -18,10 +18,11 @@ import msgspec
 
 from connectors import Item, native
 from edgeloop import sealing
-from edgeloop.clock import Clock, SystemClock
+from edgeloop.clock import Clock, SystemClock, to_us
 from edgeloop.errors import EdgeloopError, HomeError, UsageError
 from edgeloop.events import DEAD_LETTERS_TOPIC, EVENT_TYPES, STORED_TOPICS, Event, decode, encode, event_type, stamped
 from edgeloop.home import PSEUDONYM_KEY, SEALING_KEY, Home
+from edgeloop.horizon import Horizon
 from edgeloop.identity import PSEUDONYM, Pseudonymiser
 from edgeloop.log.base import Entry, LogUnavailableError
 from edgeloop.log.local import LocalLog
@@ -130,11 +131,11 @@ def replay_files(
     return report
 
 
-def record_of(topic: str, raw: bytes) -> Entry:
+def record_of(topic: str, raw: bytes, horizon: Horizon | None = None) -> Entry:
     """A record as it stood in a topic, to be appended again.
 
     Raises:
-        RefusedRecordError: it still is none of that topic.
+        RefusedRecordError: it still is none of that topic, or lies before what the home keeps.
     """
     try:
         if topic == DEAD_LETTERS_TOPIC:
@@ -145,29 +146,31 @@ def record_of(topic: str, raw: bytes) -> Entry:
         row(event_type(event), event, stamped(event))
     except UNREADABLE as error:
         raise RefusedRecordError("undecodable", readable_detail(error)) from error
+    _refuse_pruned(event, horizon)
     return Entry(topic, event.key, raw)
 
 
-def record_of_line(raw: bytes) -> Entry:
+def record_of_line(raw: bytes, horizon: Horizon | None = None) -> Entry:
     """The record of a line.
 
     An event is written anew, so that what the contract does not know of it stays outside.
 
     Raises:
-        RefusedRecordError: there is none, or it has raw ids.
+        RefusedRecordError: there is none, it has raw ids, or it lies before what the home keeps.
     """
     try:
         event = decode(raw)
         row(event_type(event), event, stamped(event))
     except UNREADABLE as error:
-        return _other(raw, error)
+        return _other(raw, error, horizon)
     if any(name.encode() in raw for name in _RAW_IDS):
         _refuse_door_form(_generic.decode(raw))
     _require_pseudonyms(event)
+    _refuse_pruned(event, horizon)
     return Entry(event.topic, event.key, encode(event))
 
 
-def _other(raw: bytes, error: Exception) -> Entry:
+def _other(raw: bytes, error: Exception, horizon: Horizon | None) -> Entry:
     """The record of a line that is no event."""
     try:
         value = _generic.decode(raw)
@@ -182,19 +185,19 @@ def _other(raw: bytes, error: Exception) -> Entry:
                 kept = msgspec.json.decode(raw, type=Kept)
                 if kept.topic not in TOPICS:
                     raise RefusedRecordError("invalid", f"`topic` is none of {', '.join(TOPICS)}")
-                return _kept(kept)
+                return _kept(kept, horizon)
         except UNREADABLE as why:
             raise RefusedRecordError("invalid", readable_detail(why)) from why
     raise RefusedRecordError("invalid", f"no event in log form: {readable_detail(error)}") from error
 
 
-def _kept(kept: Kept) -> Entry:
+def _kept(kept: Kept, horizon: Horizon | None) -> Entry:
     """The bytes as they were, unless they are a record after all, which then is nothing special."""
     try:
         record_of(kept.topic, kept.value_base64)
     except RefusedRecordError:
         return Entry(kept.topic, kept.key, kept.value_base64)
-    return record_of_line(kept.value_base64)
+    return record_of_line(kept.value_base64, horizon)
 
 
 def _refuse_door_form(value: Any) -> None:
@@ -207,6 +210,12 @@ def _refuse_door_form(value: Any) -> None:
         raise RefusedRecordError(
             "door_form", "an event as senders write it, without pseudonyms: take it in with `edgeloop ingest`"
         )
+
+
+def _refuse_pruned(event: Event, horizon: Horizon | None) -> None:
+    refusal = None if horizon is None else horizon.refusal(event_type(event), to_us(event.occurred_at))
+    if refusal is not None:
+        raise RefusedRecordError(refusal.reason, str(refusal))
 
 
 def _require_pseudonyms(event: Event) -> None:
@@ -258,6 +267,7 @@ def _is_head(home: Home, own: Head, name: str, raw: bytes) -> bool:
 
 
 def _append(log: LocalLog, sealer: Sealer, batch: list[Item], name: str, now: int, report: ReplayReport) -> None:
+    horizon = log.horizon()
     entries: list[Entry] = []
     refused: list[tuple[Item, str, str]] = []
     for item in batch:
@@ -265,7 +275,7 @@ def _append(log: LocalLog, sealer: Sealer, batch: list[Item], name: str, now: in
             refused.append((item, item.rejected.reason, item.rejected.detail))
             continue
         try:
-            entries.append(record_of_line(item.raw))
+            entries.append(record_of_line(item.raw, horizon))
         except RefusedRecordError as error:
             refused.append((item, error.reason, str(error)))
     topics = Counter(entry.topic for entry in entries)

@@ -21,6 +21,7 @@ from edgeloop.clock import to_us
 from edgeloop.errors import EdgeloopError, UsageError
 from edgeloop.events import DEAD_LETTERS_TOPIC
 from edgeloop.home import SEALING_KEY, Home
+from edgeloop.horizon import Horizon
 from edgeloop.log.base import Entry, LogUnavailableError
 from edgeloop.log.local import LocalLog
 from edgeloop.sealing import DeadLetter, Sealer, UnsealError
@@ -73,8 +74,8 @@ def replay_letters(
     Raises:
         EdgeloopError: the log takes nothing; what was replayed before is in.
     """
-    again = _Again(home, settings, form)
     log = LocalLog(home.log, partitions=settings.log.partitions)
+    again = _Again(home, settings, form, log.horizon)
     done: list[Replayed] = []
     entries: list[Entry] = []
     marks: dict[str, list[str]] = {ACCEPTED: [], PARTLY: []}
@@ -110,9 +111,10 @@ def replay_letters(
 
 
 class _Again:
-    def __init__(self, home: Home, settings: Settings, form: str | None) -> None:
+    def __init__(self, home: Home, settings: Settings, form: str | None, horizon: Callable[[], Horizon | None]) -> None:
         self._clock = _OfTheLetter()
-        self._intake = Intake(home, self._clock)
+        self._intake = Intake(home, self._clock, horizon)
+        self._horizon = horizon
         self._sealer = Sealer(home.secret(SEALING_KEY))
         self._settings = settings
         self._form = form
@@ -142,9 +144,9 @@ class _Again:
         """What to append of a letter, and why the rest of it is refused."""
         door, _, name = letter.source.partition(":")
         if door == "log":
-            return [record_of(name.rpartition("/")[0], raw)], []
+            return [record_of(name.rpartition("/")[0], raw, self._horizon())], []
         if door == "replay":
-            return [record_of_line(raw)], []
+            return [record_of_line(raw, self._horizon())], []
         taken, entries = self._intake.take(self._items(door, name, letter, raw), source=letter.source)
         refused = [one.rejected.detail for one in taken if one.rejected is not None]
         # The letters that the intake made of it are left out: there is one already.

@@ -7,20 +7,29 @@ range of the table and appending writes at its end. ``synchronous=FULL``: a comm
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import apsw
+import msgspec
 
 from edgeloop.clock import Clock, SystemClock
 from edgeloop.errors import HomeError
 from edgeloop.events import DEAD_LETTERS_TOPIC, STORED_TOPICS
+from edgeloop.horizon import Horizon
 from edgeloop.log.base import Chunk, Entry, LogUnavailableError, TopicPartition
 from edgeloop.log.partitioner import murmur2_of
-from edgeloop.sqlite import connect, transaction
+from edgeloop.sqlite import connect, connect_read_only, free_bytes, transaction
 
 SCHEMA_NUMBER = 1
+_HORIZON = "horizon"
+_HORIZON_AGE_S = 1.0
+"""For so long a horizon that was read is believed: another process may move it."""
+_TRIMMED_AT_ONCE = 20_000
+"""Records deleted in one transaction, for which every door waits."""
 _OFFSET_BITS = 40
 _PARTITION_BITS = 12
 
@@ -41,12 +50,16 @@ def _place(topic: int, part: int, offset: int = 0) -> int:
 class LocalLog:
     """A log in one file; any number of processes may append and read."""
 
-    def __init__(self, path: Path, *, partitions: int = 4, clock: Clock | None = None) -> None:
+    def __init__(self, path: Path, *, partitions: int = 4, clock: Clock | None = None, read_only: bool = False) -> None:
+        self._path = path
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
+        self._horizon: tuple[float, Horizon | None] | None = None
         try:
-            self._db = connect(path, synchronous="FULL")
-            with transaction(self._db):
+            self._db = connect_read_only(path) if read_only else connect(path, synchronous="FULL")
+            if not read_only and self._db.readonly("main"):  # what may not be written is opened for reading, silently
+                raise apsw.ReadOnlyError("it may only be read")
+            with nullcontext() if read_only else transaction(self._db):
                 self._prepare(path, partitions)
         except apsw.Error as error:
             raise HomeError(
@@ -92,7 +105,7 @@ class LocalLog:
                 with transaction(self._db):
                     self._append(entries, now)
             except apsw.Error as error:
-                raise LogUnavailableError(f"the log did not take {len(entries)} records: {error}") from error
+                raise LogUnavailableError(f"{self._path} did not take {len(entries)} records: {error}") from error
 
     def _append(self, entries: Sequence[Entry], now: int) -> None:
         ends: dict[int, int] = dict(self._db.execute("SELECT place, next_offset FROM ends"))
@@ -163,7 +176,7 @@ class LocalLog:
                         "INSERT INTO replays VALUES (?, ?, ?)", [(name, now, outcome) for name in dead_letter_ids]
                     )
             except apsw.Error as error:
-                raise LogUnavailableError(f"the log did not take {len(dead_letter_ids)} notes: {error}") from error
+                raise LogUnavailableError(f"{self._path} did not take {len(dead_letter_ids)} notes: {error}") from error
 
     def replayed(self, outcome: str) -> dict[str, int]:
         """dead_letter_id → when it was last replayed with this outcome, in µs."""
@@ -187,6 +200,85 @@ class LocalLog:
             for name, (number, count) in self._topics.items()
             for part in range(count)
         }
+
+    def horizon(self) -> Horizon | None:
+        """How far the home was pruned; at most a second old."""
+        now = time.monotonic()
+        known = self._horizon
+        if known is None or now - known[0] > _HORIZON_AGE_S:
+            with self._lock:
+                rows = self._db.execute("SELECT value FROM meta WHERE name = ?", (_HORIZON,)).fetchall()
+            known = self._horizon = (now, msgspec.json.decode(str(rows[0][0]), type=Horizon) if rows else None)
+        return known[1]
+
+    def horizon_us(self) -> int | None:
+        """The month's start up to which the home was pruned, in µs."""
+        horizon = self.horizon()
+        return None if horizon is None else horizon.us
+
+    def set_horizon(self, horizon: Horizon) -> None:
+        """Refuse what happened before, from now on; other processes do so within a second."""
+        with self._lock, transaction(self._db):
+            self._db.execute(
+                "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2",
+                (_HORIZON, msgspec.json.encode(horizon).decode()),
+            )
+            self._horizon = None
+
+    def offset_at(self, topic: str, partition: int, appended_us: int) -> int:
+        """The offset of the first record that was appended at or after a time; the end where none was."""
+        number, _ = self._topics[topic]
+        start = _place(number, partition)
+        with self._lock:
+            for (place,) in self._db.execute(
+                "SELECT place FROM records WHERE place >= ? AND place < ? AND appended_us >= ? ORDER BY place LIMIT 1",
+                (start, _place(number, partition + 1), appended_us),
+            ):
+                return int(place) - start
+        return self.end_offsets()[topic, partition]
+
+    def trim(self, topic: str, partition: int, before_offset: int) -> int:
+        """Delete the records before an offset; how many there were. No other record's offset changes."""
+        number, _ = self._topics[topic]
+        start = _place(number, partition)
+        deleted = 0
+        while True:
+            with self._lock, transaction(self._db):
+                self._db.execute(
+                    "DELETE FROM records WHERE place IN"
+                    " (SELECT place FROM records WHERE place >= ? AND place < ? ORDER BY place LIMIT ?)",
+                    (start, start + before_offset, _TRIMMED_AT_ONCE),
+                )
+                n = self._db.changes()
+            deleted += n
+            if n < _TRIMMED_AT_ONCE:
+                return deleted
+
+    def drop(self, topic: str, partition: int, offsets: Sequence[int]) -> None:
+        """Delete single records."""
+        number, _ = self._topics[topic]
+        start = _place(number, partition)
+        with self._lock, transaction(self._db):
+            self._db.executemany("DELETE FROM records WHERE place = ?", [(start + offset,) for offset in offsets])
+
+    def free_bytes(self) -> int:
+        """How much of the file is free for new records."""
+        with self._lock:
+            return free_bytes(self._db)
+
+    def start_offsets(self) -> dict[TopicPartition, int]:
+        """The offset of the first record that is still there, of every partition; its end where none is."""
+        found = self.end_offsets()
+        with self._lock:
+            for name, part in found:
+                number, _ = self._topics[name]
+                start = _place(number, part)
+                for (place,) in self._db.execute(
+                    "SELECT place FROM records WHERE place >= ? AND place < ? ORDER BY place LIMIT 1",
+                    (start, _place(number, part + 1)),
+                ):
+                    found[name, part] = place - start
+        return found
 
     def close(self) -> None:
         with self._lock:

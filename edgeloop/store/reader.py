@@ -18,7 +18,7 @@ class Reader:
     """A read-only connection for analysts, freezes and status pages."""
 
     def __init__(self, path: Path) -> None:
-        if not path.exists():
+        if not path.exists() or not path.stat().st_size:  # empty where the disk was full when it was made
             raise HomeError(f"there is no store at {path} yet: run `edgeloop process` first")
         self._db = connect_read_only(path)
 

@@ -272,6 +272,7 @@ next_offset int the first record not yet drained
 duplicates int records that were deliveries of something already known
 cluster_id text the log it belongs to
 topic_id text the topic's own identity
+last_sha256 blob of the last record drained: a log that was set back and went on is noticed by it
 """
     ),
 )

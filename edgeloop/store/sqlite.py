@@ -14,7 +14,7 @@ import msgspec
 
 from edgeloop.errors import HomeError
 from edgeloop.log.base import TopicPartition
-from edgeloop.sqlite import connect, transaction
+from edgeloop.sqlite import connect, free_bytes, transaction
 from edgeloop.store.engine import prepare
 from edgeloop.store.reader import Reader
 from edgeloop.store.rows import Check, Estimate
@@ -26,6 +26,7 @@ __all__ = ["Reader", "SqliteStore", "StaleStateError", "StoreTransaction", "Stor
 _CACHE_KIB = 64 << 10
 _HEAD_FIELDS = Head.__struct_fields__
 _SLOT_BITS = 57
+_LETTERS_AT_ONCE = 1_000
 
 
 class StoredOffset(msgspec.Struct, frozen=True):
@@ -34,6 +35,7 @@ class StoredOffset(msgspec.Struct, frozen=True):
     next_offset: int
     cluster_id: str
     topic_id: str
+    last_sha256: bytes | None = None
 
 
 class StaleStateError(Exception):
@@ -74,9 +76,9 @@ class SqliteStore:
     def offsets(self) -> dict[TopicPartition, StoredOffset]:
         """How far the log is drained."""
         return {
-            (topic, partition): StoredOffset(next_offset, cluster_id, topic_id)
-            for topic, partition, next_offset, cluster_id, topic_id in self._db.execute(
-                "SELECT topic, partition, next_offset, cluster_id, topic_id FROM offsets"
+            (topic, partition): StoredOffset(*rest)
+            for topic, partition, *rest in self._db.execute(
+                "SELECT topic, partition, next_offset, cluster_id, topic_id, last_sha256 FROM offsets"
             )
         }
 
@@ -129,6 +131,56 @@ class SqliteStore:
                     elsewhere[key] = slot + 1
             wanted = elsewhere
         return found
+
+    def keys_after(self, slot: int, limit: int) -> list[tuple[int, str]]:
+        """(slot, key) of the next heads, by slot."""
+        return [
+            (int(found), str(key))
+            for found, key in self._db.execute(
+                "SELECT slot, key FROM state_heads WHERE slot > ? ORDER BY slot LIMIT ?", (slot, limit)
+            )
+        ]
+
+    def count_keys(self, slot: int) -> tuple[int, int]:
+        """How many heads there are up to a slot, and in all."""
+        ((upto, everything),) = self._db.execute(
+            "SELECT coalesce(sum(slot <= ?), 0), count(*) FROM state_heads", (slot,)
+        )
+        return int(upto), int(everything)
+
+    def has_slot(self, slot: int) -> bool:
+        """Whether a head lies there."""
+        return bool(self._db.execute("SELECT 1 FROM state_heads WHERE slot = ?", (slot,)).fetchall())
+
+    def index_superseded(self) -> None:
+        """Make bodies that lost findable by key; only a prune looks for them."""
+        with transaction(self._db):
+            self._db.execute("CREATE INDEX IF NOT EXISTS superseded_key ON superseded(key)")
+
+    def superseded(self, key: str) -> list[tuple[int, str, str]]:
+        """(rowid, event type, event id) of a key's bodies that lost."""
+        rows = self._db.execute("SELECT rowid, event_type, event_id FROM superseded WHERE key = ?", (key,))
+        return [(int(rowid), str(kind), str(event_id)) for rowid, kind, event_id in rows]
+
+    def delete_dead_letters(self, before_us: int, stored_topics: Collection[str]) -> int:
+        """Delete those received before a time; how many. Those of records of these topics are counted as pruned."""
+        of_records = tuple(f"log:{topic}/" for topic in stored_topics)
+        after = deleted = 0
+        while rows := self._db.execute(
+            "SELECT rowid, source FROM dead_letters WHERE rowid > ? AND received_at < ? ORDER BY rowid LIMIT ?",
+            (after, before_us, _LETTERS_AT_ONCE),
+        ).fetchall():
+            after = int(rows[-1][0])  # type: ignore[arg-type]
+            deleted += len(rows)
+            counted = sum(str(source).startswith(of_records) for _, source in rows)
+            with self.transaction() as inner:
+                self._db.executemany("DELETE FROM dead_letters WHERE rowid = ?", [(rowid,) for rowid, _ in rows])
+                inner.count({("pruned", DEAD_LETTERS.name): counted})
+        return deleted
+
+    def free_bytes(self) -> int:
+        """How much of the file is free for new rows."""
+        return free_bytes(self._db)
 
     def page(self, rowid: int) -> bytes:
         """A sealed page of a key's state."""
@@ -210,7 +262,7 @@ class StoreTransaction:
         for table, ranges in writes.deleted.items():
             self._db.executemany(f"DELETE FROM {table} WHERE rowid BETWEEN ? AND ?", ranges)
         for table in writes.inserted:
-            self._db.executemany(_insert(table), [(rowid, *row) for rowid, row in writes.stored_rows(table)])
+            self._db.executemany(_insert(table), writes.stored_rows(table))
         for table, rows in writes.replaced.items():
             self._db.executemany(
                 _insert(table).replace("INSERT", "INSERT OR REPLACE", 1),
@@ -220,14 +272,26 @@ class StoreTransaction:
         self._append(DEAD_LETTERS, writes.dead_letters, " ON CONFLICT DO NOTHING")
         self._write_state(writes)
         self._db.executemany(
-            "INSERT INTO offsets VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(topic, partition)"
-            " DO UPDATE SET next_offset = ?3, duplicates = duplicates + ?4, cluster_id = ?5, topic_id = ?6",
+            "INSERT INTO offsets VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(topic, partition) DO UPDATE SET"
+            " next_offset = ?3, duplicates = duplicates + ?4, cluster_id = ?5, topic_id = ?6, last_sha256 = ?7",
             [
-                (topic, partition, offset, writes.duplicates.get((topic, partition), 0), *identities[topic])
-                for (topic, partition), offset in writes.next_offsets.items()
+                (*tp, offset, writes.duplicates.get(tp, 0), *identities[tp[0]], writes.last_sha256.get(tp))
+                for tp, offset in writes.next_offsets.items()
             ],
         )
         self.count(writes.counters)
+
+    def set_meta(self, name: str, value: str) -> None:
+        """Remember a fact."""
+        self._db.execute("INSERT INTO meta VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2", (name, value))
+
+    def drop_superseded_index(self) -> None:
+        """The inverse of `SqliteStore.index_superseded`."""
+        self._db.execute("DROP INDEX IF EXISTS superseded_key")
+
+    def drop_meta(self, name: str) -> None:
+        """Forget a fact."""
+        self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
 
     def count(self, counters: Mapping[tuple[str, str], int]) -> None:
         """Raise counters by so much."""

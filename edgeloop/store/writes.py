@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import msgspec
 
@@ -62,6 +62,8 @@ class Writes:
         """Rowids of the inbox that this transaction worked off."""
         self.duplicates: Counter[TopicPartition] = Counter()
         self.next_offsets: dict[TopicPartition, int] = {}
+        self.last_sha256: dict[TopicPartition, bytes] = {}
+        """Of the record before each next offset."""
         self.counters: Counter[tuple[str, str]] = Counter()
         """(name, label) → by how much it rises."""
 
@@ -96,6 +98,8 @@ class Writes:
             return self.inserted[table][rowid - self.first_rowid]
         return self.replaced[table].get(rowid)
 
-    def stored_rows(self, table: str) -> Sequence[tuple[int, Row]]:
-        """(rowid, row) of every row to append."""
-        return [(rowid, row) for rowid, row in enumerate(self.inserted[table], self.first_rowid) if row is not None]
+    def stored_rows(self, table: str) -> Iterator[Row]:
+        """Every row to append, its rowid before its cells."""
+        for rowid, row in enumerate(self.inserted[table], self.first_rowid):
+            if row is not None:
+                yield (rowid, *row)

@@ -10,6 +10,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from edgeloop import __version__
+from edgeloop.errors import UsageError
 from edgeloop.home import Home
 from edgeloop.settings import Settings, load
 
@@ -23,6 +24,15 @@ app = App(
 )
 
 Flag = Parameter(negative="")
+
+
+def _no_option(_type: object, path: Path) -> None:
+    if str(path).startswith("-") and str(path) != "-":
+        raise UsageError(f"Unknown option: {path}. See `edgeloop --help`.")
+
+
+InputFile = Annotated[Path, Parameter(allow_leading_hyphen=True, validator=_no_option)]
+"""A file to read; ``-`` is standard input."""
 
 
 def _default_home() -> Path:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, Flag, app
+from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, Flag, InputFile, app
 from edgeloop.app.output import print_json, progress_bars, say
 from edgeloop.errors import UsageError
 from edgeloop.home import Home
@@ -15,7 +15,7 @@ from edgeloop.home import Home
 
 @app.command
 def ingest(
-    *files: Path,
+    *files: InputFile,
     source: Annotated[Literal["events", "mixpanel", "typeform", "zigpoll"], Parameter(name="--from")] = "events",
     form: str | None = None,
     common: Common = Common(),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, app
+from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, InputFile, app
 from edgeloop.app.output import print_json, progress_bars, say
 from edgeloop.errors import UsageError
 
 
 @app.command
 def replay(
-    *files: Path,
+    *files: InputFile,
     export: Path | None = None,
     topic: str | None = None,
     since: str | None = None,
@@ -67,9 +67,9 @@ def replay(
 def _export(path: Path, topic: str | None, since: str | None, until: str | None, common: Common) -> int:
     from edgeloop.app.export import export_log
 
-    home, settings = common.open()
+    home, _ = common.open()
     with progress_bars() as bar:
-        done = export_log(home, settings, path, topic=topic, since=since, until=until, progress=bar("records"))
+        done = export_log(home, path, topic=topic, since=since, until=until, progress=bar("records"))
     print_json([done]) if common.json else print(path)
     say(f"written: {done.records:,} records")
     if done.before_the_log:
