@@ -18,8 +18,9 @@ from edgeloop.store.writes import Head, Writes
 from streams.entries import Context
 from streams.state import Delta, KeyState
 
-CACHE_BYTES = 128 << 20
-UNFLUSHED_BYTES = 48 << 20
+CACHE_BYTES = 72 << 20
+SHARDS_AT_ONCE = 8
+UNFLUSHED_BYTES = 32 << 20
 """Of deltas; from so many on, the heads are written."""
 
 _encoder = msgspec.msgpack.Encoder()
@@ -153,18 +154,31 @@ class StateCache:
         """Whether anything stands in deltas only."""
         return bool(self._unflushed or self._deltas)
 
-    def flush(self, writes: Writes) -> dict[int, int]:
-        """Put every head that deltas changed into the writes; the versions of all shards of this worker."""
+    def flush(self, writes: Writes, shards: Collection[int]) -> dict[int, int]:
+        """Put every head of some shards that deltas changed into the writes; these shards' versions.
+
+        A few shards at a time, because the heads of all are as much again as the whole cache.
+        """
         now = self._refresh()
-        self._read(self.shards - self._versions.keys(), now)
+        self._read(set(shards) - self._versions.keys(), now)
         waiting = list(self._deltas)
-        self._get({key: h % SHARDS for key, h in zip(waiting, murmur2_of(waiting), strict=True)}, {})
-        writes.heads += [self._settled(state, writes) for state in self._unflushed.values()]
-        writes.settled += sorted(self._versions)
-        self._unflushed = {}
-        self._new_slots = set()
-        self._unflushed_bytes = self._unflushed_rows = 0
-        return {shard: now[shard] for shard in self._versions}
+        hashes = murmur2_of(waiting)
+        of_shards = {key: h % SHARDS for key, h in zip(waiting, hashes, strict=True) if h % SHARDS in shards}
+        self._get(of_shards, {})
+        for key in [key for key, state in self._unflushed.items() if state.shard in shards]:
+            state = self._unflushed.pop(key)
+            self._new_slots.discard(state.slot)
+            writes.heads.append(self._settled(state, writes))
+        writes.settled += sorted(shards)
+        if not self._unflushed:
+            self._unflushed_bytes = self._unflushed_rows = 0
+        return {shard: now[shard] for shard in shards}
+
+    @property
+    def held(self) -> list[list[int]]:
+        """The shards that this worker knows, in groups to flush at a time."""
+        known = sorted(self.shards | self._versions.keys())
+        return [known[i : i + SHARDS_AT_ONCE] for i in range(0, len(known), SHARDS_AT_ONCE)]
 
     def forget(self) -> None:
         """Drop everything, after a transaction that did not go through: memory is ahead of the store."""

@@ -33,7 +33,7 @@ from streams.prepare import UNREADABLE, Prepared, Refuse, prepare
 TOPICS = (*STORED_TOPICS, DEAD_LETTERS_TOPIC)
 MAX_RECORDS = 200_000
 FIRST_BATCH_BYTES = 4 << 20
-MAX_BATCH_BYTES = 48 << 20
+MAX_BATCH_BYTES = 20 << 20
 """Of records; in memory a batch takes about five times as much."""
 _LONG_BATCH_S = 6.0
 _COURIERS_AT_ONCE = 2_000
@@ -174,7 +174,7 @@ class Drain:
                         pass
                     since_inbox = 0
                 if self._states.full or (drained == 0 and self._states.unflushed):
-                    self._retried(self._flush)
+                    self._flush()
                 if drained == 0:
                     return Drained(done, self._dead_letters)
         finally:
@@ -256,8 +256,8 @@ class Drain:
             states, versions = self._states.states(keys)
             writes = Writes(self._store.new_batch())
             batch = Batch(self._rules, states, writes, self._contexts, self._store)
-            for kind, events, origin in groups:
-                batch.take(kind, events, origin)
+            while groups:  # each is let go of when it is taken
+                batch.take(*groups.pop())
             batch.finish()
             self._states.pack(states, writes)
             writes.dead_letters += [*dead, *refused]
@@ -321,11 +321,15 @@ class Drain:
                 raise
         return len(items)
 
-    def _flush(self) -> int:
-        """Write the heads of all keys that have deltas; how many."""
+    def _flush(self) -> None:
+        """Write the heads of all keys that have deltas."""
+        for shards in self._states.held:
+            self._retried(partial(self._flush_shards, shards))
+
+    def _flush_shards(self, shards: list[int]) -> int:
         try:
             writes = Writes(self._store.new_batch())
-            versions = self._states.flush(writes)
+            versions = self._states.flush(writes, shards)
             self._commit(writes, versions, None)
             return len(writes.heads)
         except BaseException:

@@ -141,9 +141,10 @@ def run_pass(
 def _flush(store: SqliteStore, cache: StateCache) -> None:
     """Write the heads of keys that stand in deltas only: a pass goes by the heads."""
     cache.load()
-    if cache.unflushed:
+    for shards in cache.held if cache.unflushed else ():
         writes = Writes(store.new_batch())
-        versions = cache.flush(writes)
+        versions = cache.flush(writes, shards)
         with store.transaction(versions) as transaction:
             transaction.apply(writes, {})
+        cache.committed(versions)
     cache.forget()

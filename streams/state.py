@@ -18,7 +18,9 @@ PAGE_ENTRIES = 64
 _MANY_IDS = 4_096
 """From so many bytes of the index on, a set of them is faster than a search."""
 _RANGE = struct.Struct("<qqqI")
-_OVERHEAD_BYTES = 700
+_NONE_LOST: frozenset[tuple[int, str, bytes]] = frozenset()
+_NONE_DIRTY: frozenset[int] = frozenset()
+_OVERHEAD_BYTES = 900
 """About what a key costs in memory beside its bytes."""
 OPEN, FRESH = -1, -2
 """Places beside the numbers of sealed pages: the open page, and what this batch adds to it."""
@@ -74,13 +76,14 @@ class KeyState:
         self.key = key
         self.shard = shard
         self.fresh: list[Entry] = []
-        self.lost: set[tuple[int, str, bytes]] = set()
+        # Empty containers that nearly every key goes without are shared: two sets weigh as much as ten entries.
+        self.lost: set[tuple[int, str, bytes]] | frozenset[tuple[int, str, bytes]] = _NONE_LOST
         """(kind, id, hash) of bodies that lost; complete after `known`."""
         self.unflushed = False
         """Whether something is in deltas that is not in the head yet."""
         self._pages: dict[int, list[Entry]] = {}
-        self._dirty: set[int] = set()
-        self._packed: list[tuple[Delta, int, int]] = []
+        self._dirty: frozenset[int] = _NONE_DIRTY
+        self._packed: Sequence[tuple[Delta, int, int]] = ()
         self._by_id: dict[tuple[int, str], tuple[int, Identified]] | None = None
         self._id_set: set[int] | None = None
         if isinstance(head, int):
@@ -92,7 +95,7 @@ class KeyState:
             self.twins = False
             self.ids = bytearray()
             self.entries = bytearray()
-            self.spans: list[Span] = []
+            self.spans: Sequence[Span] = ()
         else:
             self.slot = head.slot
             self.n = head.n
@@ -101,7 +104,7 @@ class KeyState:
             self.twins = bool(head.twins)
             self.ids = bytearray(head.ids)
             self.entries = bytearray(head.entries)
-            self.spans = [Span(*fields) for fields in _RANGE.iter_unpack(head.directory)]
+            self.spans = tuple(Span(*fields) for fields in _RANGE.iter_unpack(head.directory))
         self._ids_before = len(self.ids)
 
     @property
@@ -161,10 +164,12 @@ class KeyState:
         if self._by_id is None:
             self.load_all(read)
             self._by_id = {}
+            lost: set[tuple[int, str, bytes]] = set()
+            self.lost = lost
             for place, entries in self.loaded():
                 for entry in entries:
                     if isinstance(entry, Lost):
-                        self.lost.add((entry.kind, entry.id, entry.body_sha256))
+                        lost.add((entry.kind, entry.id, entry.body_sha256))
                     elif not isinstance(entry, Carried | Gone):
                         self._by_id[id_of(entry)] = (place, entry)
         return self._by_id.get((kind, event_id))
@@ -178,13 +183,13 @@ class KeyState:
             self.remember(short_hash)
         if self._by_id is not None:
             if isinstance(entry, Lost):
-                self.lost.add((entry.kind, entry.id, entry.body_sha256))
+                self.lost |= {(entry.kind, entry.id, entry.body_sha256)}
             elif not isinstance(entry, Carried | Gone):
                 self._by_id[id_of(entry)] = (FRESH, entry)
 
     def add_packed(self, delta: Delta, first_us: int, last_us: int) -> None:
         """Append entries of carried exposures that nothing here need look at, as they were packed elsewhere."""
-        self._packed.append((delta, first_us, last_us))
+        self._packed = (*self._packed, (delta, first_us, last_us))
         self.ids += delta.ids
         if self._id_set is not None:
             self._id_set.update(memoryview(delta.ids).cast("I"))
@@ -194,7 +199,7 @@ class KeyState:
         if self._packed:
             added = [entry for delta, _, _ in self._packed for entry in unpack(delta.entries, delta.n)]
             self.fresh = added + self.fresh
-            self._packed = []
+            self._packed = ()
 
     def remember(self, short_hash: bytes) -> None:
         """Put a short hash into the index."""
@@ -213,7 +218,7 @@ class KeyState:
     def touch(self, place: int) -> None:
         """Note that entries of a page were changed."""
         if place != FRESH:
-            self._dirty.add(place)
+            self._dirty |= {place}
 
     def append_fresh(self) -> Delta | None:
         """Append what the batch added to the open page; the delta, or None where the key must be settled at once."""
@@ -231,7 +236,7 @@ class KeyState:
                 self.last_us = max(self.last_us, last_us) if self.n + n else last_us
                 n += delta.n
                 body += delta.entries
-            self._packed = []
+            self._packed = ()
         self.n += n
         self.entries += body
         delta = Delta(self.key, n, self.twins, bytes(self.ids[self._ids_before :]), body)
@@ -241,7 +246,7 @@ class KeyState:
             return None
         if self._pages or self._by_id is not None:
             self._forget_decoded()
-        self.unflushed = True
+        self.unflushed = self.unflushed or bool(n or delta.ids)
         return delta
 
     def settle(self, writes: Writes) -> Head:
@@ -251,7 +256,8 @@ class KeyState:
             span = self.spans[place]
             times = [entry.at_us for entry in entries]
             writes.replace("state_pages", span.rowid, (pack(entries),))
-            self.spans[place] = Span(min(times), max(times), span.rowid, len(entries))
+            changed = Span(min(times), max(times), span.rowid, len(entries))
+            self.spans = (*self.spans[:place], changed, *self.spans[place + 1 :])
             for entry in entries:
                 if type(entry) is Outcome:
                     self._span_outcome(entry.at_us)
@@ -278,11 +284,13 @@ class KeyState:
     def _seal(self, writes: Writes) -> None:
         entries = unpack(self.entries, self.n)
         whole = self.n - self.n % PAGE_ENTRIES
+        sealed: list[Span] = []
         for begin in range(0, whole, PAGE_ENTRIES):
             page = entries[begin : begin + PAGE_ENTRIES]
             times = [entry.at_us for entry in page]
             rowid = writes.insert("state_pages", (pack(page),))
-            self.spans.append(Span(min(times), max(times), rowid, len(page)))
+            sealed.append(Span(min(times), max(times), rowid, len(page)))
+        self.spans = (*self.spans, *sealed)
         left = entries[whole:]
         self.n = len(left)
         self.entries = bytearray(pack(left)) if left else bytearray()
@@ -312,9 +320,9 @@ class KeyState:
 
     def _forget_decoded(self) -> None:
         self._pages = {}
-        self._dirty = set()
+        self._dirty = _NONE_DIRTY
         self._by_id = None
-        self.lost = set()
+        self.lost = _NONE_LOST
         if len(self.ids) < _MANY_IDS:
             self._id_set = None
 

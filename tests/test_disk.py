@@ -139,7 +139,7 @@ def test_ingest_on_a_full_disk_says_that_what_came_before_is_in(disk: Disk, tmp_
     source.write_bytes(events(0, 120_000))
     ran = run(home, "ingest", str(source))
     assert (ran.code, ran.out) == (1, "")
-    assert "disk is full. Events up to here are in; run the same again" in ran.err
+    assert "disk is full. Events up to there are in; run the same again" in ran.err
     there = len(logged_ids(home))
     assert 5_000 <= there < 120_000
     disk.mounted("size=200m")
