@@ -7,7 +7,7 @@ contains, because every decision is by rank and never by arrival (docs/meaning.m
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -21,7 +21,6 @@ from streams.attribution import Cause, Rules, Touches, attribute
 from streams.cache import Contexts
 from streams.entries import (
     EXPOSURE,
-    KIND_NUMBERS,
     KINDS,
     Asked,
     Carried,
@@ -39,6 +38,8 @@ from streams.entries import (
 from streams.prepare import Prepared
 from streams.state import FRESH, KeyState, carried_in, pack_waiting, shown_in, unpack_waiting
 
+_TABLES = [EVENT_TABLES[kind].name for kind in KINDS]
+"""By the number of the kind."""
 LATENESS_BOUNDS_S = (60, 600, 3_600, 21_600, 86_400, 259_200, 604_800, 1_209_600, 2_419_200)
 _LATENESS_LABELS = (*map(str, LATENESS_BOUNDS_S), "+Inf")
 _ON_TIME_US = LATENESS_BOUNDS_S[0] * SECOND_US
@@ -123,53 +124,52 @@ class _Changed:
 
 
 class Batch:
-    """Takes events one by one, then `finish`es with everything to write but the states."""
+    """Takes events key by key, then `finish`es with everything to write but the states."""
 
-    def __init__(
-        self, rules: Rules, states: Mapping[str, KeyState], writes: Writes, contexts: Contexts, stored: StoredRows
-    ) -> None:
+    def __init__(self, rules: Rules, writes: Writes, contexts: Contexts, stored: StoredRows) -> None:
         self._rules = rules
-        self._states = states
         self._writes = writes
         self._contexts = contexts
         self._stored = stored
-        self._changed: dict[str, _Changed] = {}
+        self._changed: _Changed | None = None
+        """Of the key at hand."""
         self._inbox: dict[str, list[Carried | Gone]] = {}
         self._lateness_us: list[int] = []
         self._window_us = max(rules.engagement_window_us, rules.answer_window_us)
 
-    def take(self, kind: str, events: Sequence[Prepared], origin: TopicPartition) -> None:
-        """Work events of one kind in. ``origin`` is where they were read, for the count of duplicates."""
-        number, table = KIND_NUMBERS[kind], EVENT_TABLES[kind].name
-        states, late, inbox = self._states, self._lateness_us, self._inbox
-        insert, page = self._writes.insert, self._stored.page
+    def take(self, state: KeyState, events: Sequence[Prepared]) -> None:
+        """Work all events of one key in: key by key, so that a key's state is at hand for all that is done with it."""
+        inbox, insert, page = self._inbox, self._writes.insert, self._stored.page
         for event in events:
-            key, entry, cells, answers, courier, carried, lateness_us = event
+            _, kind, entry, cells, _, answers, courier, carried, lateness_us = event
             if lateness_us is not None:
-                late.append(lateness_us)
-            state = states[key]
-            shown = type(entry) is Shown
+                self._lateness_us.append(lateness_us)
             event_id = entry.exposure_id if type(entry) is Shown else entry.id  # type: ignore[union-attr]
-            short_hash = identity_hash(number, event_id)
+            short_hash = identity_hash(kind, event_id)
             if state.may_know(short_hash):
-                known = state.known(number, event_id, page)
+                known = state.known(kind, event_id, page)
                 if known is not None:
-                    self._again(state, known, number, event, origin)
+                    self._again(state, known, event)
                     continue
-            entry.rowid = insert(table, cells)
+            entry.rowid = insert(_TABLES[kind], cells)
             state.add(entry, short_hash)
-            if shown:
+            if type(entry) is Shown:
                 if state.last_outcome_us is not None:
                     self._note_new(state, event_id, entry.at_us)
             elif type(entry) is Outcome:
                 self._insert_answers(entry, answers)
-                self._changed_of(state)
+                self._changes()
             if courier is not None and carried is not None:
                 inbox.setdefault(courier, []).append(carried)
+        self._settle(state)
 
-    def take_inbox(self, key: str, packed: bytes) -> None:
-        """Work in what changed of exposures that a courier carried."""
-        state = self._states[key]
+    def take_inbox(self, state: KeyState, packed: Sequence[bytes]) -> None:
+        """Work in all that changed of the exposures that a courier carried, oldest first."""
+        for item in packed:
+            self._take_waiting(state, item)
+        self._settle(state)
+
+    def _take_waiting(self, state: KeyState, packed: bytes) -> None:
         waiting = unpack_waiting(packed)
         delta = waiting.delta
         hashes = [delta.ids[i : i + 4] for i in range(0, len(delta.ids), 4)]
@@ -193,10 +193,14 @@ class Batch:
             if type(item) is Carried and state.last_outcome_us is not None:
                 self._note_new(state, item.exposure_id, item.at_us)
 
+    def _settle(self, state: KeyState) -> None:
+        """Compute the attributions that changed."""
+        changed, self._changed = self._changed, None
+        if changed is not None:
+            self._attribute(state, changed)
+
     def finish(self) -> None:
-        """Compute the attributions that changed, and what couriers' keys are told."""
-        for key, changed in self._changed.items():
-            self._attribute(self._states[key], changed)
+        """Put what couriers' keys are told, and the counts, into the writes."""
         hashes = murmur2_of(list(self._inbox))
         self._writes.inbox += [
             (courier, key_hash % SHARDS, pack_waiting(courier, items))
@@ -222,12 +226,11 @@ class Batch:
         rowids = [self._writes.insert(ANSWERS.name, answer) for answer in answers]
         entry.answers_rowid, entry.answers = (rowids[0], len(rowids)) if rowids else (0, 0)
 
-    def _again(
-        self, state: KeyState, known: tuple[int, Identified], kind: int, event: Prepared, origin: TopicPartition
-    ) -> None:
+    def _again(self, state: KeyState, known: tuple[int, Identified], event: Prepared) -> None:
         """An id that is there already: a duplicate, a better body, or a worse one."""
         place, entry = known
-        table = EVENT_TABLES[KINDS[kind]].name
+        kind, origin = event.kind, event.origin
+        table = _TABLES[kind]
         stored = self._writes.pending(table, entry.rowid) or self._stored.row(table, entry.rowid)
         before, now = Body.of_row(table, stored), Body.of_row(table, event.row)
         event_id = id_of(entry)[1]
@@ -248,13 +251,13 @@ class Batch:
         kind, event_id = id_of(old)
         new = event.entry
         new.rowid = old.rowid
-        self._writes.replace(EVENT_TABLES[KINDS[kind]].name, old.rowid, event.row)
+        self._writes.replace(_TABLES[kind], old.rowid, event.row)
         if isinstance(new, Outcome) and isinstance(old, Outcome):
             self._writes.delete(ANSWERS.name, old.answers_rowid, old.answers)
             self._insert_answers(new, event.answers)
             new.attributions_rowid, new.attributions = old.attributions_rowid, old.attributions
             new.ignored = old.ignored
-            self._changed_of(state).outcomes.add((kind, event_id))
+            self._changes().outcomes.add((kind, event_id))
         state.replace(place, old, new)
         for entry in (old, new):
             if isinstance(entry, Shown):
@@ -279,14 +282,13 @@ class Batch:
 
     # What changed
 
-    def _changed_of(self, state: KeyState) -> _Changed:
-        changed = self._changed.get(state.key)
-        if changed is None:
-            changed = self._changed[state.key] = _Changed()
-        return changed
+    def _changes(self) -> _Changed:
+        if self._changed is None:
+            self._changed = _Changed()
+        return self._changed
 
     def _note(self, state: KeyState, exposure_id: str, at_us: int) -> None:
-        changed = self._changed_of(state)
+        changed = self._changes()
         changed.exposure(exposure_id, at_us)
         # An exposure that was there before may be named by any outcome; a new one only where a link waits for it.
         changed.everywhere = changed.everywhere or state.may_know(link_hash(exposure_id))
@@ -308,7 +310,7 @@ class Batch:
             for entry in entries:
                 if isinstance(entry, Carried) and entry.exposure_id == item.exposure_id:
                     self._note(state, entry.exposure_id, entry.at_us)
-        self._changed_of(state).everywhere = True
+        self._changes().everywhere = True
 
     # Attribution
 

@@ -66,6 +66,26 @@ class _Models(dict[int, str]):
         return model
 
 
+class Packing:
+    """Puts what a batch added to states into its writes: heads at once, deltas of a shard together."""
+
+    def __init__(self, cache: StateCache, writes: Writes) -> None:
+        self._cache = cache
+        self._writes = writes
+        self._deltas: dict[int, list[Delta]] = {}
+
+    def add(self, state: KeyState) -> None:
+        """One state."""
+        delta = self._cache.add(state, self._writes)
+        if delta is not None:
+            self._deltas.setdefault(state.shard, []).append(delta)
+
+    def finish(self) -> None:
+        """After the last."""
+        self._writes.deltas += [(shard, _encoder.encode(deltas)) for shard, deltas in self._deltas.items()]
+        self._cache.unflushed_rows += len(self._deltas)
+
+
 class StateCache:
     """States by key, bounded in bytes."""
 
@@ -90,7 +110,7 @@ class StateCache:
         self._new_slots: set[int] = set()
         """Of keys that the store has no head of yet."""
         self._unflushed_bytes = 0
-        self._unflushed_rows = 0
+        self.unflushed_rows = 0
 
     def states(self, keys: Iterable[str]) -> tuple[dict[str, KeyState], dict[int, int]]:
         """The state of each key, and the versions of their shards as they were read."""
@@ -112,23 +132,24 @@ class StateCache:
             self._get(shards, found)
         return found, {shard: now[shard] for shard in {state.shard for state in found.values()}}
 
-    def pack(self, states: Mapping[str, KeyState], writes: Writes) -> None:
-        """Put what a batch added to the states into the writes."""
-        deltas: dict[int, list[Delta]] = {}
-        for state in states.values():
-            delta = state.append_fresh()
-            if delta is None:
-                writes.heads.append(self._settled(state, writes))
-                self._unflushed.pop(state.key, None)
-            elif delta.n or delta.ids:
-                deltas.setdefault(state.shard, []).append(delta)
-                self._unflushed[state.key] = state
-                size = len(delta.entries) + len(delta.ids)
-                self._bytes += size
-                self._unflushed_bytes += size
-        for shard, of_shard in deltas.items():
-            writes.deltas.append((shard, _encoder.encode(of_shard)))
-        self._unflushed_rows += len(deltas)
+    def packing(self, writes: Writes) -> Packing:
+        """What takes the states of a batch, one by one, into its writes."""
+        return Packing(self, writes)
+
+    def add(self, state: KeyState, writes: Writes) -> Delta | None:
+        """Append what a batch added to a state; the delta, if it is not settled at once."""
+        delta = state.append_fresh()
+        if delta is None:
+            writes.heads.append(self._settled(state, writes))
+            self._unflushed.pop(state.key, None)
+            return None
+        if not (delta.n or delta.ids):
+            return None
+        self._unflushed[state.key] = state
+        size = len(delta.entries) + len(delta.ids)
+        self._bytes += size
+        self._unflushed_bytes += size
+        return delta
 
     def committed(self, versions: Mapping[int, int]) -> None:
         """Note that a transaction over shards at these versions went through, and make room."""
@@ -145,7 +166,7 @@ class StateCache:
         """Whether it is time to flush."""
         return (
             self._unflushed_bytes > self._unflushed_limit
-            or self._unflushed_rows > 20_000
+            or self.unflushed_rows > 20_000
             or (self._bytes > self._cache_bytes and bool(self._unflushed))
         )
 
@@ -171,7 +192,7 @@ class StateCache:
             writes.heads.append(self._settled(state, writes))
         writes.settled += sorted(shards)
         if not self._unflushed:
-            self._unflushed_bytes = self._unflushed_rows = 0
+            self._unflushed_bytes = self.unflushed_rows = 0
         return {shard: now[shard] for shard in shards}
 
     @property
@@ -188,7 +209,7 @@ class StateCache:
         self._deltas = {}
         self._unflushed = {}
         self._new_slots = set()
-        self._unflushed_bytes = self._unflushed_rows = 0
+        self._unflushed_bytes = self.unflushed_rows = 0
 
     def load(self) -> None:
         """Read the deltas that a worker before this one left."""

@@ -230,10 +230,9 @@ class Drain:
             self._batch_bytes = min(MAX_BATCH_BYTES, self._batch_bytes * 2)
 
     def _write(self, chunks: list[Chunk], starts: dict[TopicPartition, int]) -> None:
-        groups: list[tuple[str, list[Prepared], TopicPartition]] = []
+        by_key: dict[str, list[Prepared]] = {}
         dead: list[Row] = []
         refused: list[Row] = []
-        keys: set[str] = set()
         next_offsets: dict[TopicPartition, int] = {}
         last_sha256: dict[TopicPartition, bytes] = {}
         while chunks:
@@ -249,17 +248,23 @@ class Drain:
                 continue
             kind = TYPES_OF_TOPICS[chunk.topic]
             first_us = None if self._horizon is None else self._horizon.first_us(kind)
-            events = prepare(kind, chunk.values, self._contexts.number, refuse, first_us)
-            keys.update([event.key for event in events])
-            groups.append((kind, events, origin))
+            for event in prepare(kind, chunk.values, origin, self._contexts.number, refuse, first_us):
+                of_key = by_key.get(event.key)
+                if of_key is None:
+                    by_key[event.key] = [event]
+                else:
+                    of_key.append(event)
         try:
-            states, versions = self._states.states(keys)
+            states, versions = self._states.states(by_key)
             writes = Writes(self._store.new_batch())
-            batch = Batch(self._rules, states, writes, self._contexts, self._store)
-            while groups:  # each is let go of when it is taken
-                batch.take(*groups.pop())
+            batch = Batch(self._rules, writes, self._contexts, self._store)
+            packing = self._states.packing(writes)
+            while by_key:  # each is let go of when it is taken
+                key, events = by_key.popitem()
+                batch.take(states[key], events)
+                packing.add(states[key])
             batch.finish()
-            self._states.pack(states, writes)
+            packing.finish()
             writes.dead_letters += [*dead, *refused]
             for letter in writes.dead_letters:
                 writes.counters["dead_letters", str(letter[1])] += 1
@@ -305,16 +310,21 @@ class Drain:
     def _inbox(self) -> int:
         """Work off what waits for some couriers' keys, under their own locks; how much there was."""
         items = self._store.waiting(self._lane.shards, _COURIERS_AT_ONCE)
+        by_key: dict[str, list[bytes]] = {}
+        for _, key, packed in items:
+            by_key.setdefault(key, []).append(packed)
         if items:
             try:
-                states, versions = self._states.states({key for _, key, _ in items})
+                states, versions = self._states.states(by_key)
                 writes = Writes(self._store.new_batch())
-                batch = Batch(self._rules, states, writes, self._contexts, self._store)
-                for rowid, key, packed in items:
-                    batch.take_inbox(key, packed)
-                    writes.worked_off.append(rowid)
+                writes.worked_off += [rowid for rowid, _, _ in items]
+                batch = Batch(self._rules, writes, self._contexts, self._store)
+                packing = self._states.packing(writes)
+                for key, waiting in by_key.items():
+                    batch.take_inbox(states[key], waiting)
+                    packing.add(states[key])
                 batch.finish()
-                self._states.pack(states, writes)
+                packing.finish()
                 self._commit(writes, versions, None)
             except BaseException:
                 self._states.forget()

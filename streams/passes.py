@@ -107,8 +107,8 @@ def run_pass(
     while keys := store.keys_after(after, KEYS_AT_ONCE):
         states, versions = cache.states([key for _, key in keys])
         writes = Writes(store.new_batch())
-        batch = Batch(rules, states, writes, contexts, store)
-        changed: dict[str, KeyState] = {}
+        batch = Batch(rules, writes, contexts, store)
+        packing = cache.packing(writes)
         things = n = 0
         for slot, key in keys:
             state = states[key]
@@ -117,12 +117,12 @@ def run_pass(
             if not work.wants(state):
                 continue
             state.load_all(store.page)
-            if work.take(batch, state, writes):
-                changed[key] = state
             things += sum(len(entries) for _, entries in state.loaded())
+            if work.take(batch, state, writes):
+                packing.add(state)
             if things + len(writes.inserted[ATTRIBUTIONS.name]) >= THINGS_AT_ONCE:
                 break
-        cache.pack(changed, writes)
+        packing.finish()
         with store.transaction(versions) as transaction:
             transaction.apply(writes, {})
             transaction.set_meta(name, msgspec.json.encode(Standing(target, after)).decode())

@@ -11,6 +11,7 @@ import msgspec
 
 from edgeloop.events import EVENT_TYPES, Engagement, Exposure, Response, decode, stamped
 from edgeloop.horizon import BeforeHorizonError
+from edgeloop.log.base import TopicPartition
 from edgeloop.store.schema import Row, answer_rows, row
 from streams.entries import KIND_NUMBERS, Asked, Carried, Identified, Outcome, Shown, Unseen
 
@@ -28,8 +29,11 @@ class Prepared(NamedTuple):
     """One event, ready to be worked in. ``entry`` lacks its rowids."""
 
     key: str
+    kind: int
     entry: Identified
     row: Row
+    origin: TopicPartition
+    """Where it was read, for the count of duplicates."""
     answers: Sequence[Row] = ()
     courier: str | None = None
     carried: Carried | None = None
@@ -39,7 +43,12 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    kind: str, values: Sequence[bytes], number_of: NumberOf, refuse: Refuse, first_us: int | None = None
+    kind: str,
+    values: Sequence[bytes],
+    origin: TopicPartition,
+    number_of: NumberOf,
+    refuse: Refuse,
+    first_us: int | None = None,
 ) -> list[Prepared]:
     """The events of one topic's records, in order; what is none, or happened before ``first_us``, is refused and left
     out."""
@@ -76,14 +85,14 @@ def prepare(
                 if courier is None
                 else Carried(exposure_id, at_us, subject, context, delivery_id, event.revision, raw_us, body_sha256)
             )
-            prepared.append(Prepared(subject, entry, cells, (), courier, carried, lateness_us))
+            prepared.append(Prepared(subject, number, entry, cells, origin, (), courier, carried, lateness_us))
         elif isinstance(event, Response | Engagement):
             answers = answer_rows(event, at_us) if isinstance(event, Response) else ()
             outcome = _outcome(number, event, at_us)
-            prepared.append(Prepared(event.subject, outcome, cells, answers, None, None, lateness_us))
+            prepared.append(Prepared(event.subject, number, outcome, cells, origin, answers, None, None, lateness_us))
         else:
             entry = Unseen(number, id_of(event), at_us, 0)
-            prepared.append(Prepared(key_of(event), entry, cells, (), None, None, lateness_us))
+            prepared.append(Prepared(key_of(event), number, entry, cells, origin, (), None, None, lateness_us))
     return prepared
 
 
