@@ -19,8 +19,11 @@ _MODELS = (("eta-promise", "app_card"), ("slot-offer", "slot_picker"), ("rebooki
 _LINES = 10_000
 
 
-def lines(events: int, subjects: int = SUBJECTS, *, seed: int = 1, days: float = DAYS) -> Iterator[bytes]:
+def lines(
+    events: int, subjects: int = SUBJECTS, *, seed: int = 1, days: float = DAYS, first_day: float = 0.0
+) -> Iterator[bytes]:
     """``events`` events of ``subjects`` customers over ``days``, as lines of JSON."""
+    start = START + timedelta(days=first_day)
     rng = random.Random(seed)
     bits, pick, uniform = rng.getrandbits, rng.randrange, rng.random
     step = days * 86_400_000_000 / events
@@ -30,7 +33,7 @@ def lines(events: int, subjects: int = SUBJECTS, *, seed: int = 1, days: float =
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     for number in range(events):
-        at = (START + timedelta(microseconds=round(number * step))).isoformat(timespec="milliseconds")[:23] + "Z"
+        at = (start + timedelta(microseconds=round(number * step))).isoformat(timespec="milliseconds")[:23] + "Z"
         who = pick(subjects)
         chance = uniform()
         delivery = f"D-{who:06d}-{number * 10 // events}"
@@ -62,11 +65,13 @@ def lines(events: int, subjects: int = SUBJECTS, *, seed: int = 1, days: float =
             ).encode()
 
 
-def write(path: Path, events: int, subjects: int = SUBJECTS, *, seed: int = 1, days: float = DAYS) -> None:
+def write(
+    path: Path, events: int, subjects: int = SUBJECTS, *, seed: int = 1, days: float = DAYS, first_day: float = 0.0
+) -> None:
     """Write them to a file."""
     with path.open("wb") as file:
         block: list[bytes] = []
-        for line in lines(events, subjects, seed=seed, days=days):
+        for line in lines(events, subjects, seed=seed, days=days, first_day=first_day):
             block.append(line)
             if len(block) == _LINES:
                 file.write(b"".join(block))

@@ -92,7 +92,8 @@ class Home:
         """Replace ``keys/NAME`` at once, readable by the owner only."""
         temporary = self.keys / f".{name}.{os.getpid()}"
         try:
-            self.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.path, self.keys):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)

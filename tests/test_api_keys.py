@@ -55,3 +55,10 @@ def test_a_home_without_keys_has_none_and_a_damaged_file_says_what_to_do(home: H
     home.write_secret(API_KEYS, "{")
     with pytest.raises(HomeError, match="backup"):
         api_keys.read(home)
+
+
+def test_a_home_that_begins_with_a_key_is_its_users_alone(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    api_keys.create(home, "edge", CLOCK)
+    assert home.path.stat().st_mode & 0o077 == 0
+    assert home.keys.stat().st_mode & 0o077 == 0

@@ -76,7 +76,7 @@ def _rules(patient: Patient, store: Reader) -> Finding:
     ]
     if not differing:
         return Finding("ok", "rules", "the tables were made under the settings in force")
-    do = "put the setting back, or move the store away and run `edgeloop process`"
+    do = "run `edgeloop recompute`, or put the setting back"
     return Finding("fail", "rules", f"the tables were made under other rules: {', '.join(differing)}", do)
 
 

@@ -71,7 +71,7 @@ def ingest_files(
     for path in files:
         if source == "events" and clock is None and ingest_in_parts(home, path, report, progress):
             continue
-        with _opened(path) as (file, size):
+        with opened(path) as (file, size):
             name = "standard input" if str(path) == "-" else path.name
 
             def show(file: IO[bytes] = file, size: int = size) -> None:
@@ -102,7 +102,7 @@ def ingest_items(
     intake = Intake(home, clock, log.horizon)
     after = "its beginning"
     try:
-        for batch in _batches(items):
+        for batch in batches(items):
             _take(intake, log, batch, name, source, report)
             after = batch[-1].place
             show()
@@ -141,7 +141,8 @@ def _take(intake: Intake, log: Log, batch: list[Item], name: str, source: Source
     report.add(IngestReport(accepted.total(), dead.total(), accepted, dead, shown))
 
 
-def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
+def batches(items: Iterator[Item]) -> Iterator[list[Item]]:
+    """The items in lists that one append takes, bounded in number and in bytes."""
     batch: list[Item] = []
     size = 0
     for item in items:
@@ -155,7 +156,7 @@ def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
+def opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
     """The file and its size (0 where it has none)."""
     if str(path) == "-":
         yield sys.stdin.buffer, 0

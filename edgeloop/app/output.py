@@ -45,6 +45,16 @@ def print_rows(names: Sequence[str], rows: Sequence[Sequence[object]], *, as_jso
         sys.stdout.flush()  # in a file with both streams, what is said about the table comes after it
 
 
+def say_problems(problems: Sequence[str], dead_letters: int, kept: str) -> None:
+    """The first dead letters of a command, how many more there are, and where they are kept."""
+    for line in problems:
+        say(f"  {line}")
+    if dead_letters > len(problems):
+        say(f"  … and {dead_letters - len(problems):,} more")
+    if dead_letters:
+        say(f"{kept} is kept sealed: `edgeloop dead-letters list`")
+
+
 def time_text(us: int | None) -> str:
     """A time for people, or a dash."""
     return "–" if us is None else iso(us)

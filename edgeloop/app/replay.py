@@ -7,10 +7,8 @@ topic, kept as bytes so that the worker refuses it again. Kafka's dumps have nei
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +16,7 @@ import msgspec
 
 from connectors import Item, native
 from edgeloop import sealing
+from edgeloop.app.ingest import batches, opened
 from edgeloop.clock import Clock, SystemClock, to_us
 from edgeloop.errors import EdgeloopError, HomeError, UsageError
 from edgeloop.events import DEAD_LETTERS_TOPIC, EVENT_TYPES, STORED_TOPICS, Event, decode, encode, event_type, stamped
@@ -32,8 +31,6 @@ from edgeloop.store.schema import row
 
 TOPICS = (*STORED_TOPICS, DEAD_LETTERS_TOPIC)
 UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)
-_BATCH_ITEMS = 5_000
-_BATCH_BYTES = 8 << 20
 _SHOWN_PROBLEMS = 10
 _RAW_IDS = ("customer_id", "courier_id")
 _CHECKED = "edgeloop log export"
@@ -113,10 +110,10 @@ def replay_files(
     log: LocalLog | None = None
     try:
         for path in files:
-            with _opened(path) as (file, size):
+            with opened(path) as (file, size):
                 name = "standard input" if str(path) == "-" else path.name
                 items = _headed(home, own, name, native.until_damage(_items(file)))
-                for batch in _batches(items):
+                for batch in batches(items):
                     log = log or LocalLog(home.log, partitions=settings.log.partitions)
                     _append(log, sealer, batch, name, now.now_us(), report)
                     if progress is not None and size:
@@ -298,30 +295,3 @@ def _append(log: LocalLog, sealer: Sealer, batch: list[Item], name: str, now: in
     report.problems += [
         f"{name}, {item.place}: {detail}" for item, _, detail in refused[: _SHOWN_PROBLEMS - len(report.problems)]
     ]
-
-
-def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
-    batch: list[Item] = []
-    size = 0
-    for item in items:
-        batch.append(item)
-        size += len(item.raw)
-        if len(batch) >= _BATCH_ITEMS or size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
-    """The file and its size (0 where it has none)."""
-    if str(path) == "-":
-        yield sys.stdin.buffer, 0
-        return
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    with file:
-        yield file, path.stat().st_size

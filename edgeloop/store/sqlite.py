@@ -56,8 +56,12 @@ class SqliteStore:
         try:
             self._db = connect(path, synchronous="NORMAL")
             self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            with transaction(self._db):
-                prepare(self._db, path)
+            try:
+                with transaction(self._db):
+                    prepare(self._db, path)
+            except BaseException:
+                self._db.close()
+                raise
         except apsw.Error as error:
             raise HomeError(
                 f"cannot open the store {path}: {error}. Is the disk writable, and is this an Edgeloop store?"

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, Flag, InputFile, app
-from edgeloop.app.output import print_json, progress_bars, say
+from edgeloop.app.output import print_json, progress_bars, say, say_problems
 from edgeloop.errors import UsageError
 from edgeloop.home import Home
 
@@ -47,14 +47,8 @@ def ingest(
         f"taken in: {report.accepted:,} events"
         + (f"; {report.dead_letters:,} dead letters" if report.dead_letters else "")
     )
-    for line in report.problems:
-        say(f"  {line}")
-    if report.dead_letters > len(report.problems):
-        say(f"  … and {report.dead_letters - len(report.problems):,} more")
-    if report.dead_letters:
-        say("what could not be taken is kept sealed: `edgeloop dead-letters list`")
-        return NEEDS_A_PERSON
-    return DONE
+    say_problems(report.problems, report.dead_letters, "what could not be taken")
+    return NEEDS_A_PERSON if report.dead_letters else DONE
 
 
 @app.command

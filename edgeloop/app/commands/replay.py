@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, InputFile, app
-from edgeloop.app.output import print_json, progress_bars, say
+from edgeloop.app.output import print_json, progress_bars, say, say_problems
 from edgeloop.errors import UsageError
 
 
@@ -54,14 +54,8 @@ def replay(
         f"appended: {report.appended:,} records"
         + (f"; {report.dead_letters:,} dead letters" if report.dead_letters else "")
     )
-    for line in report.problems:
-        say(f"  {line}")
-    if report.dead_letters > len(report.problems):
-        say(f"  … and {report.dead_letters - len(report.problems):,} more")
-    if report.dead_letters:
-        say("what could not be appended is kept sealed: `edgeloop dead-letters list`")
-        return NEEDS_A_PERSON
-    return DONE
+    say_problems(report.problems, report.dead_letters, "what could not be appended")
+    return NEEDS_A_PERSON if report.dead_letters else DONE
 
 
 def _export(path: Path, topic: str | None, since: str | None, until: str | None, common: Common) -> int:
