@@ -336,9 +336,13 @@ class Batch:
         if changed.everywhere or changed.outcomes or state.twins:
             state.load_all(read)
             return
-        times = [entry.at_us for entry in state.fresh if type(entry) is Outcome]
-        first = min((t - self._window_us for t in times), default=None)
-        last = max((t + SECOND_US for t in times), default=None)
+        first: int | None = None
+        last: int | None = None
+        for entry in state.fresh:
+            if type(entry) is Outcome:
+                begin, end = entry.at_us - self._rules.window_us(KINDS[entry.kind]), entry.at_us + SECOND_US
+                first = begin if first is None or begin < first else first
+                last = end if last is None or end > last else last
         if changed.times:
             before, after = changed.times[0] - self._window_us, changed.times[-1] + self._window_us
             first = before - SECOND_US if first is None else min(first, before - SECOND_US)

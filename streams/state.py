@@ -14,7 +14,7 @@ import msgspec
 from edgeloop.store.writes import Head, Writes
 from streams.entries import Carried, Entry, Gone, Identified, Lost, Outcome, Shown, carried_hash, id_of, pack, unpack
 
-PAGE_ENTRIES = 64
+PAGE_ENTRIES = 32
 _MANY_IDS = 4_096
 """From so many bytes of the index on, a set of them is faster than a search."""
 _RANGE = struct.Struct("<qqqI")
