@@ -20,9 +20,9 @@ _LINES = 10_000
 
 
 def lines(
-    events: int, subjects: int = SUBJECTS, *, seed: int = 1, days: float = DAYS, first_day: float = 0.0
+    events: int, subjects: int = SUBJECTS, *, seed: int = 1, days: float = DAYS, first_day: float = 0.0, hot: int = 0
 ) -> Iterator[bytes]:
-    """``events`` events of ``subjects`` customers over ``days``, as lines of JSON."""
+    """``events`` events of ``subjects`` customers over ``days``, as lines of JSON; about ``hot`` are of one of them."""
     start = START + timedelta(days=first_day)
     rng = random.Random(seed)
     bits, pick, uniform = rng.getrandbits, rng.randrange, rng.random
@@ -34,7 +34,7 @@ def lines(
 
     for number in range(events):
         at = (start + timedelta(microseconds=round(number * step))).isoformat(timespec="milliseconds")[:23] + "Z"
-        who = pick(subjects)
+        who = 0 if hot and uniform() < hot / events else pick(subjects)
         chance = uniform()
         delivery = f"D-{who:06d}-{number * 10 // events}"
         if chance < 2 / 3:
@@ -66,12 +66,19 @@ def lines(
 
 
 def write(
-    path: Path, events: int, subjects: int = SUBJECTS, *, seed: int = 1, days: float = DAYS, first_day: float = 0.0
+    path: Path,
+    events: int,
+    subjects: int = SUBJECTS,
+    *,
+    seed: int = 1,
+    days: float = DAYS,
+    first_day: float = 0.0,
+    hot: int = 0,
 ) -> None:
     """Write them to a file."""
     with path.open("wb") as file:
         block: list[bytes] = []
-        for line in lines(events, subjects, seed=seed, days=days, first_day=first_day):
+        for line in lines(events, subjects, seed=seed, days=days, first_day=first_day, hot=hot):
             block.append(line)
             if len(block) == _LINES:
                 file.write(b"".join(block))

@@ -80,13 +80,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=2_000_000)
     parser.add_argument("--subjects", type=int, default=SUBJECTS)
+    parser.add_argument("--hot", type=int, default=0, help="how many of the events are of one test account")
     parser.add_argument("--folder", type=Path, help="where to work; a temporary folder by default")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
         folder = Path(temporary)
         file, home = folder / "events.ndjson", folder / "home"
         print(f"writing {arguments.events:,} events of {arguments.subjects:,} customers …", file=sys.stderr)
-        write(file, arguments.events, arguments.subjects)
+        write(file, arguments.events, arguments.subjects, hot=arguments.hot)
         python = sys.executable
         ingest = measured(python, "-m", "edgeloop", "ingest", str(file), "--home", str(home))
         yardstick = measured(

@@ -84,7 +84,7 @@ class Drained(msgspec.Struct, frozen=True):
 
 
 class Drain:
-    """Moves what the log holds into the store: everything, or one lane of several (streams/lanes.py)."""
+    """Moves what the log holds into the store: everything, or one lane of several (edgeloop/app/lanes.py)."""
 
     def __init__(
         self,
