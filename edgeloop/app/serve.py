@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 
 _LAST_REQUESTS_S = 5
 """How long a stop waits for requests that have begun."""
+_BACKLOG = 2_048
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -33,6 +34,7 @@ def listen(host: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
+        bound.listen(_BACKLOG)  # before anyone is told that the door is open
     except OSError as error:
         bound.close()
         raise EdgeloopError(
