@@ -97,6 +97,8 @@ class Teller(Generic[R]):
     def __init__(self) -> None:
         self._parent = os.getppid()
         self._last = Said[R]()
+        # Ctrl-C goes to every process of a terminal; the one that started this helper ends it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         # Where the system can do it; elsewhere `progress` notices.
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
