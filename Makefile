@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo demo-seeds test chaos bench lint lock setup setup-dev docs clean
+.PHONY: demo demo-seeds kafka test chaos bench lint lock setup setup-dev docs clean
 
 demo: setup
 	@$(BIN)/edgeloop demo
@@ -14,6 +14,10 @@ demo: setup
 # Do the intervals hold? 20 small demos, some minutes; fails where they hold too rarely, or always.
 demo-seeds: setup
 	@$(BIN)/python -m scripts.demo_seeds
+
+# One Apache Kafka broker in the foreground, without Docker.
+kafka: setup
+	@scripts/kafka.sh run
 
 test: setup-dev
 	@scripts/test.sh

@@ -41,7 +41,7 @@ def measured(*command: str) -> Measured:
     def watch() -> None:
         nonlocal peak
         while process.poll() is None:
-            peak = max(peak, sum(_pss_mb(pid) for pid in _family(process.pid)))
+            peak = max(peak, sum(pss_mb(pid) for pid in family(process.pid)))
             time.sleep(_EVERY_S)
 
     watcher = threading.Thread(target=watch)
@@ -56,18 +56,20 @@ def measured(*command: str) -> Measured:
     return Measured(wall, cpu, peak)
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
+    """A process and all below it."""
     found = [pid]
     try:
         for thread in Path(f"/proc/{pid}/task").iterdir():
             for child in (thread / "children").read_text().split():
-                found += _family(int(child))
+                found += family(int(child))
     except OSError:
         pass  # it ended while we looked
     return found
 
 
-def _pss_mb(pid: int) -> float:
+def pss_mb(pid: int) -> float:
+    """Its share of memory; 0 where it ended or is not ours to look at."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:

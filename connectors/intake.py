@@ -96,11 +96,20 @@ class _RejectedError(Exception):
 class Intake:
     """Turns what a door received into log records. Holds the keys; they go nowhere else."""
 
-    def __init__(self, home: Home, clock: Clock, horizon: Callable[[], Horizon | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        clock: Clock,
+        horizon: Callable[[], Horizon | None] = lambda: None,
+        *,
+        largest_bytes: int | None = None,
+    ) -> None:
+        """``largest_bytes`` is what the log takes of one record; None is anything."""
         self._pseudonyms = Pseudonymiser(home.secret(PSEUDONYM_KEY))
         self._sealer = Sealer(home.secret(SEALING_KEY))
         self._clock = clock
         self._horizon = horizon
+        self._largest_bytes = largest_bytes
         self._cache: dict[tuple[str, str], str] = {}
 
     def take(
@@ -125,7 +134,7 @@ class Intake:
             item = came
             if item.value is UNREAD:
                 short = None if correction_us else self._short_way(item.raw, now, received_at, horizon)
-                if short is not None:
+                if short is not None and not self._too_long(short[0].value):
                     entry, kind, event_id = short
                     entries.append(entry)
                     taken.append(Taken(item.place, event_id, kind))
@@ -135,6 +144,9 @@ class Intake:
                 if item.rejected is not None:
                     raise _RejectedError(item.rejected.reason, item.rejected.detail)
                 event, record = self._record(item.value, now, correction_us)
+                if self._too_long(record):
+                    detail = f"the log takes no event of more than {self._largest_bytes:,} bytes"
+                    raise _RejectedError("too_long", detail)
                 too_old = None if horizon is None else _too_old(event, horizon)
                 if too_old is not None:
                     raise _RejectedError(too_old.reason, str(too_old))
@@ -147,6 +159,9 @@ class Intake:
                 entries.append(Entry(event.topic, event.key, record))
                 taken.append(Taken(item.place, event.id, event_type(event)))
         return taken, entries
+
+    def _too_long(self, record: bytes) -> bool:
+        return self._largest_bytes is not None and len(record) > self._largest_bytes
 
     def _short_way(
         self, raw: bytes, now: int, received_at: datetime, horizon: Horizon | None

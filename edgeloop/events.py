@@ -213,8 +213,14 @@ EVENT_TYPES: dict[str, type[Event]] = {
     "change": Change,
 }
 STORED_TOPICS: tuple[str, ...] = tuple(cls.topic for cls in EVENT_TYPES.values())
-TYPES_OF_TOPICS: dict[str, str] = {cls.topic: name for name, cls in EVENT_TYPES.items()}
+BACKFILL = "backfill."
+"""Before a topic's name: the same events, years of them perhaps, which must not delay those of today."""
+BACKFILL_TOPICS: tuple[str, ...] = tuple(BACKFILL + topic for topic in STORED_TOPICS)
+_TYPES = {cls.topic: name for name, cls in EVENT_TYPES.items()}
+TYPES_OF_TOPICS: dict[str, str] = _TYPES | {BACKFILL + topic: name for topic, name in _TYPES.items()}
 DEAD_LETTERS_TOPIC = "dead.letters"
+ALERTS_TOPIC = "loop.alerts"
+UPDATES_TOPIC = "attribution.updates"
 
 STAMPS = frozenset({"occurred_at_raw", "received_at", "anonymous"})
 """What only a door may set."""

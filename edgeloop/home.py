@@ -16,6 +16,7 @@ PSEUDONYM_KEY = "pseudonym.key"
 SEALING_KEY = "dead-letters.key"
 API_KEYS = "api-keys.json"
 _SIMULATED = "SIMULATED"
+_LOG_ELSEWHERE = "LOG"
 
 
 class Home:
@@ -38,7 +39,7 @@ class Home:
                 f"cannot make the home {self.path}: {error.strerror}. Choose another with --home DIR"
             ) from error
         # Before the log: where there is a log and no key, the key was lost.
-        if not self.log.exists():
+        if not self.has_log:
             for name in (PSEUDONYM_KEY, SEALING_KEY):
                 self.secret(name)
 
@@ -51,13 +52,33 @@ class Home:
             )
 
     @property
+    def has_log(self) -> bool:
+        """Whether events were, or may have been, taken here."""
+        return self.log.exists() or (self.path / _LOG_ELSEWHERE).exists()
+
+    def mark_log(self, where: str) -> None:
+        """Note, before the first event is appended, that the log of this home lies elsewhere."""
+        path = self.path / _LOG_ELSEWHERE
+        if path.exists():
+            return
+        try:
+            with path.open("w", encoding="utf-8") as file:
+                file.write(f"the log of this home: {where}. Keys that are missing here were lost\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise HomeError(
+                f"cannot write {path}: {error.strerror}. Is the disk of the home full, or may it only be read?"
+            ) from error
+
+    @property
     def simulated(self) -> bool:
         """Whether the home holds simulated time."""
         return (self.path / _SIMULATED).exists()
 
     def mark_simulated(self) -> None:
         """Mark the home; only a new one may be marked."""
-        if self.log.exists() and not self.simulated:
+        if self.has_log and not self.simulated:
             raise HomeError(f"{self.path} holds real events; simulate into a home of its own with --home DIR")
         self.create()
         (self.path / _SIMULATED).write_text("simulated time: real traffic is refused here\n", encoding="utf-8")
@@ -76,9 +97,10 @@ class Home:
         try:
             return bytes.fromhex(path.read_text(encoding="ascii").strip())
         except FileNotFoundError:
-            if self.log.exists():
+            if self.has_log:
+                log = self.log if self.log.exists() else "the log"
                 raise HomeError(
-                    f"{path} is missing, but {self.log} holds events made with it: with a new key every known customer "
+                    f"{path} is missing, but {log} holds events made with it: with a new key every known customer "
                     "would be a stranger, and no dead letter would open. Put the key back from your backup"
                 ) from None
         except ValueError:

@@ -28,8 +28,8 @@ _SCALE = re.compile(
 )
 FILE_NAME = "edgeloop.toml"
 PREFIX = "EDGELOOP_"
-# Read elsewhere, before there are settings.
-_NOT_SETTINGS = frozenset({"HOME", "DEBUG"})
+# Read elsewhere, before there are settings; the last two by scripts/kafka.sh.
+_NOT_SETTINGS = frozenset({"HOME", "DEBUG", "KAFKA_PORT", "KAFKA_DATA"})
 
 
 class _Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
@@ -58,6 +58,38 @@ class DoorSettings(_Section, frozen=True):
     """Of records that wait for the log; beyond it requests are answered 503."""
 
 
+class KafkaSettings(_Section, frozen=True):
+    """Apache Kafka as the log, for ``edgeloop serve``, ``worker``, ``topics`` and all that appends or reads."""
+
+    bootstrap: str = ""
+    """``host:port,host:port``; empty: the local log, a file in the home."""
+    topic_prefix: str = ""
+    """Before every topic's name: one home, one database and one prefix per company."""
+    group: str = "edgeloop"
+    """Consumer group of the workers."""
+    partitions: Annotated[int, Meta(ge=1, le=1024)] = 4
+    """Of each topic that `edgeloop topics create` makes: equal powers of two for all are the fastest."""
+    replication_factor: Annotated[int, Meta(ge=1, le=15)] = 1
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = "SCRAM-SHA-512"
+    sasl_username: str = ""
+    sasl_password: str = ""
+    ca_file: str = ""
+    """Certificates that the brokers' are checked by; empty: the system's."""
+    cert_file: str = ""
+    key_file: str = ""
+    """Our own certificate and key, where the brokers ask for one."""
+
+
+class StoreSettings(_Section, frozen=True):
+    """Where the tables are."""
+
+    url: str = ""
+    """``postgresql://user:password@host:5432/database?sslmode=verify-full``; empty: SQLite, a file in the home."""
+    reader_role: str = "edgeloop_reader"
+    """The role of PostgreSQL that may read the tables (never dead letters' bytes) and nothing else."""
+
+
 class LogSettings(_Section, frozen=True):
     """The local log."""
 
@@ -65,10 +97,17 @@ class LogSettings(_Section, frozen=True):
 
 
 class WorkerSettings(_Section, frozen=True):
-    """``edgeloop process``."""
+    """``edgeloop process`` and ``edgeloop worker``."""
 
     lanes: Annotated[int, Meta(ge=0, le=16)] = 0
     """Processes that drain at once; 0 takes one for a short backlog and one per core (4 at most) for a long one."""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8322
+    """Where ``edgeloop worker`` answers ``/livez``, ``/readyz`` and ``/metrics``."""
+    gather_ms: Annotated[int, Meta(ge=0, le=5000)] = 200
+    """How long a batch is gathered at most, where records come slowly."""
+    updates: bool = False
+    """Whether changed outcomes are published to ``attribution.updates``."""
 
 
 class ServiceSettings(_Section, frozen=True):
@@ -148,7 +187,9 @@ class Settings(_Section, frozen=True):
     """The company's zone: months and days of the report are its."""
     attribution: AttributionSettings = AttributionSettings()
     door: DoorSettings = DoorSettings()
+    kafka: KafkaSettings = KafkaSettings()
     log: LogSettings = LogSettings()
+    store: StoreSettings = StoreSettings()
     worker: WorkerSettings = WorkerSettings()
     service: ServiceSettings = ServiceSettings()
     schedule: ScheduleSettings = ScheduleSettings()
@@ -159,7 +200,14 @@ class Settings(_Section, frozen=True):
 
 
 SECRETS = frozenset(
-    {("typeform", "secret"), ("typeform", "previous_secret"), ("zigpoll", "token"), ("zigpoll", "previous_token")}
+    {
+        ("kafka", "sasl_password"),
+        ("store", "url"),
+        ("typeform", "secret"),
+        ("typeform", "previous_secret"),
+        ("zigpoll", "token"),
+        ("zigpoll", "previous_token"),
+    }
 )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from streams.attribution import Rules
-from streams.drain import ONLY_LANE, Drain, Drained, Lane, LogMismatchError, Progress, RulesMismatchError
+from streams.drain import ONLY_LANE, Drain, Drained, Lane, Progress
 from streams.passes import UnfinishedPassError
-from streams.pruning import prune, prune_is_unfinished
+from streams.pruning import prune, prune_is_unfinished, pruned_to
 from streams.recomputing import recompute
+from streams.steps import LogMismatchError, RulesMismatchError
 
 __all__ = [
     "ONLY_LANE",
@@ -20,5 +21,6 @@ __all__ = [
     "UnfinishedPassError",
     "prune",
     "prune_is_unfinished",
+    "pruned_to",
     "recompute",
 ]

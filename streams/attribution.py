@@ -100,24 +100,50 @@ class Touches(Generic[T]):
 
     def __init__(self, of_model: dict[str, list[T]]) -> None:
         """Take over what each model showed, in any order."""
+        self.models = sorted(of_model)
+        """The models that showed something, in order."""
         self._of_model = of_model
+        self._in_order: set[str] = set()
         self._of_delivery: dict[str, dict[str | None, list[T]]] = {}
         self._by_id: dict[str, tuple[str, T]] | None = None
-        for touches in of_model.values():
-            if len(touches) > 1:
-                touches.sort(key=_order)
-
-    def models(self) -> list[str]:
-        """The models that showed something, in order."""
-        return sorted(self._of_model)
 
     def of_model(self, model_id: str) -> Sequence[T]:
         """What a model showed."""
-        return self._of_model[model_id]
+        touches = self._of_model[model_id]
+        if model_id not in self._in_order:
+            if len(touches) > 1:
+                touches.sort(key=_order)
+            self._in_order.add(model_id)
+        return touches
+
+    def last(self, model_id: str, first_us: int, last_us: int, delivery_id: str | None) -> tuple[T, MatchedBy] | None:
+        """The last touch of a model inside a window: of the delivery if any is, else of all.
+
+        Looks at each once, in whatever order they are: of a few, that is a third of the time of putting them in order.
+        """
+        best: T | None = None
+        of_delivery = False
+        for touch in self._of_model[model_id]:
+            at_us = touch.at_us
+            if first_us <= at_us <= last_us:
+                belongs = delivery_id is not None and touch.delivery_id == delivery_id
+                if belongs is not of_delivery:
+                    if of_delivery:
+                        continue
+                    best, of_delivery = touch, True
+                elif (
+                    best is None or at_us > best.at_us or (at_us == best.at_us and touch.exposure_id > best.exposure_id)
+                ):
+                    best = touch
+        return None if best is None else (best, "delivery" if of_delivery else "window")
+
+    def few(self, model_id: str) -> bool:
+        """Whether a model showed only a few."""
+        return len(self._of_model[model_id]) <= _FEW
 
     def of_delivery(self, model_id: str, delivery_id: str) -> Sequence[T]:
         """What a model showed for a delivery."""
-        ordered = self._of_model[model_id]
+        ordered = self.of_model(model_id)
         if len(ordered) <= _FEW:
             return [touch for touch in ordered if touch.delivery_id == delivery_id]
         if model_id not in self._of_delivery:
@@ -151,9 +177,15 @@ def attribute(
     explicit = None if exposure_id is None else touches.named(exposure_id)
     first_us, last_us = at_us - window_us, at_us + tolerance_us
     causes: list[Cause[T]] = []
-    for model_id in touches.models():
+    by_last = rules.credit_rule == "last_touch"
+    for model_id in touches.models:
         if explicit is not None and explicit[0] == model_id:
             causes.append(Cause(model_id, explicit[1], 1.0, "explicit"))
+            continue
+        if by_last and touches.few(model_id):
+            last = touches.last(model_id, first_us, last_us, delivery_id)
+            if last is not None:
+                causes.append(Cause(model_id, last[0], 1.0, last[1]))
             continue
         matched_by: MatchedBy = "delivery"
         candidates = (

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
+import numpy as np
 
 from edgeloop.clock import SECOND_US
 from edgeloop.log.base import TopicPartition
@@ -37,12 +38,13 @@ from streams.entries import (
 )
 from streams.prepare import Prepared
 from streams.state import FRESH, KeyState, carried_in, pack_waiting, shown_in, unpack_waiting
+from streams.updates import outcome_id, removals_of, updates_of
 
 _TABLES = [EVENT_TABLES[kind].name for kind in KINDS]
 """By the number of the kind."""
 LATENESS_BOUNDS_S = (60, 600, 3_600, 21_600, 86_400, 259_200, 604_800, 1_209_600, 2_419_200)
 _LATENESS_LABELS = (*map(str, LATENESS_BOUNDS_S), "+Inf")
-_ON_TIME_US = LATENESS_BOUNDS_S[0] * SECOND_US
+_LATENESS_BOUNDS_US = np.array(LATENESS_BOUNDS_S) * SECOND_US
 
 
 class StoredRows(Protocol):
@@ -126,7 +128,11 @@ class _Changed:
 class Batch:
     """Takes events key by key, then `finish`es with everything to write but the states."""
 
-    def __init__(self, rules: Rules, writes: Writes, contexts: Contexts, stored: StoredRows) -> None:
+    def __init__(
+        self, rules: Rules, writes: Writes, contexts: Contexts, stored: StoredRows, *, updates: bool = False
+    ) -> None:
+        """``updates``: whether outcomes that change are put into the outbox."""
+        self._updates = updates
         self._rules = rules
         self._writes = writes
         self._contexts = contexts
@@ -218,7 +224,7 @@ class Batch:
                     window_us = self._rules.window_us(KINDS[entry.kind])
                     causes = self._causes(state, entry, window_us, self._rules.tolerance_us(entry.source), touches)
                     state.touch(place)
-                    self._write_attributions(state.key, entry, causes)
+                    self._write_attributions(state, entry, causes)
 
     # One event
 
@@ -255,6 +261,10 @@ class Batch:
         if isinstance(new, Outcome) and isinstance(old, Outcome):
             self._writes.delete(ANSWERS.name, old.answers_rowid, old.answers)
             self._insert_answers(new, event.answers)
+            if self._updates:
+                gone = {asked.suffix for asked in old.asked} - {asked.suffix for asked in new.asked}
+                of_gone = [outcome_id(old, suffix) for suffix in sorted(gone)]
+                self._writes.updates += removals_of(state.shard, state.key, of_gone, self._writes.batch)
             new.attributions_rowid, new.attributions = old.attributions_rowid, old.attributions
             new.ignored = old.ignored
             self._changes().outcomes.add((kind, event_id))
@@ -329,7 +339,7 @@ class Batch:
                     continue
                 causes = self._causes(state, entry, window_us, tolerance_us, touches)
                 state.touch(place)
-                self._write_attributions(state.key, entry, causes)
+                self._write_attributions(state, entry, causes)
 
     def _make_available(self, state: KeyState, changed: _Changed) -> None:
         read = self._stored.page
@@ -386,12 +396,16 @@ class Batch:
         models = self._contexts.models
         return Touches(carried_in(state, models)) if agent else Touches(shown_in(state, models))
 
-    def _write_attributions(self, key: str, entry: Outcome, causes: list[Cause[Shown]] | list[Cause[Carried]]) -> None:
-        writes = self._writes
+    def _write_attributions(
+        self, state: KeyState, entry: Outcome, causes: list[Cause[Shown]] | list[Cause[Carried]]
+    ) -> None:
+        writes, key = self._writes, state.key
         if entry.attributions:
             writes.counters["reattributed_outcomes", ""] += len(entry.asked)
             writes.delete(ATTRIBUTIONS.name, entry.attributions_rowid, entry.attributions)
         rows = [attribution for asked in entry.asked for attribution in self._rows(key, entry, asked, causes)]
+        if self._updates:
+            writes.updates += updates_of(state.shard, key, rows, writes.batch)
         for i, attribution in enumerate(rows):
             rowid = writes.insert(ATTRIBUTIONS.name, attribution)
             if i == 0:
@@ -403,12 +417,12 @@ class Batch:
     ) -> list[Row]:
         """The attribution rows of one outcome, in the column order of ``attributions``."""
         outcome_type = entry.outcome_type
-        outcome_id = ("e:" if outcome_type == "engagement" else "a:") + entry.id + asked.suffix
+        name = outcome_id(entry, asked.suffix)
         respondent, rule, at_us = entry.respondent, self._rules.credit_rule, entry.at_us
         if not causes:
             return [
                 (
-                    outcome_id, outcome_type, asked.name, "", "", key, respondent, at_us, asked.value, asked.currency,
+                    name, outcome_type, asked.name, "", "", key, respondent, at_us, asked.value, asked.currency,
                     None, None, None, None, 0.0, rule, None, None,
                 )
             ]  # fmt: skip
@@ -419,7 +433,7 @@ class Batch:
             context = self._contexts[touch.context]
             rows.append(
                 (
-                    outcome_id, outcome_type, asked.name, cause.model_id, touch.exposure_id, key, respondent, at_us,
+                    name, outcome_type, asked.name, cause.model_id, touch.exposure_id, key, respondent, at_us,
                     asked.value, asked.currency, context.model_version, context.arm, context.rollout_id,
                     context.touchpoint, cause.credit, rule, cause.matched_by, (at_us - touch.at_us) / SECOND_US,
                 )
@@ -427,11 +441,11 @@ class Batch:
         return rows
 
     def _count_lateness(self) -> None:
-        late = [us for us in self._lateness_us if us > _ON_TIME_US]
         counters = self._writes.counters
-        counters["lateness", _LATENESS_LABELS[0]] += len(self._lateness_us) - len(late)
-        for us in late:
-            counters["lateness", _LATENESS_LABELS[bisect_left(LATENESS_BOUNDS_S, us / SECOND_US)]] += 1
+        buckets = np.searchsorted(_LATENESS_BOUNDS_US, np.array(self._lateness_us, np.int64))
+        for label, n in zip(_LATENESS_LABELS, np.bincount(buckets, minlength=len(_LATENESS_LABELS)), strict=True):
+            if n:
+                counters["lateness", label] += int(n)
         counters["lateness_seconds", ""] += sum(self._lateness_us) // SECOND_US
 
 

@@ -13,13 +13,13 @@ import msgspec
 
 from edgeloop.events import Exposure
 from edgeloop.log.partitioner import SHARDS, murmur2_of
-from edgeloop.store.sqlite import SqliteStore
+from edgeloop.store.base import Store
 from edgeloop.store.writes import Head, Writes
 from streams.entries import Context
 from streams.state import Delta, KeyState
 
 CACHE_BYTES = 72 << 20
-SHARDS_AT_ONCE = 8
+SHARDS_AT_ONCE = 4
 UNFLUSHED_BYTES = 32 << 20
 """Of deltas; from so many on, the heads are written."""
 
@@ -32,7 +32,7 @@ _contexts: msgspec.msgpack.Decoder[Context] = msgspec.msgpack.Decoder(Context)
 class Contexts:
     """The numbers of what was shown where."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._numbers: dict[tuple[str, str, str, str | None, str | None], int] = {}
         self._contexts: dict[int, Context] = {}
@@ -91,7 +91,7 @@ class StateCache:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         shards: Collection[int] = range(SHARDS),
         *,
         cache_bytes: int = CACHE_BYTES,
@@ -112,10 +112,9 @@ class StateCache:
         self._unflushed_bytes = 0
         self.unflushed_rows = 0
 
-    def states(self, keys: Iterable[str]) -> tuple[dict[str, KeyState], dict[int, int]]:
-        """The state of each key, and the versions of their shards as they were read."""
-        now = self._refresh()
-        found: dict[str, KeyState] = {}
+    def shards_of(self, keys: Iterable[str]) -> dict[str, int]:
+        """The shard of each key."""
+        found: dict[str, int] = {}
         missing: list[str] = []
         cached = self._states
         for key in keys:
@@ -123,14 +122,30 @@ class StateCache:
             if state is None:
                 missing.append(key)
             else:
+                found[key] = state.shard
+        for key, key_hash in zip(missing, murmur2_of(missing), strict=True):
+            found[key] = key_hash % SHARDS
+        return found
+
+    def states(self, shards: Mapping[str, int]) -> tuple[dict[str, KeyState], dict[int, int]]:
+        """The state of each key (with its shard), and the versions of their shards as they were read."""
+        now = self._refresh()
+        wanted = set(shards.values())
+        found: dict[str, KeyState] = {}
+        missing: dict[str, int] = {}
+        cached = self._states
+        for key, shard in shards.items():
+            state = cached.get(key)
+            if state is None:
+                missing[key] = shard
+            else:
                 found[key] = state
         if missing:
-            shards = {key: h % SHARDS for key, h in zip(missing, murmur2_of(missing), strict=True)}
-            unread = set(shards.values()) - self._versions.keys()
+            unread = set(missing.values()) - self._versions.keys()
             if unread:
                 self._read(unread, now)
-            self._get(shards, found)
-        return found, {shard: now[shard] for shard in {state.shard for state in found.values()}}
+            self._get(missing, found)
+        return found, {shard: now[shard] for shard in wanted}
 
     def packing(self, writes: Writes) -> Packing:
         """What takes the states of a batch, one by one, into its writes."""
@@ -157,7 +172,7 @@ class StateCache:
             self._versions[shard] = version + 1
         if self._bytes > self._cache_bytes:
             for key in [key for key, state in self._states.items() if not state.unflushed]:
-                self._bytes -= self._states.pop(key).size
+                self._drop(key)
                 if self._bytes <= self._cache_bytes // 2:
                     break
 
@@ -215,6 +230,12 @@ class StateCache:
         """Read the deltas that a worker before this one left."""
         self._read(self.shards - self._versions.keys(), self._refresh())
 
+    def _drop(self, key: str) -> None:
+        state = self._states.pop(key)
+        self._bytes -= state.size
+        # The key may be asked for again before it has a head: then its slot is not another's.
+        self._new_slots.discard(state.slot)
+
     def _settled(self, state: KeyState, writes: Writes) -> Head:
         before = state.size
         head = state.settle(writes)
@@ -227,7 +248,7 @@ class StateCache:
         stale = {shard for shard, version in self._versions.items() if now[shard] != version}
         if stale:
             for key in [key for key, state in self._states.items() if state.shard in stale]:
-                self._bytes -= self._states.pop(key).size
+                self._drop(key)
                 self._unflushed.pop(key, None)
             known = list(self._deltas)
             for key, h in zip(known, murmur2_of(known), strict=True):

@@ -12,8 +12,9 @@ from typing import Protocol
 import msgspec
 
 from edgeloop.errors import EdgeloopError
+from edgeloop.log.partitioner import SHARDS
+from edgeloop.store.base import Store, StoreTransaction
 from edgeloop.store.schema import ATTRIBUTIONS
-from edgeloop.store.sqlite import SqliteStore, StoreTransaction
 from edgeloop.store.writes import Writes
 from streams.attribution import Rules
 from streams.batch import Batch
@@ -66,13 +67,13 @@ def fingerprint(rules: Rules) -> str:
     return msgspec.json.encode(rules, order="sorted").decode()
 
 
-def standing(store: SqliteStore, name: str) -> Standing | None:
+def standing(store: Store, name: str) -> Standing | None:
     """How far the pass of that name is, if one was begun."""
     found = store.meta(name)
     return None if found is None else msgspec.json.decode(found, type=Standing)
 
 
-def refuse_unfinished(store: SqliteStore, besides: str | None = None) -> None:
+def refuse_unfinished(store: Store, besides: str | None = None) -> None:
     """Raise where a pass (of another name than ``besides``) was begun and did not end.
 
     Raises:
@@ -81,13 +82,11 @@ def refuse_unfinished(store: SqliteStore, besides: str | None = None) -> None:
     for name in (RECOMPUTE, PRUNE):
         if name != besides and store.meta(name) is not None:
             raise UnfinishedPassError(
-                f"a {name} is unfinished in {store.path}: run `edgeloop {name}` again, it goes on where it was"
+                f"a {name} is unfinished in {store.name}: run `edgeloop {name}` again, it goes on where it was"
             )
 
 
-def run_pass(
-    store: SqliteStore, name: str, target: str, rules: Rules, work: Work, progress: Progress | None = None
-) -> int:
+def run_pass(store: Store, name: str, target: str, rules: Rules, work: Work, progress: Progress | None = None) -> int:
     """Take every key, from the first or from where a pass to the same target was; how many were taken now.
 
     Raises:
@@ -100,32 +99,36 @@ def run_pass(
     if before is None or before.target != target:
         before = Standing(target)
         store.set_meta(name, msgspec.json.encode(before).decode())
+    with store.claim(range(SHARDS)):
+        pass  # batches in flight have ended; those to come see that this pass is on
     after = before.after
     done, total = store.count_keys(after)
     contexts = Contexts(store)
     taken = 0
     while keys := store.keys_after(after, KEYS_AT_ONCE):
-        states, versions = cache.states([key for _, key in keys])
-        writes = Writes(store.new_batch())
-        batch = Batch(rules, writes, contexts, store)
-        packing = cache.packing(writes)
-        things = n = 0
-        for slot, key in keys:
-            state = states[key]
-            after = slot
-            n += 1
-            if not work.wants(state):
-                continue
-            state.load_all(store.page)
-            things += sum(len(entries) for _, entries in state.loaded())
-            if work.take(batch, state, writes):
-                packing.add(state)
-            if things + len(writes.inserted[ATTRIBUTIONS.name]) >= THINGS_AT_ONCE:
-                break
-        packing.finish()
-        with store.transaction(versions) as transaction:
-            transaction.apply(writes, {})
-            transaction.set_meta(name, msgspec.json.encode(Standing(target, after)).decode())
+        shards = cache.shards_of(key for _, key in keys)
+        with store.claim(set(shards.values())):
+            states, versions = cache.states(shards)
+            writes = Writes(store.new_batch())
+            batch = Batch(rules, writes, contexts, store)
+            packing = cache.packing(writes)
+            things = n = 0
+            for slot, key in keys:
+                state = states[key]
+                after = slot
+                n += 1
+                if not work.wants(state):
+                    continue
+                state.load_all(store.page)
+                things += sum(len(entries) for _, entries in state.loaded())
+                if work.take(batch, state, writes):
+                    packing.add(state)
+                if things + len(writes.inserted[ATTRIBUTIONS.name]) >= THINGS_AT_ONCE:
+                    break
+            packing.finish()
+            with store.transaction(versions) as transaction:
+                transaction.apply(writes, {})
+                transaction.set_meta(name, msgspec.json.encode(Standing(target, after)).decode())
         # Nothing that was looked at once is looked at again.
         cache.forget()
         done += n
@@ -138,13 +141,14 @@ def run_pass(
     return taken
 
 
-def _flush(store: SqliteStore, cache: StateCache) -> None:
+def _flush(store: Store, cache: StateCache) -> None:
     """Write the heads of keys that stand in deltas only: a pass goes by the heads."""
     cache.load()
     for shards in cache.held if cache.unflushed else ():
-        writes = Writes(store.new_batch())
-        versions = cache.flush(writes, shards)
-        with store.transaction(versions) as transaction:
-            transaction.apply(writes, {})
+        with store.claim(shards):
+            writes = Writes(store.new_batch())
+            versions = cache.flush(writes, shards)
+            with store.transaction(versions) as transaction:
+                transaction.apply(writes, {})
         cache.committed(versions)
     cache.forget()

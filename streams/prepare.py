@@ -86,9 +86,9 @@ def prepare(
                 else Carried(exposure_id, at_us, subject, context, delivery_id, event.revision, raw_us, body_sha256)
             )
             prepared.append(Prepared(subject, number, entry, cells, origin, (), courier, carried, lateness_us))
-        elif isinstance(event, Response | Engagement):
-            answers = answer_rows(event, at_us) if isinstance(event, Response) else ()
-            outcome = _outcome(number, event, at_us)
+        elif type(event) is Engagement or type(event) is Response:
+            answers = answer_rows(event, at_us) if type(event) is Response else ()
+            outcome = _outcome(number, id_of(event), event, at_us)
             prepared.append(Prepared(event.subject, number, outcome, cells, origin, answers, None, None, lateness_us))
         else:
             entry = Unseen(number, id_of(event), at_us, 0)
@@ -96,14 +96,14 @@ def prepare(
     return prepared
 
 
-def _outcome(number: int, event: Response | Engagement, at_us: int) -> Outcome:
+def _outcome(number: int, event_id: str, event: Response | Engagement, at_us: int) -> Outcome:
     return Outcome(
         kind=number,
-        id=event.id,
+        id=event_id,
         at_us=at_us,
         rowid=0,
         source=event.source,
-        agent=isinstance(event, Response) and event.respondent == "agent",
+        agent=type(event) is Response and event.respondent == "agent",
         matchable=not event.anonymous,
         delivery_id=event.delivery_id,
         link=event.exposure_id,

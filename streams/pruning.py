@@ -13,8 +13,8 @@ import msgspec
 
 from edgeloop.errors import HomeError
 from edgeloop.horizon import Horizon
+from edgeloop.store.base import Store, StoreTransaction
 from edgeloop.store.schema import ANSWERS, ATTRIBUTIONS, EVENT_TABLES, SUPERSEDED
-from edgeloop.store.sqlite import SqliteStore, StoreTransaction
 from edgeloop.store.writes import Writes
 from streams.attribution import Rules
 from streams.batch import Batch
@@ -39,7 +39,7 @@ HORIZON = "horizon"
 """Name in the store's ``meta`` of the horizon that every key was pruned to."""
 
 
-def prune(store: SqliteStore, horizon: Horizon, progress: Progress | None = None) -> int:
+def prune(store: Store, horizon: Horizon, progress: Progress | None = None) -> int:
     """Delete what happened before the horizon; how many join keys were looked at.
 
     Everything that was read from the log must have been worked in, couriers' keys too, and doors and worker must refuse
@@ -52,7 +52,7 @@ def prune(store: SqliteStore, horizon: Horizon, progress: Progress | None = None
     # The rules of the tables, not those of the settings, which may be others by the time an interrupted prune goes on.
     rules = store.meta(RULES)
     if rules is None:
-        raise HomeError(f"nothing was ever drained into {store.path}: run `edgeloop process` first")
+        raise HomeError(f"nothing was ever drained into {store.name}: run `edgeloop process` first")
     target = msgspec.json.encode(horizon).decode()
     store.index_superseded()
     return run_pass(
@@ -60,13 +60,19 @@ def prune(store: SqliteStore, horizon: Horizon, progress: Progress | None = None
     )
 
 
-def prune_is_unfinished(store: SqliteStore) -> bool:
+def pruned_to(store: Store) -> Horizon | None:
+    """How far a store was pruned."""
+    told = store.meta(HORIZON)
+    return None if told is None else msgspec.json.decode(told, type=Horizon)
+
+
+def prune_is_unfinished(store: Store) -> bool:
     """Whether a prune was begun and did not end."""
     return standing(store, PRUNE) is not None
 
 
 class _Prune:
-    def __init__(self, store: SqliteStore, horizon: Horizon, target: str) -> None:
+    def __init__(self, store: Store, horizon: Horizon, target: str) -> None:
         self._store = store
         self._target = target
         self._horizon_us = horizon.us

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeloop.store.sqlite import SqliteStore, StoreTransaction
+from edgeloop.store.base import Store, StoreTransaction
 from edgeloop.store.writes import Writes
 from streams.attribution import Rules
 from streams.batch import Batch
@@ -25,7 +25,7 @@ class _Recompute:
         transaction.set_meta(RULES, self._target)
 
 
-def recompute(store: SqliteStore, rules: Rules, progress: Progress | None = None) -> int | None:
+def recompute(store: Store, rules: Rules, progress: Progress | None = None) -> int | None:
     """Make the tables what they are under these rules; how many keys were computed, or None where nothing was to do.
 
     What waits for couriers' keys goes on waiting: the next drain works it in, under these rules then. The caller keeps

@@ -1,10 +1,12 @@
-"""What several test files share: one demo, run once a session at full size with its own seed."""
+"""What several test files share: one demo of full size, one Kafka broker, one PostgreSQL server, each made once."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -13,6 +15,8 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from edgeloop.home import Home
+from tests.real.kafka import Broker
+from tests.real.postgres import Postgres
 
 # `make test` must find the same every time, so only the long run draws anew; a failure prints the blob that repeats it.
 for _name, _examples in {"quick": 15, "default": 60, "chaos": 2_000}.items():
@@ -25,6 +29,17 @@ for _name, _examples in {"quick": 15, "default": 60, "chaos": 2_000}.items():
         suppress_health_check=[HealthCheck.too_slow],
     )
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+_REAL = {"kafka_broker", "postgres_server"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Whoever asks for a real server waits for it; `-m "not slow"` is for the rest.
+    for item in items:
+        if _REAL & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
 
 
 @dataclass(frozen=True)
@@ -47,3 +62,31 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     )
     assert run.returncode == 0, run.stderr
     return Demo(Home(path), run.stderr, msgspec.json.decode(run.stdout))
+
+
+@pytest.fixture(scope="session")
+def kafka_broker() -> Iterator[Broker]:
+    """A broker for tests that do not kill it; each takes a `topic_prefix` of its own."""
+    with Broker() as broker:
+        yield broker
+
+
+_prefixes = itertools.count(1)
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    return f"t{next(_prefixes)}."
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A server for tests that do not kill it; each takes a `database_url` of its own."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def database_url(postgres_server: Postgres) -> str:
+    """The address of a fresh database."""
+    return postgres_server.create_database()

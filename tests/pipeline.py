@@ -15,8 +15,10 @@ from edgeloop.log.base import Entry
 from edgeloop.log.local import LocalLog
 from edgeloop.sealing import Sealer
 from edgeloop.settings import AttributionSettings
+from edgeloop.store.base import Reader
+from edgeloop.store.reader import SqliteReader
 from edgeloop.store.schema import ANSWERS, ATTRIBUTIONS, EVENT_TABLES, SUPERSEDED
-from edgeloop.store.sqlite import Reader, SqliteStore
+from edgeloop.store.sqlite import SqliteStore
 from streams.attribution import Rules
 from streams.cache import StateCache
 from streams.drain import Drain
@@ -60,8 +62,12 @@ def run(
 
 
 def tables(home: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every compared table as sorted tuples, without ``received_at``."""
-    reader = Reader(home / "store.sqlite")
+    """Every compared table of a home as sorted tuples, without ``received_at``."""
+    return tables_of(SqliteReader(home / "store.sqlite"))
+
+
+def tables_of(reader: Reader) -> dict[str, list[tuple[Any, ...]]]:
+    """The same of any store; closes the reader."""
     found = {}
     for table in COMPARED:
         columns = ", ".join(f'"{name}"' for name in table.names if name not in NOT_COMPARED)
@@ -89,7 +95,7 @@ _ROOMS: dict[str, int] = {
     "streams.attribution._FEW": 1,
     "streams.state.PAGE_ENTRIES": 2,
     "streams.state._MANY_IDS": 8,
-    "streams.drain._COURIERS_AT_ONCE": 1,
+    "streams.steps._COURIERS_AT_ONCE": 1,
     "streams.drain._RECORDS_BETWEEN_INBOXES": 3,
 }
 _CACHE = {"cache_bytes": 2_000, "unflushed_bytes": 500}
@@ -252,7 +258,11 @@ COUNTS = f"""SELECT
 
 def counts(home: Path) -> Counts:
     """The count identity of a home's store as of now."""
-    reader = Reader(home / "store.sqlite")
+    return counts_of(SqliteReader(home / "store.sqlite"))
+
+
+def counts_of(reader: Reader) -> Counts:
+    """The same of any store; closes the reader."""
     (row,) = reader.query(COUNTS)[1]
     reader.close()
     return Counts(*row)

@@ -15,7 +15,7 @@ import pytest
 
 from edgeloop.home import Home
 from edgeloop.settings import AttributionSettings
-from edgeloop.store.sqlite import Reader
+from edgeloop.store.reader import SqliteReader
 from tests.chaos.load import Counting, Feeder, after_commit, any_time, command, kill_again_and_again, startup_s
 from tests.chaos.senders import Senders, free_port, known_by
 from tests.pipeline import Body, counts, expect, logged, tables
@@ -60,7 +60,7 @@ def all_drained(home: Path, bodies: Sequence[Body]) -> None:
 
 def waiting(home: Path) -> int:
     """How much is left to do on couriers' keys."""
-    reader = Reader(home / "store.sqlite")
+    reader = SqliteReader(home / "store.sqlite")
     ((left,),) = reader.query("SELECT count(*) FROM dirty_keys")[1]
     reader.close()
     return int(left)

@@ -15,8 +15,9 @@ from edgeloop.app.monthly import analyse_freeze
 from edgeloop.app.simulator import planted
 from edgeloop.clock import HOUR_US
 from edgeloop.log.local import LocalLog
+from edgeloop.settings import Settings
 from edgeloop.store.freeze import Freeze
-from edgeloop.store.sqlite import Reader
+from edgeloop.store.reader import SqliteReader
 from tests.conftest import Demo
 
 pytestmark = pytest.mark.slow
@@ -66,7 +67,7 @@ def test_the_ramp_is_one_change_with_its_stages_as_they_were_declared(demo: Demo
 
 def test_the_held_out_are_in_neither_arm_and_their_ratio_is_checked(demo: Demo) -> None:
     """Once more in SQL: the first exposure of everybody in the rollout, by arm."""
-    reader = Reader(demo.home.store)
+    reader = SqliteReader(demo.home.store)
     as_of = Freeze(demo.home.freezes / MONTH).manifest.as_of_us
     first = """SELECT arm, min(occurred_at) AS at FROM exposures
         WHERE rollout_id = 'rebooking-prompt-6.0' AND anonymous = 0 GROUP BY subject"""
@@ -100,7 +101,7 @@ def test_it_says_where_the_report_is(demo: Demo) -> None:
 
 
 def test_nothing_was_lost(demo: Demo) -> None:
-    reader = Reader(demo.home.store)
+    reader = SqliteReader(demo.home.store)
     stored = 0
     for table in (
         "exposures",
@@ -127,7 +128,7 @@ def texts(demo: Demo) -> Iterator[tuple[str, bytes]]:
         for value in log.read(topic, partition, 0, end + 1, 1 << 40).values:
             yield f"log {topic}", value
     log.close()
-    reader = Reader(demo.home.store)
+    reader = SqliteReader(demo.home.store)
     names = [n for (n,) in reader.query("SELECT name FROM sqlite_schema WHERE type = 'table'")[1]]
     for name in names:
         for row in reader.query(f"SELECT * FROM {name}")[1]:
@@ -179,9 +180,9 @@ def test_the_search_would_find_something(demo: Demo) -> None:
     """The dead letters hold raw ids, sealed: opened with the key they are there, so the search above can fail."""
     from edgeloop.app.dead_letters import every_letter, open_letter
 
-    letters = every_letter(demo.home)
+    letters = every_letter(demo.home, Settings())
     assert len(letters) == 147
-    assert any(b"C-0" in open_letter(demo.home, letter.dead_letter_id)[1] for letter in letters[:9])
+    assert any(b"C-0" in open_letter(demo.home, Settings(), letter.dead_letter_id)[1] for letter in letters[:9])
 
 
 def test_the_same_freeze_gives_the_same_report_twice(demo: Demo) -> None:
@@ -193,7 +194,7 @@ def test_the_same_freeze_gives_the_same_report_twice(demo: Demo) -> None:
 
 
 def test_agents_and_customers_are_never_pooled(demo: Demo) -> None:
-    reader = Reader(demo.home.store)
+    reader = SqliteReader(demo.home.store)
     _, rows = reader.query("SELECT survey_question, count(DISTINCT respondent) FROM version_answers GROUP BY 1")
     assert rows
     assert {n for _, n in rows} == {1}

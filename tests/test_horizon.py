@@ -18,7 +18,7 @@ from edgeloop.horizon import Horizon
 from edgeloop.log.base import Entry
 from edgeloop.sealing import Sealer
 from edgeloop.settings import Settings
-from edgeloop.store.sqlite import Reader
+from edgeloop.store.reader import SqliteReader
 from streams import LogMismatchError
 from tests.fakes import FixedClock, at
 from tests.pipeline import entry
@@ -71,7 +71,7 @@ def test_a_store_from_a_backup_does_not_skip_what_the_log_lost(home: Home) -> No
 
 def letters(home: Home) -> tuple[list[str], list[str]]:
     """Ids of the dead letters in the table and in the log."""
-    reader = Reader(home.store)
+    reader = SqliteReader(home.store)
     stored = [str(row[0]) for row in reader.query("SELECT dead_letter_id FROM dead_letters ORDER BY 1")[1]]
     reader.close()
     with LogOf(home) as log:

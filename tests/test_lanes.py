@@ -20,7 +20,8 @@ from edgeloop.errors import EdgeloopError
 from edgeloop.home import Home
 from edgeloop.log.local import LocalLog
 from edgeloop.settings import Settings, WorkerSettings
-from edgeloop.store.sqlite import Reader, SqliteStore
+from edgeloop.store.reader import SqliteReader
+from edgeloop.store.sqlite import SqliteStore
 from streams import Drained, Lane
 from tests.pipeline import entry, tables
 from tests.worlds import shuffled_with_duplicates, world
@@ -58,7 +59,7 @@ def test_lanes_give_the_tables_of_one_process(filled: Path, tmp_path: Path, of: 
     assert together == alone
     assert alone.records > 8_000
     assert tables(many) == tables(one)
-    reader = Reader(many / "store.sqlite")
+    reader = SqliteReader(many / "store.sqlite")
     ((waiting, deltas),) = reader.query(
         "SELECT (SELECT count(*) FROM dirty_keys), (SELECT count(*) FROM state_deltas)"
     )[1]
@@ -86,16 +87,16 @@ def test_every_partition_and_shard_is_of_one_lane() -> None:
 
 def test_a_short_backlog_is_drained_alone_and_a_long_one_by_a_power_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     class Waiting:
-        def __init__(self, records: int) -> None:
+        def __init__(self, records: int, partitions: int) -> None:
             self.records = records
+            self.partitions = partitions
 
         def lag(self) -> int:
             return self.records
 
     def chosen(records: int, cores: int, **settings: int) -> int:
         monkeypatch.setattr(lanes.os, "cpu_count", lambda: cores)
-        own = msgspec.convert({"log": {"partitions": settings.get("partitions", 4)}}, Settings)
-        return lanes.lanes_for(own, cast("lanes.Drain", Waiting(records)))
+        return lanes.lanes_for(Settings(), cast("lanes.Drain", Waiting(records, settings.get("partitions", 4))))
 
     assert chosen(1_000, 8) == 1
     assert chosen(10_000_000, 1) == 1
@@ -149,7 +150,7 @@ def test_a_long_file_is_taken_in_by_parts_and_bad_lines_keep_their_numbers(
     ]
     assert shown[-1] == (path.stat().st_size, path.stat().st_size)
     assert process(home, Settings()) == Drained(3_000, 0)
-    reader = Reader(home.store)
+    reader = SqliteReader(home.store)
     ((rows, ids),) = reader.query("SELECT count(*), count(DISTINCT exposure_id) FROM exposures")[1]
     reader.close()
     assert (rows, ids) == (2_998, 2_998)

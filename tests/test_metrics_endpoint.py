@@ -22,9 +22,10 @@ from edgeloop.log.base import Entry
 from edgeloop.log.local import LocalLog
 from edgeloop.settings import ServiceSettings, Settings
 from edgeloop.sqlite import connect
-from edgeloop.store.sqlite import Reader, SqliteStore
+from edgeloop.store.reader import SqliteReader
+from edgeloop.store.sqlite import SqliteStore
 from streams.batch import LATENESS_BOUNDS_S as BOUNDS_OF_THE_WORKER
-from streams.drain import TOPICS
+from streams.steps import TOPICS
 from tests.fakes import FixedClock, at
 from tests.pipeline import Spine, entry
 
@@ -126,7 +127,7 @@ def test_the_counters_are_the_tables(door: Served) -> None:
     spine.drain(1_000)
     spine.close()
     shown = door.samples()
-    reader = Reader(door.home.store)
+    reader = SqliteReader(door.home.store)
 
     def table(sql: str) -> dict[tuple[str, ...], float]:
         return {tuple(row[:-1]): row[-1] for row in reader.query(sql)[1]}

@@ -48,7 +48,11 @@ MUTATIONS = (
         "ties break the other way",
         {"return (touch.at_us, touch.exposure_id)": "return (touch.at_us, [-ord(c) for c in touch.exposure_id])"},
     ),
-    Mutation("first touch instead of last", {'"last_touch": _last_touch': '"last_touch": _first_touch'}),
+    Mutation(
+        "first touch instead of last",
+        {'"last_touch": _last_touch': '"last_touch": _first_touch', "or at_us > best.at_us": "or at_us < best.at_us"},
+    ),
+    Mutation("of the few, a delivery narrows nothing", {"if belongs is not of_delivery:": "if False:"}),
     Mutation("the cap keeps the earliest", {"inside[-rules.max_touches :]": "inside[: rules.max_touches]"}),
     Mutation("a delivery narrows nothing", {"if not candidates:": "if True:"}),
     Mutation("links are ignored", {"None if exposure_id is None else touches.named(exposure_id)": "None"}),
@@ -60,7 +64,7 @@ MUTATIONS = (
         "an outcome is split over its models",
         {
             "_CREDITS[rules.credit_rule](candidates, at_us)": (
-                "[share / len(touches.models()) for share in _CREDITS[rules.credit_rule](candidates, at_us)]"
+                "[share / len(touches.models) for share in _CREDITS[rules.credit_rule](candidates, at_us)]"
             )
         },
     ),

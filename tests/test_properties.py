@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from edgeloop.events import DEAD_LETTERS_TOPIC
 from edgeloop.settings import AttributionSettings, CreditRule
-from edgeloop.store.sqlite import Reader
+from edgeloop.store.reader import SqliteReader
 from tests import strategies
 from tests.oracle import COLUMNS, oracle
 from tests.pipeline import Body, Spine, expect, rules_for_oracle, small_rooms, tables
@@ -68,7 +68,7 @@ def everything_drained(home: Spine) -> None:
     assert counted.balanced, counted
     assert counted.drained == len(home.bodies) + home.undecodable
     assert counted.dead_letters == home.undecodable
-    reader = Reader(home.home / "store.sqlite")
+    reader = SqliteReader(home.home / "store.sqlite")
     ((waiting,),) = reader.query("SELECT count(*) FROM dirty_keys")[1]
     reader.close()
     assert waiting == 0, "couriers' keys were left waiting"
@@ -134,7 +134,7 @@ def test_credits_of_an_outcome_sum_to_one_per_model(
 ) -> None:
     with spine(settings) as home:
         in_batches(home, orders[1], plan)
-        reader = Reader(home.home / "store.sqlite")
+        reader = SqliteReader(home.home / "store.sqlite")
         rows = reader.query("SELECT subject, outcome_id, model_id, exposure_id, credit FROM attributions")[1]
         reader.close()
     credit: dict[tuple[str, str, str], float] = defaultdict(float)
@@ -156,7 +156,7 @@ def test_no_denominator_is_lost(
     """As many outcomes with a row of attribution as the base tables hold, each under its own name."""
     with spine(settings) as home:
         in_batches(home, orders[1], plan)
-        reader = Reader(home.home / "store.sqlite")
+        reader = SqliteReader(home.home / "store.sqlite")
         asked = reader.query(
             "SELECT subject, 'e:' || event_id, name FROM engagement UNION ALL"
             " SELECT subject, 'a:' || response_id, survey_id || '/' || question FROM answers"

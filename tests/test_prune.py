@@ -23,8 +23,10 @@ from edgeloop.log.base import Entry
 from edgeloop.log.local import LocalLog
 from edgeloop.months import Month
 from edgeloop.settings import AttributionSettings, Settings
-from edgeloop.store.sqlite import Reader, SqliteStore
-from streams import Drain, Rules, UnfinishedPassError, passes
+from edgeloop.store.reader import SqliteReader
+from edgeloop.store.sqlite import SqliteStore
+from streams import Rules, UnfinishedPassError, passes
+from streams.steps import Steps
 from tests.fakes import FixedClock, at
 from tests.oracle import rank
 from tests.pipeline import Abort, Body, counts, entry, expect, logged, small_rooms, tables
@@ -98,7 +100,7 @@ def pruned(home: Home, month: str, settings: Settings, now: int = NOW, **named: 
 
 
 def counters(home: Home) -> dict[str, int]:
-    reader = Reader(home.store)
+    reader = SqliteReader(home.store)
     found = dict(reader.query("SELECT label, value FROM counters WHERE name = 'pruned'")[1])
     reader.close()
     return found
@@ -219,7 +221,7 @@ def test_what_is_on_the_way_is_worked_in_first(home: Home) -> None:
     settings = Settings()
     bodies = some_world("on the way", 200)
     append(home, [entry(body) for body in bodies[:120]])
-    with mock.patch.object(Drain, "_inbox", return_value=0), mock.patch.object(Drain, "_flush", return_value=0):
+    with mock.patch.object(Steps, "work_off", return_value=0), mock.patch.object(Steps, "flush", return_value=0):
         process(home, settings)
     append(home, [entry(body) for body in bodies[120:]])
     pruned(home, "2026-03", settings)

@@ -14,8 +14,9 @@ from edgeloop.app.process import process
 from edgeloop.home import Home
 from edgeloop.log.local import LocalLog
 from edgeloop.settings import AttributionSettings, Settings
-from edgeloop.store.sqlite import Reader
+from edgeloop.store.reader import SqliteReader
 from streams import Drain, Rules, RulesMismatchError, UnfinishedPassError, passes, recompute
+from streams.steps import Steps
 from tests.pipeline import SEALER, Abort, Body, BreakingStore, counts, entry, expect, small_rooms, tables
 from tests.strategies import RULES
 from tests.worlds import shuffled_with_duplicates, world
@@ -140,9 +141,9 @@ def test_one_key_at_a_time_where_there_is_much_to_do(stored: Stored, monkeypatch
 
 def test_what_waits_for_couriers_is_worked_in_under_the_new_rules(stored: Stored) -> None:
     bodies = some_world(2, 200)
-    with mock.patch.object(Drain, "_inbox", return_value=False):
+    with mock.patch.object(Steps, "work_off", return_value=False):
         stored.drain(bodies, AttributionSettings())
-    reader = Reader(stored.home / "store.sqlite")
+    reader = SqliteReader(stored.home / "store.sqlite")
     ((waiting,),) = reader.query("SELECT count(*) FROM dirty_keys")[1]
     reader.close()
     assert waiting
@@ -153,7 +154,7 @@ def test_what_waits_for_couriers_is_worked_in_under_the_new_rules(stored: Stored
 
 def test_what_stands_in_deltas_only_is_computed_too(stored: Stored) -> None:
     bodies = some_world(7)
-    with mock.patch.object(Drain, "_flush", return_value=0):
+    with mock.patch.object(Steps, "flush", return_value=0):
         stored.drain(bodies, AttributionSettings())
     stored.recompute(TOUCHES)
     expect(tables(stored.home), bodies, TOUCHES)

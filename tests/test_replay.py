@@ -23,8 +23,8 @@ from edgeloop.log.base import Entry, LogUnavailableError
 from edgeloop.log.local import LocalLog
 from edgeloop.sealing import Sealer
 from edgeloop.settings import Settings, TypeformSettings
+from edgeloop.store.reader import SqliteReader
 from edgeloop.store.schema import DEAD_LETTERS, EVENT_TABLES, TABLES
-from edgeloop.store.sqlite import Reader
 from tests.chaos.senders import door_form
 from tests.fakes import FixedClock, at
 from tests.pipeline import in_order
@@ -104,7 +104,7 @@ def _run(shell: Shell, *words: str) -> None:
 
 def rows_of(home: Path) -> list[tuple[Any, ...]]:
     """Every stored event, without when it came and what a second home has of its own."""
-    reader = Reader(home / "store.sqlite")
+    reader = SqliteReader(home / "store.sqlite")
     found = []
     for table in EVENT_TABLES.values():
         names = ", ".join(f'"{name}"' for name in table.names if name != "received_at")
@@ -271,7 +271,7 @@ def filled(shell: Shell, tmp_path: Path) -> None:
 def every_row(home: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Every table whole, but for what no two homes share: the log's identity and spelling, and what is sealed anew."""
     own = {"cluster_id", "topic_id", "last_sha256", "sealed"}
-    reader = Reader(home / "store.sqlite")
+    reader = SqliteReader(home / "store.sqlite")
     found = {}
     for table in TABLES:
         names = ", ".join(f'"{name}"' for name in table.names if name not in own)

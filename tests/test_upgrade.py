@@ -22,8 +22,8 @@ from edgeloop.home import Home
 from edgeloop.log.local import LocalLog
 from edgeloop.settings import load
 from edgeloop.store import upgrade as module
+from edgeloop.store.reader import SqliteReader
 from edgeloop.store.schema import SCHEMA_NUMBER, TABLES
-from edgeloop.store.sqlite import Reader
 from streams import RulesMismatchError
 from tests.pipeline import Abort, counts, expect, logged, tables
 
@@ -45,7 +45,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
 
 def whole(store: Path, *names: str) -> dict[str, list[tuple[Any, ...]]]:
     """Tables as they are, sorted, with every column of the contract that the store has."""
-    reader = Reader(store)
+    reader = SqliteReader(store)
     found = {}
     for table in TABLES:
         if table.name in names:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
+
 import msgspec
 
 from edgeloop import sealing
-from edgeloop.errors import UsageError
+from edgeloop.app.replay_notes import notes_of
+from edgeloop.errors import EdgeloopError, HomeError, UsageError
 from edgeloop.events import DEAD_LETTERS_TOPIC
 from edgeloop.home import SEALING_KEY, Home
-from edgeloop.log.local import LocalLog
+from edgeloop.log.base import Log, LogUnavailableError
+from edgeloop.log.opening import has_log, open_log
 from edgeloop.sealing import DeadLetter, Sealer
+from edgeloop.settings import Settings
+from edgeloop.store.base import StoreUnavailableError
+from edgeloop.store.opening import open_reader
 from edgeloop.store.schema import DEAD_LETTERS
-from edgeloop.store.sqlite import Reader
 
 ACCEPTED = "accepted"
 """The outcome of a replay after which nothing of a dead letter is left to do."""
@@ -20,41 +27,60 @@ _BYTES = 64 << 20
 _DAMAGED = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)
 
 
-def every_letter(home: Home) -> list[DeadLetter]:
-    """All dead letters, newest first; one that came twice is there once."""
+def every_letter(home: Home, settings: Settings) -> list[DeadLetter]:
+    """All dead letters, newest first; one that came twice is there once.
+
+    Raises:
+        EdgeloopError: the tables or the log cannot be read now.
+    """
     home.require()
-    found: dict[str, DeadLetter] = {}
-    if home.store.exists():
-        reader = Reader(home.store)
-        for row in reader.query(f"SELECT * FROM {DEAD_LETTERS.name}")[1]:
-            letter = DeadLetter.of_row(row)
-            found[letter.dead_letter_id] = letter
-        reader.close()
-    if home.log.exists():
-        log = LocalLog(home.log, read_only=True)
-        for partition in range(log.partitions(DEAD_LETTERS_TOPIC)):
-            offset = 0
-            while len(chunk := log.read(DEAD_LETTERS_TOPIC, partition, offset, _AT_ONCE, _BYTES)):
-                offset = chunk.offsets[-1] + 1
-                for value in chunk.values:
-                    try:
-                        letter = sealing.decode(value)
-                    except _DAMAGED:  # the worker makes a dead letter of it in turn
-                        continue
+    try:
+        found = _drained_letters(home, settings)
+        if has_log(home, settings):
+            with closing(open_log(home, settings, read_only=True)) as log:
+                for letter in _logged_letters(log):
                     found.setdefault(letter.dead_letter_id, letter)
-        log.close()
+    except (LogUnavailableError, StoreUnavailableError) as error:
+        raise EdgeloopError(str(error)) from error
     return sorted(found.values(), key=lambda letter: (letter.received_at, letter.place), reverse=True)
 
 
-def replayed_letters(home: Home) -> dict[str, int]:
-    """dead_letter_id → when everything in it was accepted by a replay, in µs."""
-    if not home.log.exists():
-        return {}
-    log = LocalLog(home.log, read_only=True)
+def _drained_letters(home: Home, settings: Settings) -> dict[str, DeadLetter]:
     try:
-        return log.replayed(ACCEPTED)
-    finally:
-        log.close()
+        reader = open_reader(home, settings)
+    except HomeError:  # there is no store yet
+        if settings.store.url or home.store.exists():
+            raise
+        return {}
+    with closing(reader):
+        rows = reader.query(f"SELECT {', '.join(DEAD_LETTERS.names)} FROM {DEAD_LETTERS.name}")[1]
+    letters = (DeadLetter.of_row(row) for row in rows)
+    return {letter.dead_letter_id: letter for letter in letters}
+
+
+def _logged_letters(log: Log) -> Iterator[DeadLetter]:
+    starts, ends = log.start_offsets(), log.end_offsets()
+    for partition in range(log.partitions(DEAD_LETTERS_TOPIC)):
+        place = DEAD_LETTERS_TOPIC, partition
+        offset = starts[place]
+        while offset < ends[place]:
+            chunk = log.read(*place, offset, _AT_ONCE, _BYTES)
+            if chunk.next_offset == offset:
+                break
+            offset = chunk.next_offset
+            for value in chunk.values:
+                try:
+                    yield sealing.decode(value)
+                except _DAMAGED:  # the worker makes a dead letter of it in turn
+                    continue
+
+
+def replayed_letters(home: Home, settings: Settings) -> dict[str, int]:
+    """dead_letter_id → when everything in it was accepted by a replay, in µs."""
+    if not has_log(home, settings):
+        return {}
+    with closing(open_log(home, settings, read_only=True)) as log:
+        return notes_of(home, log).replayed(ACCEPTED)
 
 
 def chosen(
@@ -76,13 +102,13 @@ def chosen(
     ]
 
 
-def open_letter(home: Home, letter_id: str) -> tuple[DeadLetter, bytes]:
+def open_letter(home: Home, settings: Settings, letter_id: str) -> tuple[DeadLetter, bytes]:
     """One dead letter, by the beginning of its id, and its original bytes.
 
     Raises:
         UsageError: no such letter, or several. UnsealError: the key is another.
     """
-    letter = _one(every_letter(home), letter_id)
+    letter = _one(every_letter(home, settings), letter_id)
     return letter, Sealer(home.secret(SEALING_KEY)).open(letter)
 
 

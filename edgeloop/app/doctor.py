@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from edgeloop.app import api_keys, doctor_data
+from edgeloop.app import api_keys, doctor_data, doctor_kafka
 from edgeloop.app.finding import Check, Finding, Patient
 from edgeloop.app.process import CONSUMER_LOCK
 from edgeloop.app.ready import disk_condition
@@ -18,6 +18,7 @@ from edgeloop.errors import EdgeloopError
 from edgeloop.home import PSEUDONYM_KEY, SEALING_KEY, Home
 from edgeloop.log.base import LogUnavailableError
 from edgeloop.settings import Settings, load, settings_file
+from edgeloop.store.base import StoreUnavailableError
 
 OLDEST_SQLITE = (3, 51, 3)
 """Older ones can corrupt a database in WAL mode."""
@@ -35,7 +36,7 @@ def examine(home: Home, clock: Clock | None = None) -> list[Finding]:
         what = f"there is no home at {home.path} yet"
         return [*findings, Finding("warn", "home", what, "`edgeloop ingest FILE` or `edgeloop up` makes one")]
     try:
-        for name, check in _CHECKS.items():
+        for name, check in (_ON_KAFKA if patient.on_kafka else _CHECKS).items():
             findings += _findings(name, check, patient)
     finally:
         if patient.log is not None:
@@ -50,7 +51,9 @@ def _findings(name: str, check: Check, patient: Patient) -> list[Finding]:
         return list(check(patient))
     except EdgeloopError as error:
         return [Finding("fail", name, str(error), "see what it says")]
-    except (apsw.Error, OSError, LogUnavailableError) as error:
+    except (LogUnavailableError, StoreUnavailableError) as error:
+        return [Finding("fail", name, str(error), "mend what it says, then run `edgeloop doctor` again")]
+    except (apsw.Error, OSError) as error:
         what = f"cannot be checked ({type(error).__name__})"
         return [Finding("fail", name, what, "mend what the other lines name, then run `edgeloop doctor` again")]
 
@@ -100,7 +103,7 @@ def _keys(patient: Patient) -> Iterator[Finding]:
         try:
             good = len(bytes.fromhex(path.read_text(encoding="ascii").strip())) >= _KEY_BYTES
         except FileNotFoundError:
-            if home.log.exists():
+            if home.has_log:
                 fine = False
                 yield Finding("fail", "keys", f"{path} is missing, and the log was made with it", _RESTORE_KEY)
             continue
@@ -181,6 +184,18 @@ _CHECKS: dict[str, Check] = {
     "wal": doctor_data.check_wal,
     "senders": _senders,
     "hooks": _hooks,
+}
+_ON_KAFKA: dict[str, Check] = {
+    "home": _home,
+    "keys": _keys,
+    "disk": _disk,
+    "libraries": doctor_kafka.check_libraries,
+    "codecs": doctor_kafka.check_codecs,
+    "brokers": doctor_kafka.check_brokers,
+    "topics": doctor_kafka.check_kafka_topics,
+    "partitioner": doctor_kafka.check_keys_of_records,
+    "workers": doctor_kafka.check_workers,
+    **{name: check for name, check in _CHECKS.items() if name not in ("home", "keys", "disk", "log", "worker")},
 }
 
 

@@ -14,12 +14,15 @@ from edgeloop.app.ready import write_problem
 from edgeloop.app.scrape import lag, read_store, wal_bytes
 from edgeloop.clock import SECOND_US, iso
 from edgeloop.events import DEAD_LETTERS_TOPIC
+from edgeloop.log.base import TopicPartition
 from edgeloop.log.local import SCHEMA_NUMBER as LOG_SCHEMA
 from edgeloop.log.local import LocalLog
 from edgeloop.sqlite import connect_read_only
+from edgeloop.store.base import Reader
+from edgeloop.store.opening import open_reader
+from edgeloop.store.reader import SqliteReader
 from edgeloop.store.schema import DEAD_LETTERS, EVENT_TABLES
 from edgeloop.store.schema import SCHEMA_NUMBER as STORE_SCHEMA
-from edgeloop.store.sqlite import Reader
 from streams import Rules
 
 _CHECKED_BYTES = 200_000_000
@@ -47,6 +50,11 @@ def check_log(patient: Patient) -> Iterator[Finding]:
 
 def check_store(patient: Patient) -> Iterator[Finding]:
     """The store opens, is of this version and not damaged, and was made under the settings in force."""
+    if patient.settings.store.url:
+        patient.store = open_reader(patient.home, patient.settings)
+        yield Finding("ok", "store", "the database answers, and its tables are there")
+        yield _rules(patient, patient.store)
+        return
     path = patient.home.store
     if not path.exists():
         yield Finding("ok", "store", "no tables yet: `edgeloop process` or `edgeloop up` makes them")
@@ -60,7 +68,7 @@ def check_store(patient: Patient) -> Iterator[Finding]:
     if problem is not None:
         yield Finding("fail", "store", problem, "move it away and run `edgeloop process`: the log holds every event")
         return
-    patient.store = Reader(path)
+    patient.store = SqliteReader(path)
     yield Finding("ok", "store", _sound(path))
     yield _rules(patient, patient.store)
 
@@ -84,7 +92,7 @@ def check_offsets(patient: Patient) -> Iterator[Finding]:
     """The store has seen nothing that the log has lost."""
     if patient.log is None or patient.store is None:
         return
-    ends, topic_ids = patient.log.end_offsets(), patient.log.topic_ids()
+    ends, starts, topic_ids = patient.log.end_offsets(), patient.log.start_offsets(), patient.log.topic_ids()
     fine = True
     for topic, partition, offset, cluster, topic_id in patient.store.query(
         "SELECT topic, partition, next_offset, cluster_id, topic_id FROM offsets ORDER BY topic, partition"
@@ -98,7 +106,17 @@ def check_offsets(patient: Patient) -> Iterator[Finding]:
             fine = False
             what = f"{topic}/{partition}: the log ends at {end}, the store has seen up to {offset}; "
             what += f"records {end} to {offset - 1} are gone"
-            yield Finding("fail", "offsets", what, "restore the log from its backup before anything is appended")
+            do = "restore the log from its backup before anything is appended"
+            if patient.on_kafka:
+                do = "move the store away to fill it anew from what Kafka holds, and send again what is missing"
+            yield Finding("fail", "offsets", what, do)
+        elif offset < starts.get((topic, partition), 0) and patient.on_kafka:
+            fine = False
+            start = starts[topic, partition]
+            what = f"{topic}/{partition}: records {offset} to {start - 1} were deleted before a worker saw them"
+            do = "raise the topic's retention.ms, send again from its source what is missing, and accept the loss with "
+            do += f"`edgeloop topics skip {topic}/{partition} --to {start}`"
+            yield Finding("fail", "offsets", what, do)
     if fine:
         yield Finding("ok", "offsets", "within the log")
 
@@ -107,7 +125,7 @@ def check_lag(patient: Patient) -> Iterator[Finding]:
     """What waits in the log."""
     if patient.log is None:
         return
-    behind = lag(patient.log, read_store(patient.home.store).offsets)
+    behind = lag(patient.log, _drained(patient))
     records = sum(topic.records for topic in behind.values())
     oldest_us = min((t.oldest_us for t in behind.values() if t.oldest_us is not None), default=None)
     if not records or oldest_us is None:
@@ -116,9 +134,17 @@ def check_lag(patient: Patient) -> Iterator[Finding]:
     waiting_s = max(0, patient.now_us - oldest_us) // SECOND_US
     what = f"{records:,} records are not in the tables yet, the oldest for {waiting_s:,} s"
     late = waiting_s > _LATE_S
-    yield Finding(
-        "warn" if late else "ok", "lag", what, "`edgeloop process`, or see why `edgeloop up` is behind" if late else ""
-    )
+    do = "`edgeloop process`, or see why `edgeloop up` is behind"
+    if patient.on_kafka:
+        do = "one more `edgeloop worker`, or see why those that run are behind"
+    yield Finding("warn" if late else "ok", "lag", what, do if late else "")
+
+
+def _drained(patient: Patient) -> dict[TopicPartition, int]:
+    """How far each partition is drained; one that never was begins where its log does."""
+    starts = patient.log.start_offsets() if patient.log is not None else {}
+    drained = read_store(patient.home, patient.settings).offsets
+    return {tp: max(start, drained.get(tp, 0)) for tp, start in starts.items()}
 
 
 def check_dead_letters(patient: Patient) -> Iterator[Finding]:
@@ -127,8 +153,7 @@ def check_dead_letters(patient: Patient) -> Iterator[Finding]:
     if patient.store is not None:
         ((drained,),) = patient.store.query(f"SELECT count(*) FROM {DEAD_LETTERS.name}")[1]
     if patient.log is not None:
-        offsets = read_store(patient.home.store).offsets
-        waiting = lag(patient.log, offsets)[DEAD_LETTERS_TOPIC].records
+        waiting = lag(patient.log, _drained(patient))[DEAD_LETTERS_TOPIC].records
     if drained or waiting:
         yield Finding("warn", "dead letters", f"{drained + waiting:,} are kept sealed", "`edgeloop dead-letters list`")
     else:
@@ -158,7 +183,7 @@ def _latest_us(patient: Patient) -> Iterator[int | None]:
     if patient.store is not None:
         for table in EVENT_TABLES.values():
             latest = f"SELECT received_at FROM {table.name} ORDER BY rowid DESC LIMIT {_LATEST_ROWS}"
-            ((us,),) = patient.store.query(f"SELECT max(received_at) FROM ({latest})")[1]
+            ((us,),) = patient.store.query(f"SELECT max(received_at) FROM ({latest}) AS latest")[1]
             yield us
 
 

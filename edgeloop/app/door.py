@@ -27,7 +27,7 @@ from edgeloop.app.worker import Worker
 from edgeloop.clock import Clock, to_us
 from edgeloop.home import API_KEYS, Home
 from edgeloop.horizon import horizon_of
-from edgeloop.log.base import Entry, Log, LogUnavailableError
+from edgeloop.log.base import Entry, Log, LogUnavailableError, largest_bytes_of
 from edgeloop.settings import Settings
 
 SENT_AT_HEADER = "Edgeloop-Sent-At"
@@ -52,7 +52,7 @@ class Door:
     def __init__(self, home: Home, settings: Settings, log: Log, clock: Clock, worker: Worker | None = None) -> None:
         self._home = home
         self._settings = settings
-        self._intake = Intake(home, clock, horizon_of(log))
+        self._intake = Intake(home, clock, horizon_of(log), largest_bytes=largest_bytes_of(log))
         self._clock = clock
         self._worker = worker
         self._queue = AppendQueue(
@@ -61,7 +61,7 @@ class Door:
             max_waiting_bytes=int(settings.door.max_waiting_mb * 1_000_000),
         )
         self._counts = DoorCounts()
-        self._registry = registry_of(SpineCollector(home, log, clock, self._counts))
+        self._registry = registry_of(SpineCollector(home, settings, log, clock, self._counts))
         self._probe = HomeProbe(home, settings, log)
         # One at a time: appends need threads too, and a busy log holds whoever looks at it.
         self._looking = asyncio.Lock()

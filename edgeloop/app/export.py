@@ -5,18 +5,21 @@ from __future__ import annotations
 import gzip
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 import msgspec
 
 from edgeloop.app.replay import TOPICS, Head, Kept, RefusedRecordError, record_of
 from edgeloop.clock import to_us
 from edgeloop.errors import EdgeloopError, UsageError
+from edgeloop.events import BACKFILL
 from edgeloop.home import Home
-from edgeloop.log.local import LocalLog
+from edgeloop.log.base import Chunk, LogUnavailableError, SearchableLog
+from edgeloop.log.opening import has_log, open_log
+from edgeloop.settings import Settings
 
 _AT_ONCE = 2_000
 _BYTES = 16 << 20
@@ -35,6 +38,7 @@ class Exported(msgspec.Struct):
 
 def export_log(
     home: Home,
+    settings: Settings,
     path: Path,
     *,
     topic: str | None = None,
@@ -46,6 +50,7 @@ def export_log(
 
     Args:
         home: its log is read.
+        settings: they say where the log is.
         path: a new file, readable by its owner only: what customers wrote is in it.
         topic: only this one.
         since: only what the log took from then on (RFC 3339, or a date in UTC) …
@@ -56,47 +61,67 @@ def export_log(
         UsageError: the file is there already, or a time or topic is none. EdgeloopError: it cannot be written.
     """
     home.require()
-    if not home.log.exists():
+    if not has_log(home, settings):
         raise UsageError(f"there is no log at {home.log}: nothing was ever taken in here")
-    if topic is not None and topic not in TOPICS:
+    if topic is not None and topic.removeprefix(BACKFILL) not in TOPICS:
         raise UsageError(f"no such topic: {topic}; one of {', '.join(TOPICS)}")
-    since_us, until_us = _moment("--since", since), _moment("--until", until)
+    window = _Window(_moment("--since", since), _moment("--until", until))
     done = Exported(str(path))
-    log = LocalLog(home.log, read_only=True)
-    try:
-        # As it is now: a door may append faster than this writes.
-        ends = {tp: end for tp, end in sorted(log.end_offsets().items()) if topic in (None, tp[0])}
-        total = sum(ends.values())
-        with _new_file(path) as file:
-            file.write(msgspec.json.encode(Head.of(home)) + b"\n")
-            for (name, partition), end in ends.items():
-                start = 0
-                while start < end and len(chunk := log.read(name, partition, start, _AT_ONCE, _BYTES)):
-                    if start == 0:
-                        done.before_the_log += chunk.offsets[0]
-                    start = chunk.offsets[-1] + 1
-                    wanted = [
-                        (offset, value)
-                        for offset, appended_us, value in zip(
-                            chunk.offsets, chunk.appended_us, chunk.values, strict=True
-                        )
-                        if offset < end
-                        and (since_us is None or appended_us >= since_us)
-                        and (until_us is None or appended_us < until_us)
-                    ]
-                    odd = [offset for offset, value in wanted if not _fits_a_line(name, value)]
-                    keys = dict(zip(odd, log.keys(name, partition, odd), strict=True))
-                    for offset, value in wanted:
-                        kept = keys.get(offset)
-                        line = value if kept is None else msgspec.json.encode(Kept(name, kept, value))
-                        file.write(line + b"\n")
-                    done.records += len(wanted)
-                    done.kept_as_bytes += len(odd)
-                    if progress is not None:
-                        progress(done.records, total)
-    finally:
-        log.close()
+    with closing(open_log(home, settings, read_only=True)) as log:
+        try:
+            # As it is now: a door may append faster than this writes.
+            ends = {tp: end for tp, end in sorted(log.end_offsets().items()) if _wanted(topic, tp[0])}
+            starts = log.start_offsets()
+            done.before_the_log = sum(starts[tp] for tp in ends)
+            total = sum(end - starts[tp] for tp, end in ends.items())
+            with _new_file(path) as file:
+                file.write(msgspec.json.encode(Head.of(home)) + b"\n")
+                for tp, end in ends.items():
+                    start = starts[tp] if window.since_us is None else log.offset_at(*tp, window.since_us)
+                    while start < end:
+                        chunk = log.read(*tp, start, _AT_ONCE, _BYTES)
+                        if chunk.next_offset == start:
+                            break
+                        start = chunk.next_offset
+                        _write(file, log, chunk, end, window, done)
+                        if progress is not None:
+                            progress(done.records, total)
+        except LogUnavailableError as error:
+            raise EdgeloopError(f"{error} Nothing is left of {path}; run the same again") from error
     return done
+
+
+class _Window(NamedTuple):
+    """From when to before when the log took a record, in µs; None is without an end."""
+
+    since_us: int | None
+    until_us: int | None
+
+    def holds(self, appended_us: int) -> bool:
+        after = self.since_us is None or appended_us >= self.since_us
+        return after and (self.until_us is None or appended_us < self.until_us)
+
+
+def _wanted(topic: str | None, name: str) -> bool:
+    return name.removeprefix(BACKFILL) in TOPICS if topic is None else name == topic
+
+
+def _write(file: IO[bytes], log: SearchableLog, chunk: Chunk, end: int, window: _Window, done: Exported) -> None:
+    # Backfilled events are the same events; where the file is replayed, nothing of today waits behind them.
+    topic = chunk.topic.removeprefix(BACKFILL)
+    wanted = [
+        (offset, value)
+        for offset, appended_us, value in zip(chunk.offsets, chunk.appended_us, chunk.values, strict=True)
+        if offset < end and window.holds(appended_us)
+    ]
+    odd = [offset for offset, value in wanted if not _fits_a_line(topic, value)]
+    keys = dict(zip(odd, log.keys(chunk.topic, chunk.partition, odd), strict=True))
+    for offset, value in wanted:
+        kept = keys.get(offset)
+        line = value if kept is None else msgspec.json.encode(Kept(topic, kept, value))
+        file.write(line + b"\n")
+    done.records += len(wanted)
+    done.kept_as_bytes += len(odd)
 
 
 def _fits_a_line(topic: str, value: bytes) -> bool:

@@ -9,9 +9,10 @@ import msgspec
 
 from edgeloop.clock import Clock
 from edgeloop.home import Home
-from edgeloop.log.local import LocalLog
+from edgeloop.log.base import SearchableLog
+from edgeloop.log.opening import on_kafka
 from edgeloop.settings import Settings
-from edgeloop.store.sqlite import Reader
+from edgeloop.store.base import Reader
 
 State = Literal["ok", "warn", "fail"]
 
@@ -33,7 +34,8 @@ class Patient:
         self.home = home
         self.settings = settings
         self.now_us = clock.now_us()
-        self.log: LocalLog | None = None
+        self.on_kafka = on_kafka(home, settings)
+        self.log: SearchableLog | None = None
         """Open, where there is a sound one."""
         self.store: Reader | None = None
         """Open, where there is a sound one of this version."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO, Literal
@@ -16,8 +16,9 @@ from connectors import Intake, Item, mixpanel, native, summary, typeform, zigpol
 from edgeloop.clock import Clock, SystemClock
 from edgeloop.errors import EdgeloopError, UsageError
 from edgeloop.home import Home
-from edgeloop.log.base import Log, LogUnavailableError
-from edgeloop.log.local import LocalLog
+from edgeloop.horizon import horizon_of
+from edgeloop.log.base import Log, LogUnavailableError, largest_bytes_of
+from edgeloop.log.opening import create_home, open_log
 from edgeloop.settings import Settings
 
 BATCH_ITEMS = 5_000
@@ -65,8 +66,12 @@ def ingest_files(
     """
     from edgeloop.app.ingest_parts import ingest_in_parts
 
-    home.create()
-    LocalLog(home.log, partitions=settings.log.partitions).close()
+    create_home(home, settings)
+    with closing(open_log(home, settings)) as log:
+        try:
+            log.end_offsets()  # before the first of what may be millions of lines is read
+        except LogUnavailableError as error:
+            raise EdgeloopError(f"{error} Nothing was taken in") from error
     report = IngestReport()
     for path in files:
         if source == "events" and clock is None and ingest_in_parts(home, path, report, progress):
@@ -98,8 +103,8 @@ def ingest_items(
     Raises:
         EdgeloopError: the log takes nothing.
     """
-    log = LocalLog(home.log, partitions=settings.log.partitions)
-    intake = Intake(home, clock, log.horizon)
+    log = open_log(home, settings)
+    intake = Intake(home, clock, horizon_of(log), largest_bytes=largest_bytes_of(log))
     after = "its beginning"
     try:
         for batch in batches(items):

@@ -28,7 +28,7 @@ def lanes_for(settings: Settings, drain: Drain) -> int:
     if drain.lag() < RECORDS_WORTH_LANES:
         return 1
     lanes = 1
-    while lanes * 2 <= min(os.cpu_count() or 1, MOST_LANES) and settings.log.partitions % (lanes * 2) == 0:
+    while lanes * 2 <= min(os.cpu_count() or 1, MOST_LANES) and drain.partitions % (lanes * 2) == 0:
         lanes *= 2
     return lanes
 

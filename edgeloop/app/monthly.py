@@ -13,6 +13,7 @@ from edgeloop.errors import UsageError
 from edgeloop.home import Home
 from edgeloop.months import Month
 from edgeloop.settings import Settings
+from edgeloop.store.base import Reader
 from edgeloop.store.freeze import (
     Freeze,
     final_freezes,
@@ -21,8 +22,8 @@ from edgeloop.store.freeze import (
     require_over,
     write_freeze,
 )
+from edgeloop.store.opening import open_reader, open_store
 from edgeloop.store.schema import CHANGES
-from edgeloop.store.sqlite import Reader, SqliteStore
 
 _BEFORE_A_SWITCH_US = 28 * DAY_US
 """How far back a before/after comparison looks, at most."""
@@ -40,7 +41,7 @@ def freeze_month(home: Home, settings: Settings, month: Month) -> Freeze:
             f"{month.name} is frozen already ({path}). A frozen month is never edited: what came later is in the next "
             "month's freeze"
         )
-    reader = Reader(home.store)
+    reader = open_reader(home, settings)
     try:
         require_over(month, latest_received_us(reader))
         return _write(home, settings, month, reader, path, provisional=False)
@@ -53,7 +54,7 @@ def month_freeze(home: Home, settings: Settings, month: Month) -> Freeze:
     path = home.freezes / month.name
     if path.exists():
         return Freeze(path)
-    reader = Reader(home.store)
+    reader = open_reader(home, settings)
     try:
         return _write(home, settings, month, reader, home.freezes / f"{month.name}.provisional", provisional=True)
     finally:
@@ -64,7 +65,7 @@ def estimate_month(home: Home, settings: Settings, month: Month) -> tuple[Freeze
     """What each change did, from the month's freeze alone; kept in the store's ``estimates`` and ``checks`` too."""
     freeze = month_freeze(home, settings, month)
     analysis = analyse_freeze(freeze)
-    store = SqliteStore(home.store)
+    store = open_store(home, settings)
     try:
         store.write_estimates(freeze.manifest.freeze_id, analysis.estimates, analysis.checks)
     finally:
@@ -96,7 +97,8 @@ def report_month(home: Home, settings: Settings, month: Month) -> Path:
 
 def live_ledger(reader: Reader, timezone: str) -> list[LedgerChange]:
     """Every change, declared or detected, as the live store knows it now."""
-    names, rows = reader.query(f"SELECT * FROM {CHANGES.name} ORDER BY occurred_at, change_id")
+    columns = ", ".join(CHANGES.names)
+    names, rows = reader.query(f"SELECT {columns} FROM {CHANGES.name} ORDER BY occurred_at, change_id")
     changes = pd.DataFrame(rows, columns=names)
     names, rows = reader.query("SELECT model_id, model_version, arm, rollout_id, occurred_at FROM exposures")
     return ledger({"changes": changes, "exposures": pd.DataFrame(rows, columns=names)}, timezone=timezone)

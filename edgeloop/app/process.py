@@ -16,13 +16,16 @@ from edgeloop.app.logs import note
 from edgeloop.errors import HomeError
 from edgeloop.events import STORED_TOPICS
 from edgeloop.home import SEALING_KEY, Home
+from edgeloop.horizon import Horizon
 from edgeloop.log.base import Log
 from edgeloop.log.local import LocalLog
+from edgeloop.log.opening import open_log
 from edgeloop.sealing import Sealer
 from edgeloop.settings import Settings
-from edgeloop.store.sqlite import SqliteStore
+from edgeloop.store.base import Store
+from edgeloop.store.opening import on_postgres, open_store
 from edgeloop.store.upgrade import upgrade
-from streams import ONLY_LANE, Drain, Drained, Lane, LogMismatchError, Progress, Rules
+from streams import ONLY_LANE, Drain, Drained, Lane, LogMismatchError, Progress, Rules, pruned_to
 
 _log = logging.getLogger(__name__)
 
@@ -100,23 +103,30 @@ def opened_drain(
     A store of an older schema is moved away first, and filled anew by the drain.
     """
     rules = Rules.of(settings.attribution)
-    log = LocalLog(home.log, partitions=settings.log.partitions)
+    log = open_log(home, settings)
     try:
-        moved_to = upgrade(home.store, log, code_version=rules.code_version)
-        if moved_to is not None:
-            note(_log, logging.WARNING, _UPGRADED, detail=moved_to.name)
-        store = SqliteStore(home.store)
+        if isinstance(log, LocalLog) and not on_postgres(home, settings):
+            moved_to = upgrade(home.store, log, code_version=rules.code_version)
+            if moved_to is not None:
+                note(_log, logging.WARNING, _UPGRADED, detail=moved_to.name)
+        store = open_store(home, settings)
         try:
-            _refuse_gap(log, store)
+            if isinstance(log, LocalLog):
+                _refuse_gap(log, store)
             sealer = Sealer(home.secret(SEALING_KEY))
-            yield Drain(seen_as(log), store, rules, sealer, lane=lane, horizon=log.horizon())
+            yield Drain(seen_as(log), store, rules, sealer, lane=lane, horizon=horizon_of(log, store))
         finally:
             store.close()
     finally:
         log.close()
 
 
-def _refuse_gap(log: LocalLog, store: SqliteStore) -> None:
+def horizon_of(log: Log, store: Store) -> Horizon | None:
+    """How far the home was pruned: a local log says it to its doors, beside Kafka the store does."""
+    return log.horizon() if isinstance(log, LocalLog) else pruned_to(store)
+
+
+def _refuse_gap(log: LocalLog, store: Store) -> None:
     """Raise where the log begins after what the store has seen: it was pruned when the store was further on."""
     stored = store.offsets()
     for (topic, part), start in sorted(log.start_offsets().items()):
@@ -124,7 +134,7 @@ def _refuse_gap(log: LocalLog, store: SqliteStore) -> None:
         if start > seen and topic in STORED_TOPICS:
             raise LogMismatchError(
                 f"the log begins at {start} in {topic}/{part}, but the store has seen only up to {seen}: the records "
-                f"between were pruned when they were in the tables. Restore {store.path} from its backup, or take what "
+                f"between were pruned when they were in the tables. Restore {store.name} from its backup, or take what "
                 "the log still holds to a new home (`edgeloop replay --export FILE`, then `edgeloop replay FILE` there)"
             )
 

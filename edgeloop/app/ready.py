@@ -10,6 +10,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
+from edgeloop.errors import HomeError
 from edgeloop.home import Home
 from edgeloop.log.base import Log
 from edgeloop.log.local import LocalLog
@@ -59,6 +60,8 @@ def log_condition(home: Home, log: Log) -> Condition:
     """Whether the log answers, and whether its file can be written."""
     try:
         log.end_offsets()
+    except HomeError:
+        return Condition("log", False, "topics are missing on Kafka: run `edgeloop topics create`")
     except Exception as error:  # whatever it was, the log is not there
         return Condition("log", False, f"the log cannot be read ({type(error).__name__})")
     problem = write_problem(home.log) if isinstance(log, LocalLog) else None

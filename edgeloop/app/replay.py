@@ -21,10 +21,10 @@ from edgeloop.clock import Clock, SystemClock, to_us
 from edgeloop.errors import EdgeloopError, HomeError, UsageError
 from edgeloop.events import DEAD_LETTERS_TOPIC, EVENT_TYPES, STORED_TOPICS, Event, decode, encode, event_type, stamped
 from edgeloop.home import PSEUDONYM_KEY, SEALING_KEY, Home
-from edgeloop.horizon import Horizon
+from edgeloop.horizon import Horizon, horizon_of
 from edgeloop.identity import PSEUDONYM, Pseudonymiser
-from edgeloop.log.base import Entry, LogUnavailableError
-from edgeloop.log.local import LocalLog
+from edgeloop.log.base import Entry, Log, LogUnavailableError, largest_bytes_of
+from edgeloop.log.opening import open_log
 from edgeloop.sealing import Sealer, readable_detail
 from edgeloop.settings import Settings
 from edgeloop.store.schema import row
@@ -107,14 +107,14 @@ def replay_files(
     sealer = Sealer(home.secret(SEALING_KEY))
     now = clock or SystemClock()
     report = ReplayReport()
-    log: LocalLog | None = None
+    log: Log | None = None
     try:
         for path in files:
             with opened(path) as (file, size):
                 name = "standard input" if str(path) == "-" else path.name
                 items = _headed(home, own, name, native.until_damage(_items(file)))
                 for batch in batches(items):
-                    log = log or LocalLog(home.log, partitions=settings.log.partitions)
+                    log = log or open_log(home, settings)
                     _append(log, sealer, batch, name, now.now_us(), report)
                     if progress is not None and size:
                         progress(file.tell(), size)
@@ -263,8 +263,8 @@ def _is_head(home: Home, own: Head, name: str, raw: bytes) -> bool:
     return True
 
 
-def _append(log: LocalLog, sealer: Sealer, batch: list[Item], name: str, now: int, report: ReplayReport) -> None:
-    horizon = log.horizon()
+def _append(log: Log, sealer: Sealer, batch: list[Item], name: str, now: int, report: ReplayReport) -> None:
+    horizon, largest = horizon_of(log)(), largest_bytes_of(log)
     entries: list[Entry] = []
     refused: list[tuple[Item, str, str]] = []
     for item in batch:
@@ -272,7 +272,10 @@ def _append(log: LocalLog, sealer: Sealer, batch: list[Item], name: str, now: in
             refused.append((item, item.rejected.reason, item.rejected.detail))
             continue
         try:
-            entries.append(record_of_line(item.raw, horizon))
+            entry = record_of_line(item.raw, horizon)
+            if largest is not None and len(entry.value) > largest:
+                raise RefusedRecordError("too_long", f"the log takes no record of more than {largest:,} bytes")
+            entries.append(entry)
         except RefusedRecordError as error:
             refused.append((item, error.reason, str(error)))
     topics = Counter(entry.topic for entry in entries)

@@ -17,13 +17,14 @@ import msgspec
 from connectors import Intake, Item, mixpanel, native, typeform, zigpoll
 from edgeloop.app.dead_letters import ACCEPTED
 from edgeloop.app.replay import RefusedRecordError, record_of, record_of_line
+from edgeloop.app.replay_notes import notes_of
 from edgeloop.clock import to_us
 from edgeloop.errors import EdgeloopError, UsageError
 from edgeloop.events import DEAD_LETTERS_TOPIC
 from edgeloop.home import SEALING_KEY, Home
-from edgeloop.horizon import Horizon
-from edgeloop.log.base import Entry, LogUnavailableError
-from edgeloop.log.local import LocalLog
+from edgeloop.horizon import Horizon, horizon_of
+from edgeloop.log.base import Entry, LogUnavailableError, largest_bytes_of
+from edgeloop.log.opening import open_log
 from edgeloop.sealing import DeadLetter, Sealer, UnsealError
 from edgeloop.settings import Settings
 
@@ -74,8 +75,9 @@ def replay_letters(
     Raises:
         EdgeloopError: the log takes nothing; what was replayed before is in.
     """
-    log = LocalLog(home.log, partitions=settings.log.partitions)
-    again = _Again(home, settings, form, log.horizon)
+    log = open_log(home, settings)
+    notes = notes_of(home, log)
+    again = _Again(home, settings, form, horizon_of(log), largest_bytes_of(log))
     done: list[Replayed] = []
     entries: list[Entry] = []
     marks: dict[str, list[str]] = {ACCEPTED: [], PARTLY: []}
@@ -85,7 +87,7 @@ def replay_letters(
         log.append(entries)
         # Afterwards: what is in and not marked is replayed once more, which does no harm; the other way round it would.
         for outcome, ids in marks.items():
-            log.note_replayed(ids, outcome)
+            notes.note_replayed(ids, outcome)
             ids.clear()
         entries.clear()
 
@@ -111,9 +113,16 @@ def replay_letters(
 
 
 class _Again:
-    def __init__(self, home: Home, settings: Settings, form: str | None, horizon: Callable[[], Horizon | None]) -> None:
+    def __init__(
+        self,
+        home: Home,
+        settings: Settings,
+        form: str | None,
+        horizon: Callable[[], Horizon | None],
+        largest_bytes: int | None,
+    ) -> None:
         self._clock = _OfTheLetter()
-        self._intake = Intake(home, self._clock, horizon)
+        self._intake = Intake(home, self._clock, horizon, largest_bytes=largest_bytes)
         self._horizon = horizon
         self._sealer = Sealer(home.secret(SEALING_KEY))
         self._settings = settings

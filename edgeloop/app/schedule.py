@@ -21,8 +21,8 @@ from edgeloop.home import Home
 from edgeloop.months import Month
 from edgeloop.settings import ScheduleSettings, Settings, load
 from edgeloop.store.freeze import MANIFEST
+from edgeloop.store.opening import on_postgres, open_reader
 from edgeloop.store.schema import EVENT_TABLES
-from edgeloop.store.sqlite import Reader
 
 _log = logging.getLogger("edgeloop.app.schedule")  # __name__ is "__main__" in the process of its own
 
@@ -47,7 +47,7 @@ def due_months(home: Home, settings: Settings, now_us: int) -> list[Month]:
     if due_us(month, settings.schedule) > now_us:
         month = month.previous()
     frozen = [path.parent.name for path in home.freezes.glob(f"????-??/{MANIFEST}")]
-    first_us = Month.parse(max(frozen), settings.timezone).start_us if frozen else first_received_us(home)
+    first_us = Month.parse(max(frozen), settings.timezone).start_us if frozen else first_received_us(home, settings)
     found: list[Month] = []
     while first_us is not None and month.end_us > first_us:
         if not is_reported(home, month):
@@ -70,11 +70,11 @@ def report_of(home: Home, month: Month) -> Path:
     return home.reports / f"{month.name}.html"
 
 
-def first_received_us(home: Home) -> int | None:
+def first_received_us(home: Home, settings: Settings) -> int | None:
     """When about the first stored event was received, or None where nothing is stored."""
-    if not home.store.exists():
+    if not on_postgres(home, settings) and not home.store.exists():
         return None
-    reader = Reader(home.store)
+    reader = open_reader(home, settings)
     try:
         rows = [
             row

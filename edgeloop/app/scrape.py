@@ -23,11 +23,13 @@ from prometheus_client.registry import Collector
 from edgeloop.app.logs import note_failure
 from edgeloop.app.metrics import LATENESS_BOUNDS_S, METRICS, Metric
 from edgeloop.clock import SECOND_US, Clock
-from edgeloop.errors import HomeError
+from edgeloop.errors import EdgeloopError, HomeError
 from edgeloop.events import DEAD_LETTERS_TOPIC, STORED_TOPICS
 from edgeloop.home import Home
 from edgeloop.log.base import Log, LogUnavailableError, TopicPartition
-from edgeloop.store.sqlite import Reader
+from edgeloop.settings import Settings
+from edgeloop.store.base import Reader, StatementError, StoreUnavailableError
+from edgeloop.store.opening import open_reader
 
 _log = logging.getLogger(__name__)
 
@@ -64,14 +66,14 @@ class LagOfTopic(msgspec.Struct, frozen=True):
     oldest_us: int | None
 
 
-def read_store(path: Path) -> StoreCounts:
+def read_store(home: Home, settings: Settings) -> StoreCounts:
     """Offsets and counters; empty where there is no store yet.
 
     Raises:
         apsw.Error: the store is not readable now.
     """
     try:
-        reader = Reader(path)
+        reader = open_reader(home, settings)
     except HomeError:
         return StoreCounts()
     try:
@@ -91,8 +93,10 @@ def lag(log: Log, offsets: Mapping[TopicPartition, int]) -> dict[str, LagOfTopic
         LogUnavailableError, apsw.Error: the log is not readable now.
     """
     found = dict.fromkeys(TOPICS, LagOfTopic(0, None))
-    for (topic, partition), end in log.end_offsets().items():
-        start = offsets.get((topic, partition), 0)
+    ends = log.end_offsets()
+    begins = {} if ends.keys() <= offsets.keys() else log.start_offsets()
+    for (topic, partition), end in ends.items():
+        start = offsets.get((topic, partition), begins.get((topic, partition), 0))
         if topic not in found or end <= start:
             continue
         oldest = log.read(topic, partition, start, max_records=1, max_bytes=1).appended_us
@@ -113,8 +117,9 @@ def wal_bytes(database: Path) -> int:
 class SpineCollector(Collector):
     """Reads every metric of `METRICS` anew each time it is asked."""
 
-    def __init__(self, home: Home, log: Log, clock: Clock, counts: DoorCounts) -> None:
+    def __init__(self, home: Home, settings: Settings, log: Log, clock: Clock, counts: DoorCounts) -> None:
         self._home = home
+        self._settings = settings
         self._log = log
         self._clock = clock
         self._counts = counts
@@ -125,7 +130,7 @@ class SpineCollector(Collector):
 
     def collect(self) -> Iterator[Family]:
         """The metrics with what they are now; those whose source is not readable now have no values."""
-        store = _or_none(lambda: read_store(self._home.store), "the store could not be read for /metrics")
+        store = _or_none(lambda: read_store(self._home, self._settings), "the store could not be read for /metrics")
         measured = dict(self._measured(store))
         for metric in METRICS:
             family = _family(metric)
@@ -215,7 +220,7 @@ def _lag_samples(behind: Mapping[str, LagOfTopic], now_us: int) -> Iterator[tupl
 def _rows(reader: Reader, sql: str) -> list[tuple[Any, ...]]:
     try:
         return reader.query(sql)[1]
-    except apsw.SQLError:  # a store of an older version, or one that is just being made, lacks the table
+    except StatementError:  # a store of an older version, or one that is just being made, lacks the table
         return []
 
 
@@ -223,6 +228,6 @@ def _or_none(read: Callable[[], _Read], failed: str) -> _Read | None:
     """What a source gives, or None: a scrape is no reason to fail."""
     try:
         return read()
-    except (apsw.Error, OSError, LogUnavailableError) as error:
+    except (apsw.Error, OSError, LogUnavailableError, StoreUnavailableError, EdgeloopError) as error:
         note_failure(_log, failed, error, logging.WARNING)
         return None

@@ -14,7 +14,7 @@ from edgeloop.app.logs import configure, note
 from edgeloop.clock import SystemClock
 from edgeloop.errors import EdgeloopError
 from edgeloop.home import API_KEYS, Home
-from edgeloop.log.local import LocalLog
+from edgeloop.log.opening import create_home, open_log
 from edgeloop.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -45,9 +45,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(home: Home, settings: Settings, host: str, port: int) -> None:
     """Serve until interrupted."""
-    home.create()
+    create_home(home, settings)
     configure(settings.service.log_format)
-    with closing(listen(host, port)) as bound, closing(LocalLog(home.log, partitions=settings.log.partitions)) as log:
+    with closing(listen(host, port)) as bound, closing(open_log(home, settings)) as log:
         server = server_of(create_app(home, settings, log, SystemClock()))
         announce(home, settings, host, bound)
         server.run(sockets=[bound])

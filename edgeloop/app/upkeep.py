@@ -8,18 +8,21 @@ from contextlib import closing, contextmanager
 import msgspec
 
 from edgeloop.app.output import Bar
-from edgeloop.app.process import in_words, opened_drain, sole_consumer
+from edgeloop.app.process import horizon_of, in_words, opened_drain, sole_consumer
 from edgeloop.clock import DAY_US, Clock, SystemClock
 from edgeloop.errors import EdgeloopError, HomeError, UsageError
 from edgeloop.events import DEAD_LETTERS_TOPIC, STORED_TOPICS
 from edgeloop.home import Home
 from edgeloop.horizon import Horizon
+from edgeloop.log.base import Log
 from edgeloop.log.local import LocalLog
+from edgeloop.log.opening import open_log
 from edgeloop.months import Month
 from edgeloop.sealing import received_us
 from edgeloop.settings import Settings
+from edgeloop.store.base import Reader, Store
+from edgeloop.store.opening import on_postgres, open_reader, open_store
 from edgeloop.store.schema import CHANGES, DEAD_LETTERS, EVENT_TABLES
-from edgeloop.store.sqlite import Reader, SqliteStore
 from streams import Rules, prune, prune_is_unfinished, recompute
 
 LETTERS_KEPT_DAYS = 30
@@ -56,8 +59,8 @@ def recompute_home(home: Home, settings: Settings, progress: Bar | None = None) 
         ConsumerBusyError: another process drains this home. UnfinishedPassError: a prune is to end first.
         HomeError: there is no store yet, or its disk takes nothing.
     """
-    _require_store(home)
-    with in_words(home), sole_consumer(home), closing(SqliteStore(home.store)) as store:
+    _require_store(home, settings)
+    with in_words(home), sole_consumer(home), closing(open_store(home, settings)) as store:
         return recompute(store, Rules.of(settings.attribution), progress)
 
 
@@ -92,7 +95,7 @@ def prune_home(
         ConsumerBusyError, UnfinishedPassError, RulesMismatchError, LogMismatchError: the store cannot be worked on now.
         EdgeloopError: a month that was never frozen would go.
     """
-    _require_store(home)
+    _require_store(home, settings)
     now_us = (clock or SystemClock()).now_us()
     month = Month.parse(before, settings.timezone)
     if month.start_us > now_us:
@@ -100,11 +103,12 @@ def prune_home(
     letters_us = now_us - LETTERS_KEPT_DAYS * DAY_US
     with in_words(home), sole_consumer(home):
         with _opened(home, settings) as (log, store):
-            horizon = _horizon(month, Rules.of(settings.attribution), log.horizon())
+            horizon = _horizon(month, Rules.of(settings.attribution), horizon_of(log, store))
             if not unfrozen:
                 _refuse_unfrozen(home, settings, horizon)
             plan = Plan(
-                horizon, [*_old_rows(home, horizon, letters_us), *_old_records(log, store, horizon, letters_us)]
+                horizon,
+                [*_old_rows(home, settings, horizon, letters_us), *_old_records(log, store, horizon, letters_us)],
             )
             unfinished = prune_is_unfinished(store)
         tell(plan)
@@ -115,24 +119,29 @@ def prune_home(
             with opened_drain(home, settings) as drain:
                 drain.run(bar and bar("records"))
         with _opened(home, settings) as (log, store):
-            before_bytes = store.free_bytes(), log.free_bytes()
-            log.set_horizon(horizon)
+            before_bytes = store.free_bytes(), _free_bytes(log)
+            if isinstance(log, LocalLog):
+                log.set_horizon(horizon)
             prune(store, horizon, bar and bar("join keys"))
             store.delete_dead_letters(letters_us, STORED_TOPICS)
-            _trim(log, store, horizon, letters_us, bar and bar("partitions"))
-            return plan, Freed(store.free_bytes() - before_bytes[0], log.free_bytes() - before_bytes[1])
+            if isinstance(log, LocalLog):  # how long Kafka keeps its records is its topics' own setting
+                _trim(log, store, horizon, letters_us, bar and bar("partitions"))
+            return plan, Freed(store.free_bytes() - before_bytes[0], _free_bytes(log) - before_bytes[1])
 
 
 @contextmanager
-def _opened(home: Home, settings: Settings) -> Iterator[tuple[LocalLog, SqliteStore]]:
-    log = LocalLog(home.log, partitions=settings.log.partitions)
-    with closing(log), closing(SqliteStore(home.store)) as store:
+def _opened(home: Home, settings: Settings) -> Iterator[tuple[Log, Store]]:
+    with closing(open_log(home, settings)) as log, closing(open_store(home, settings)) as store:
         yield log, store
 
 
-def _require_store(home: Home) -> None:
+def _free_bytes(log: Log) -> int:
+    return log.free_bytes() if isinstance(log, LocalLog) else 0
+
+
+def _require_store(home: Home, settings: Settings) -> None:
     home.require()
-    if not home.store.exists():
+    if not on_postgres(home, settings) and not home.store.exists():
         raise HomeError(f"there is no store at {home.store} yet: run `edgeloop process` first")
 
 
@@ -148,15 +157,15 @@ def _horizon(month: Month, rules: Rules, before: Horizon | None) -> Horizon:
 
 
 def _refuse_unfrozen(home: Home, settings: Settings, horizon: Horizon) -> None:
-    with closing(Reader(home.store)) as reader:
+    with closing(open_reader(home, settings)) as reader:
         found: set[str] = set()
         for table in EVENT_TABLES.values():
             if table is not CHANGES:
                 sql = (
-                    "SELECT DISTINCT strftime('%Y-%m', occurred_at / 1000000, 'unixepoch')"
-                    f" FROM {table.name} WHERE occurred_at < ?"
+                    f"SELECT DISTINCT substr({reader.day('occurred_at')}, 1, 7)"
+                    f" FROM {table.name} WHERE occurred_at < {reader.moment(horizon.us)}"
                 )
-                found |= {str(name) for (name,) in reader.query(sql, (horizon.us,))[1]}
+                found |= {str(name) for (name,) in reader.query(sql)[1]}
         utc = [Month.parse(name, settings.timezone) for name in found]
         # A month of UTC reaches into its neighbours of the company's zone.
         near = {month.name: month for at in utc for month in (at.previous(), at, at.next())}
@@ -178,19 +187,19 @@ def _refuse_unfrozen(home: Home, settings: Settings, horizon: Horizon) -> None:
 def _has_events(reader: Reader, month: Month) -> bool:
     return any(
         reader.query(
-            f"SELECT 1 FROM {table.name} WHERE occurred_at >= ? AND occurred_at < ? LIMIT 1",
-            (month.start_us, month.end_us),
+            f"SELECT 1 FROM {table.name} WHERE occurred_at >= {reader.moment(month.start_us)}"
+            f" AND occurred_at < {reader.moment(month.end_us)} LIMIT 1"
         )[1]
         for table in EVENT_TABLES.values()
         if table is not CHANGES
     )
 
 
-def _old_rows(home: Home, horizon: Horizon, letters_us: int) -> list[Planned]:
-    with closing(Reader(home.store)) as reader:
+def _old_rows(home: Home, settings: Settings, horizon: Horizon, letters_us: int) -> list[Planned]:
+    with closing(open_reader(home, settings)) as reader:
 
         def count(table: str, column: str, first_us: int) -> Planned:
-            ((n,),) = reader.query(f"SELECT count(*) FROM {table} WHERE {column} < ?", (first_us,))[1]
+            ((n,),) = reader.query(f"SELECT count(*) FROM {table} WHERE {column} < {reader.moment(first_us)}")[1]
             return Planned(table, int(n))
 
         tables = ((table.name, horizon.first_us(kind)) for kind, table in EVENT_TABLES.items())
@@ -202,14 +211,16 @@ def _old_rows(home: Home, horizon: Horizon, letters_us: int) -> list[Planned]:
         ]
 
 
-def _old_records(log: LocalLog, store: SqliteStore, horizon: Horizon, letters_us: int) -> list[Planned]:
+def _old_records(log: Log, store: Store, horizon: Horizon, letters_us: int) -> list[Planned]:
+    if not isinstance(log, LocalLog):
+        return []
     starts = log.start_offsets()
     events = sum(max(0, end - starts[tp]) for tp, end in _trims(log, store, horizon))
     letters = sum(len(offsets) for _, offsets in _old_letters(log, store, letters_us))
     return [Planned("records of the log", events), Planned("dead letters of the log", letters)]
 
 
-def _trims(log: LocalLog, store: SqliteStore, horizon: Horizon) -> list[tuple[tuple[str, int], int]]:
+def _trims(log: LocalLog, store: Store, horizon: Horizon) -> list[tuple[tuple[str, int], int]]:
     """Of each partition of events the offset before which all is drained, and was appended before the horizon."""
     drained = store.offsets()
     return [
@@ -220,7 +231,7 @@ def _trims(log: LocalLog, store: SqliteStore, horizon: Horizon) -> list[tuple[tu
     ]
 
 
-def _old_letters(log: LocalLog, store: SqliteStore, letters_us: int) -> Iterator[tuple[int, list[int]]]:
+def _old_letters(log: LocalLog, store: Store, letters_us: int) -> Iterator[tuple[int, list[int]]]:
     """(partition, offsets) of drained dead letters that came before a time, some at a time."""
     drained = store.offsets()
     for part in range(log.partitions(DEAD_LETTERS_TOPIC)):
@@ -237,7 +248,7 @@ def _old_letters(log: LocalLog, store: SqliteStore, letters_us: int) -> Iterator
                 yield part, old
 
 
-def _trim(log: LocalLog, store: SqliteStore, horizon: Horizon, letters_us: int, progress: Bar | None) -> None:
+def _trim(log: LocalLog, store: Store, horizon: Horizon, letters_us: int, progress: Bar | None) -> None:
     trims = _trims(log, store, horizon)
     for done, ((topic, part), offset) in enumerate(trims, start=1):
         log.trim(topic, part, offset)

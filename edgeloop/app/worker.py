@@ -158,7 +158,7 @@ class Worker:
     def _position(self) -> Position | None:
         """How far the log is drained, or None where the store does not say."""
         try:
-            return read_store(self._home.store).offsets or None
+            return read_store(self._home, self._settings).offsets or None
         except apsw.Error:
             return None
 
@@ -196,6 +196,9 @@ class _UpToALook:
 
     def end_offsets(self) -> dict[TopicPartition, int]:
         return dict(self._ends)
+
+    def start_offsets(self) -> dict[TopicPartition, int]:
+        return self._log.start_offsets()
 
     def close(self) -> None:
         self._log.close()

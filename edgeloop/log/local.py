@@ -140,7 +140,15 @@ class LocalLog:
                 size += len(value)
                 if size >= max_bytes:
                     break
-        return Chunk(topic, partition, offsets, appended, values)
+        return Chunk(
+            topic=topic,
+            partition=partition,
+            start=offset,
+            next_offset=offsets[-1] + 1 if offsets else offset,
+            offsets=offsets,
+            appended_us=appended,
+            values=values,
+        )
 
     def keys(self, topic: str, partition: int, offsets: Sequence[int]) -> list[str]:
         """The join keys of records, in ascending order of their offsets; what is not there is left out."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ from edgeloop.clock import iso
 from edgeloop.errors import EdgeloopError
 from edgeloop.months import Month
 from edgeloop.settings import Settings
+from edgeloop.store.base import Reader
 from edgeloop.store.schema import (
     ANSWERS,
     ATTRIBUTIONS,
@@ -31,10 +33,10 @@ from edgeloop.store.schema import (
     RESPONSES,
     SCHEMA_NUMBER,
     TELEMETRY,
+    Cell,
     Kind,
     Table,
 )
-from edgeloop.store.sqlite import Reader
 
 MANIFEST = "manifest.json"
 _ORDER = {  # ids are unique per key only, so the key is part of the order
@@ -163,7 +165,11 @@ def write_freeze(
             tables = {}
             for table, order in _ORDER.items():
                 until = month.end_us if table is EXPOSURES else month.end_us + window_us
-                where = "1" if table is CHANGES else f"occurred_at >= {since_us} AND occurred_at < {until}"
+                where = (
+                    "1 = 1"
+                    if table is CHANGES
+                    else f"occurred_at >= {reader.moment(since_us)} AND occurred_at < {reader.moment(until)}"
+                )
                 tables[table.name] = _write_table(reader, work, table, where, order)
             manifest = Manifest(
                 month=month.name,
@@ -248,13 +254,19 @@ def _write_table(reader: Reader, folder: Path, table: Table, where: str, order: 
     selected = ", ".join(f'"{name}"' for name in names)
     _, rows = reader.query(f"SELECT {selected} FROM {table.name} WHERE {where} ORDER BY {order}")
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(told)
-    arrays = [
-        pa.array([None if v is None else bool(v) for v in values] if c.kind == "bool" else values, type=_ARROW[c.kind])
-        for c, values in zip(told, columns, strict=True)
-    ]
+    arrays = [pa.array(_cells(c.kind, values), type=_ARROW[c.kind]) for c, values in zip(told, columns, strict=True)]
     path = folder / f"{table.name}.parquet"
     pq.write_table(pa.Table.from_arrays(arrays, names=names), path, compression="zstd", compression_level=3)
     return TableInfo(len(rows), hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _cells(kind: Kind, values: Sequence[Cell]) -> Sequence[Cell]:
+    """The same from every store: one gives booleans as numbers, and one keeps the sign of -0.0."""
+    if kind == "bool":
+        return [None if value is None else bool(value) for value in values]
+    if kind == "real":
+        return [None if value is None else float(value) + 0.0 for value in values]
+    return values
 
 
 def _meta(reader: Reader, name: str) -> bytes:

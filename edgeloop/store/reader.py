@@ -11,10 +11,12 @@ import apsw
 
 from edgeloop.errors import HomeError
 from edgeloop.sqlite import connect_read_only
+from edgeloop.store.base import StatementError
 from edgeloop.store.schema import Cell
+from edgeloop.store.views import SQLITE
 
 
-class Reader:
+class SqliteReader:
     """A read-only connection for analysts, freezes and status pages."""
 
     def __init__(self, path: Path) -> None:
@@ -35,7 +37,7 @@ class Reader:
         """Column names and rows of one statement.
 
         Raises:
-            apsw.SQLError: the statement is wrong. apsw.ReadOnlyError: it would write.
+            StatementError: the statement is wrong, or would write.
         """
         names: list[str] = []
 
@@ -45,8 +47,21 @@ class Reader:
 
         cursor = self._db.cursor()
         cursor.exec_trace = note_names  # the only place where a statement without rows still tells its columns
-        rows = cursor.execute(sql, bindings).fetchall()
+        try:
+            rows = cursor.execute(sql, bindings).fetchall()
+        except apsw.ReadOnlyError as error:
+            raise StatementError("the tables are read-only here: `edgeloop sql` takes one SELECT") from error
+        except (apsw.SQLError, apsw.BindingsError, apsw.IncompleteExecutionError) as error:
+            raise StatementError(f"{error}. `edgeloop tables` lists tables, views and columns") from error
         return names, rows
+
+    def moment(self, us: int) -> str:
+        """A time as an SQL literal that a time column can be compared with."""
+        return str(us)
+
+    def day(self, column: str) -> str:
+        """SQL of the UTC date of a time column, as ``YYYY-MM-DD``."""
+        return SQLITE.day.format(column)
 
     def close(self) -> None:
         """Close the connection."""

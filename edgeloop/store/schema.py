@@ -417,6 +417,7 @@ def _plan(table: Table) -> _Plan:
 
 
 _PLANS = {name: _plan(table) for name, table in EVENT_TABLES.items()}
+_ONLY_EXTRA = frozenset(name for name, plan in _PLANS.items() if not plan.times and plan.documents == ("extra",))
 _PLAIN: dict[str, Callable[[Any], Row]] = {name: attrgetter(*plan.plain) for name, plan in _PLANS.items()}
 INSERT_COLUMNS: dict[str, tuple[str, ...]] = (
     {table.name: _PLANS[name].columns for name, table in EVENT_TABLES.items()}
@@ -428,6 +429,9 @@ INSERT_COLUMNS: dict[str, tuple[str, ...]] = (
 
 def row(kind: str, event: Event, stamps: Stamps) -> Row:
     """The event's row in its table, without rowid, in the order of ``INSERT_COLUMNS``."""
+    if kind in _ONLY_EXTRA:
+        extra = event.extra
+        return (*_PLAIN[kind](event), *stamps, _json.encode(extra).decode() if extra else None)
     plan = _PLANS[kind]
     cells = _PLAIN[kind](event) + stamps
     for name in plan.times:

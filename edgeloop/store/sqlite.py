@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +13,26 @@ import msgspec
 from edgeloop.errors import HomeError
 from edgeloop.log.base import TopicPartition
 from edgeloop.sqlite import connect, free_bytes, transaction
+from edgeloop.store.base import StaleStateError, StoredOffset, slot_of
 from edgeloop.store.engine import prepare
-from edgeloop.store.reader import Reader
 from edgeloop.store.rows import Check, Estimate
 from edgeloop.store.schema import CHECKS, DEAD_LETTERS, ESTIMATES, INSERT_COLUMNS, SUPERSEDED, Row, Table
 from edgeloop.store.writes import Head, Writes
 
-__all__ = ["Reader", "SqliteStore", "StaleStateError", "StoreTransaction", "StoredOffset"]
-
 _CACHE_KIB = 64 << 10
 _HEAD_FIELDS = Head.__struct_fields__
-_SLOT_BITS = 57
 _LETTERS_AT_ONCE = 1_000
-
-
-class StoredOffset(msgspec.Struct, frozen=True):
-    """How far one partition is drained."""
-
-    next_offset: int
-    cluster_id: str
-    topic_id: str
-    last_sha256: bytes | None = None
-
-
-class StaleStateError(Exception):
-    """Another worker wrote to a shard after this one had read it."""
-
-
-def slot_of(key: str, shard: int) -> int:
-    """Where the head of a key is looked for first; keys of one shard lie together."""
-    digest = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big")
-    return shard << _SLOT_BITS | digest >> 64 - _SLOT_BITS
+_OUTBOX = """CREATE TABLE IF NOT EXISTS outbox(rowid INTEGER PRIMARY KEY AUTOINCREMENT, shard INTEGER NOT NULL,
+  key TEXT NOT NULL, body BLOB NOT NULL)"""
 
 
 class SqliteStore:
     """A worker's connection; other writers are short."""
+
+    @property
+    def name(self) -> str:
+        """Its path."""
+        return str(self.path)
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -205,6 +188,15 @@ class SqliteStore:
         (row,) = self._db.execute(f"SELECT {columns} FROM {table} WHERE rowid = ?", (rowid,))
         return tuple(row)
 
+    def waiting_shards(self, shards: Collection[int]) -> list[int]:
+        """Those of these shards for whose couriers' keys something waits, ascending."""
+        of_shards = msgspec.json.encode(sorted(shards)).decode()
+        rows = self._db.execute(
+            "SELECT DISTINCT shard FROM dirty_keys WHERE shard IN (SELECT value FROM json_each(?)) ORDER BY shard",
+            (of_shards,),
+        )
+        return [int(shard) for (shard,) in rows]
+
     def waiting(self, shards: Collection[int], limit: int) -> list[tuple[int, str, bytes]]:
         """(rowid, courier's key, packed) of what waits for couriers' keys in these shards: of some keys, all of it."""
         of_shards = msgspec.json.encode(sorted(shards)).decode()
@@ -215,8 +207,24 @@ class SqliteStore:
         )
         return [(int(rowid), str(key), bytes(item)) for rowid, key, item in rows]
 
+    def outbox(self, shards: Collection[int], limit: int) -> list[tuple[int, str, bytes]]:
+        """(rowid, key of the record, body) of updates of these shards that are not published yet, oldest first."""
+        if not self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'outbox'").fetchall():
+            return []
+        rows = self._db.execute(
+            "SELECT rowid, key, body FROM outbox WHERE shard IN (SELECT value FROM json_each(?))"
+            " ORDER BY rowid LIMIT ?",
+            (msgspec.json.encode(sorted(shards)).decode(), limit),
+        )
+        return [(int(rowid), str(key), bytes(body)) for rowid, key, body in rows]
+
     @contextmanager
-    def transaction(self, versions: Mapping[int, int] | None = None) -> Iterator[StoreTransaction]:
+    def claim(self, _shards: Collection[int]) -> Iterator[int]:
+        """Nothing is held: one file has one writer at a time, which would have to wait for all that is computed."""
+        yield 0
+
+    @contextmanager
+    def transaction(self, versions: Mapping[int, int] | None = None) -> Iterator[SqliteTransaction]:
         """A transaction that holds the shards and raises their versions; commits unless an exception leaves it.
 
         Args:
@@ -225,9 +233,7 @@ class SqliteStore:
         Raises:
             StaleStateError: a shard has another version by now; nothing was written.
         """
-        begin = time.monotonic()
         with transaction(self._db):
-            waited_us = round((time.monotonic() - begin) * 1e6)
             if versions:
                 now = self.shard_versions()
                 stale = [shard for shard, version in versions.items() if now[shard] != version]
@@ -236,7 +242,7 @@ class SqliteStore:
                 self._db.executemany(
                     "UPDATE shards SET version = version + 1 WHERE shard = ?", [(shard,) for shard in sorted(versions)]
                 )
-            yield StoreTransaction(self._db, waited_us)
+            yield SqliteTransaction(self._db)
 
     def write_estimates(self, freeze_id: str, estimates: Sequence[Estimate], checks: Sequence[Check]) -> None:
         """Keep what analysis found for a freeze, in place of what it found before for the same one."""
@@ -253,13 +259,11 @@ class SqliteStore:
         self._db.close()
 
 
-class StoreTransaction:
+class SqliteTransaction:
     """What a batch writes under its locks."""
 
-    def __init__(self, db: apsw.Connection, waited_us: int) -> None:
+    def __init__(self, db: apsw.Connection) -> None:
         self._db = db
-        self.waited_us = waited_us
-        """How long the locks took, in µs."""
 
     def apply(self, writes: Writes, identities: Mapping[str, tuple[str, str]]) -> None:
         """Write everything; ``identities`` gives (cluster id, topic id) of each topic."""
@@ -322,6 +326,12 @@ class StoreTransaction:
             "INSERT INTO state_deltas VALUES (?, ?, ?)",
             [(shard, writes.batch, packed) for shard, packed in writes.deltas],
         )
+        if writes.updates:
+            # Made at first use: most never publish, and an older version that opens this file does not miss it.
+            self._db.execute(_OUTBOX)
+            self._db.executemany("INSERT INTO outbox(shard, key, body) VALUES (?, ?, ?)", writes.updates)
+        if writes.published:
+            self._db.executemany("DELETE FROM outbox WHERE rowid = ?", [(rowid,) for rowid in writes.published])
         self._db.executemany("DELETE FROM dirty_keys WHERE rowid = ?", [(rowid,) for rowid in writes.worked_off])
         self._db.executemany("INSERT INTO dirty_keys VALUES (?, ?, ?)", writes.inbox)
 

@@ -1,11 +1,33 @@
-"""The views an analyst may rely on (docs/contract.md, Views), in SQL that the standard library's SQLite runs too."""
+"""The views an analyst may rely on (docs/contract.md, Views): one text for both stores, a few words of it by dialect.
+
+What SQLite is given runs in the standard library's SQLite too.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
-_DAY = "date({0} / 1000000, 'unixepoch')"
 LATENCY_BOUNDS_MS = (50, 100, 200, 300, 500, 750, 1000, 2000)
+
+
+class Dialect(msgspec.Struct, frozen=True):
+    """What the stores call differently; ``{0}`` stands for a column."""
+
+    day: str
+    """The UTC date of a time column, as text."""
+    seconds: str
+    """A difference of two time columns."""
+
+
+SQLITE = Dialect(
+    # Division of integers goes towards zero, which is the next second before 1970.
+    day="date({0} / 1000000 - ({0} % 1000000 < 0), 'unixepoch')",
+    seconds="{0} / 1e6",
+)
+POSTGRES = Dialect(
+    day="to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+    seconds="CAST(extract(epoch FROM {0}) AS double precision)",
+)
 
 _histogram = ",\n  ".join(
     [f"count(*) FILTER (WHERE latency_ms <= {b}) AS latency_le_{b}" for b in LATENCY_BOUNDS_MS]
@@ -13,20 +35,17 @@ _histogram = ",\n  ".join(
 )
 # Nearest rank: the smallest value that at least the share p of the values does not exceed.
 _percentiles = ",\n  ".join(
-    f"min(latency_ms) FILTER (WHERE latency_rank >= {p} / 100.0 * latency_n) AS latency_p{p}" for p in (50, 95, 99)
+    f"min(latency_ms) FILTER (WHERE latency_rank * 100 >= {p} * latency_n) AS latency_p{p}" for p in (50, 95, 99)
 )
 # `a:RESPONSE/question` up to the last slash: a question's own slashes are percent-encoded.
 _RESPONSE_OF = "rtrim(outcome_id, replace(outcome_id, '/', ''))"
-
-
-def _ignored(outcome: str, stored: str) -> str:
-    """Rows that name an exposure which attribution could not honour."""
-    return (
-        f"coalesce(sum(exposure_id IS NOT NULL AND (subject, {outcome}) NOT IN"
-        f" (SELECT subject, {stored} FROM attributions WHERE matched_by = 'explicit')), 0)"
-    )
-
-
+# The links that attribution honoured; any other that a row names is ignored.
+_HONOURED = (
+    "LEFT JOIN (SELECT DISTINCT subject AS named_by, {stored} AS outcome FROM attributions"
+    " WHERE matched_by = 'explicit') AS honoured"
+    " ON exposure_id IS NOT NULL AND named_by = subject AND outcome = {named}"
+)
+_IGNORED = "count(*) FILTER (WHERE exposure_id IS NOT NULL AND outcome IS NULL)"
 _CELL = "day, model_id, model_version, arm, touchpoint"
 
 
@@ -38,20 +57,24 @@ class View(msgspec.Struct, frozen=True):
     sql: str
 
 
-VIEWS = (
-    View(
-        "version_daily",
-        "per UTC day, model, version, arm and touchpoint: exposures, subjects, errors, latency",
-        f"""
+def views(dialect: Dialect) -> tuple[View, ...]:
+    """The views in the SQL of one store."""
+    day = dialect.day.format("occurred_at")
+    delay_s = dialect.seconds.format("max(received_at - occurred_at)")
+    return (
+        View(
+            "version_daily",
+            "per UTC day, model, version, arm and touchpoint: exposures, subjects, errors, latency",
+            f"""
 WITH ranked AS (
-  SELECT {_DAY.format("occurred_at")} AS day, model_id, model_version, arm, touchpoint, subject, error, fallback,
+  SELECT {day} AS day, model_id, model_version, arm, touchpoint, subject, error, fallback,
     latency_ms,
     CASE WHEN latency_ms IS NOT NULL THEN row_number() OVER (cell ORDER BY latency_ms IS NULL, latency_ms) END
       AS latency_rank,
-    count(latency_ms) OVER (PARTITION BY date(occurred_at / 1000000, 'unixepoch'), model_id, model_version, arm,
+    count(latency_ms) OVER (PARTITION BY {day}, model_id, model_version, arm,
       touchpoint) AS latency_n
   FROM exposures
-  WINDOW cell AS (PARTITION BY date(occurred_at / 1000000, 'unixepoch'), model_id, model_version, arm, touchpoint)
+  WINDOW cell AS (PARTITION BY {day}, model_id, model_version, arm, touchpoint)
 )
 SELECT {_CELL},
   count(*) AS exposures,
@@ -61,12 +84,12 @@ SELECT {_CELL},
   {_histogram},
   {_percentiles}
 FROM ranked GROUP BY {_CELL}""",
-    ),
-    View(
-        "version_outcomes_daily",
-        "per UTC day of the outcome, model, version, arm, touchpoint and outcome: credited outcomes and value",
-        f"""
-SELECT {_DAY.format("occurred_at")} AS day, model_id, model_version, arm, touchpoint, respondent, outcome_type,
+        ),
+        View(
+            "version_outcomes_daily",
+            "per UTC day of the outcome, model, version, arm, touchpoint and outcome: credited outcomes and value",
+            f"""
+SELECT {day} AS day, model_id, model_version, arm, touchpoint, respondent, outcome_type,
   outcome_name, currency,
   count(DISTINCT outcome_id) AS outcomes,
   count(DISTINCT subject) AS subjects,
@@ -75,50 +98,55 @@ SELECT {_DAY.format("occurred_at")} AS day, model_id, model_version, arm, touchp
   avg(lag_s) AS mean_lag_s
 FROM attributions WHERE model_id <> ''
 GROUP BY day, model_id, model_version, arm, touchpoint, respondent, outcome_type, outcome_name, currency""",
-    ),
-    View(
-        "version_answers",
-        "per model, version, arm and survey question: answers and their credited mean, customers and agents apart",
-        """
+        ),
+        View(
+            "version_answers",
+            "per model, version, arm and survey question: answers and their credited mean, customers and agents apart",
+            """
 SELECT model_id, model_version, arm, respondent, outcome_name AS survey_question,
   count(DISTINCT outcome_id) AS answers,
   count(DISTINCT subject) AS respondents,
   sum(credit) AS credit,
-  sum(credit * value) / sum(CASE WHEN value IS NOT NULL THEN credit END) AS mean_value,
+  sum(credit * value) / nullif(sum(CASE WHEN value IS NOT NULL THEN credit END), 0) AS mean_value,
   min(value) AS lowest,
   max(value) AS highest
 FROM attributions WHERE model_id <> '' AND outcome_type = 'answer'
 GROUP BY model_id, model_version, arm, respondent, outcome_name""",
-    ),
-    View(
-        "unattributed",
-        "per UTC day and outcome: how many there were and how many nothing matched",
-        f"""
-SELECT {_DAY.format("occurred_at")} AS day, respondent, outcome_type, outcome_name,
+        ),
+        View(
+            "unattributed",
+            "per UTC day and outcome: how many there were and how many nothing matched",
+            f"""
+SELECT {day} AS day, respondent, outcome_type, outcome_name,
   count(DISTINCT outcome_id) AS outcomes,
   count(DISTINCT outcome_id) FILTER (WHERE model_id = '') AS unattributed,
-  1.0 * count(DISTINCT outcome_id) FILTER (WHERE model_id = '') / count(DISTINCT outcome_id) AS share
+  CAST(count(DISTINCT outcome_id) FILTER (WHERE model_id = '') AS double precision) / count(DISTINCT outcome_id)
+    AS share
 FROM attributions GROUP BY day, respondent, outcome_type, outcome_name""",
-    ),
-    View(
-        "freshness",
-        "per table: rows, nameless ones, ignored links, and the latest times in it",
-        " UNION ALL ".join(
-            f"""
+        ),
+        View(
+            "freshness",
+            "per table: rows, nameless ones, ignored links, and the latest times in it",
+            " UNION ALL ".join(
+                f"""
 SELECT '{table}' AS table_name, count(*) AS rows,
   coalesce(sum(anonymous), 0) AS anonymous,
-  {links} AS ignored_links,
+  {_IGNORED if links else "0"} AS ignored_links,
   max(occurred_at) AS latest_occurred_at, max(received_at) AS latest_received_at,
-  max(received_at - occurred_at) / 1e6 AS greatest_delay_s
-FROM {table}"""
-            for table, links in (
-                ("exposures", "0"),
-                ("responses", _ignored("'a:' || response_id || '/'", _RESPONSE_OF)),
-                ("engagement", _ignored("'e:' || event_id", "outcome_id")),
-                ("profiles", "0"),
-                ("telemetry", "0"),
-                ("changes", "0"),
-            )
+  {delay_s} AS greatest_delay_s
+FROM {table} {links}"""
+                for table, links in (
+                    ("exposures", ""),
+                    ("responses", _HONOURED.format(stored=_RESPONSE_OF, named="'a:' || response_id || '/'")),
+                    ("engagement", _HONOURED.format(stored="outcome_id", named="'e:' || event_id")),
+                    ("profiles", ""),
+                    ("telemetry", ""),
+                    ("changes", ""),
+                )
+            ),
         ),
-    ),
-)
+    )
+
+
+VIEWS = views(SQLITE)
+"""In the SQL of SQLite."""

@@ -60,6 +60,10 @@ class Writes:
         """(courier's key, its shard, packed): worked off under that key's own lock."""
         self.worked_off: list[int] = []
         """Rowids of the inbox that this transaction worked off."""
+        self.updates: list[tuple[int, str, bytes]] = []
+        """(shard, key of the record, body): outcomes to be published as they are now."""
+        self.published: list[int] = []
+        """Rowids of the outbox that were."""
         self.duplicates: Counter[TopicPartition] = Counter()
         self.next_offsets: dict[TopicPartition, int] = {}
         self.last_sha256: dict[TopicPartition, bytes] = {}

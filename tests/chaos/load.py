@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from edgeloop.home import Home
+from edgeloop.log.base import Entry, Log, LogUnavailableError
 from edgeloop.log.local import LocalLog
 from tests.pipeline import COUNTS, Body, Counts, counts, entry
 from tests.worlds import shuffled_with_duplicates, world
@@ -44,12 +45,12 @@ class Feeder:
     record comes that no event can be read from. Senders that pause are paused between two appends, never inside one.
     """
 
-    def __init__(self, home: Path, *, seed: int, per_s: int) -> None:
+    def __init__(self, home: Path, *, seed: int, per_s: int, log: Log | None = None) -> None:
         self._rng = random.Random(seed)
         self._open: list[list[Body]] = []
         self._worlds = worlds(seed, 90)
         self._past: list[Body] = []
-        self._log = LocalLog(Home(home).log)
+        self._log = log or LocalLog(Home(home).log)
         self._per_s = per_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._feed, name="feeder")
@@ -59,6 +60,8 @@ class Feeder:
         """Every event appended, as often as it was."""
         self.undecodable = 0
         """Records appended beside them that no event can be read from."""
+        self.tried_again = 0
+        """Appends that were not taken, and tried again."""
 
     def burst(self, events: int) -> None:
         """Append so many at once, more or less, beside what comes steadily."""
@@ -100,12 +103,21 @@ class Feeder:
         return piece + rng.choices(self._past, k=len(piece) // 20)
 
     def _append(self, bodies: list[Body]) -> None:
-        self._log.append([entry(body) for body in bodies])
+        self._until_taken([entry(body) for body in bodies])
         self.bodies += bodies
         if self._rng.random() < 0.05:
             topic = self._rng.choice(("edge.exposures", "engagement.events"))
-            self._log.append([msgspec.structs.replace(entry(bodies[0]), topic=topic, value=b'{"type":"expo')])
+            self._until_taken([msgspec.structs.replace(entry(bodies[0]), topic=topic, value=b'{"type":"expo')])
             self.undecodable += 1
+
+    def _until_taken(self, entries: list[Entry]) -> None:
+        """A sender tries again, all of it: a log that is away may have taken a part."""
+        while True:
+            try:
+                return self._log.append(entries)
+            except LogUnavailableError:
+                self.tried_again += 1
+                self._stopped.wait(0.2)
 
 
 class Counting:

@@ -18,7 +18,8 @@ import msgspec
 from edgeloop.home import Home
 from edgeloop.log.local import LocalLog
 from edgeloop.settings import AttributionSettings
-from edgeloop.store.sqlite import Reader, SqliteStore
+from edgeloop.store.reader import SqliteReader
+from edgeloop.store.sqlite import SqliteStore
 from tests.chaos.load import Feeder, command, progress, startup_s
 from tests.pipeline import COUNTS, counts, expect, logged, tables
 
@@ -43,7 +44,9 @@ def copies(home: Path, feeder: Feeder, into: Path, *, count: int, seed: int) -> 
     """Copy a home so often at random moments while `edgeloop process` starts on it again and again."""
     rng = random.Random(seed)
     startup = startup_s(home)
-    reader = Reader(Home(home).store)  # while somebody reads, the write-ahead log outlives the process that wrote it
+    reader = SqliteReader(
+        Home(home).store
+    )  # while somebody reads, the write-ahead log outlives the process that wrote it
     reader.query(COUNTS)  # SQLite opens the file at the first question
     ways = itertools.cycle(itertools.product(get_args(Order), get_args(Dropped)))
     made = [Copy(into / f"copy {number}", *way) for number, way in zip(range(count), ways, strict=False)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeloop.app.commands import dead_letters, keys, loop, month, replay, service, tables, upkeep
+from edgeloop.app.commands import dead_letters, keys, loop, month, replay, service, tables, topics, upkeep
 from edgeloop.app.commands.base import DONE, FAILED, NEEDS_A_PERSON, WRONG_USE, app
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "replay",
     "service",
     "tables",
+    "topics",
     "upkeep",
 ]

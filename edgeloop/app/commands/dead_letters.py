@@ -33,9 +33,9 @@ def dead_letters_list(*, reason: str | None = None, source: str | None = None, c
     """
     from edgeloop.app.dead_letters import chosen, every_letter, replayed_letters
 
-    home, _ = common.open()
-    letters = chosen(every_letter(home), reason=reason, source=source)
-    replayed = replayed_letters(home)
+    home, settings = common.open()
+    letters = chosen(every_letter(home, settings), reason=reason, source=source)
+    replayed = replayed_letters(home, settings)
     rows = [
         (
             letter.dead_letter_id,
@@ -93,8 +93,8 @@ def dead_letters_replay(
     if not ids and reason is None and source is None and not everything:
         raise UsageError("name dead letters by their ids, or take --reason R, --source S or --all")
     home, settings = common.open()
-    letters = chosen(every_letter(home), ids=ids, reason=reason, source=source)
-    past = replayed_letters(home)
+    letters = chosen(every_letter(home, settings), ids=ids, reason=reason, source=source)
+    past = replayed_letters(home, settings)
     if not ids:
         letters = [letter for letter in letters if letter.dead_letter_id not in past]
     if not letters:
@@ -125,8 +125,8 @@ def dead_letters_show(letter_id: str, /, *, common: Common = Common()) -> int:
     """
     from edgeloop.app.dead_letters import open_letter
 
-    home, _ = common.open()
-    letter, raw = open_letter(home, letter_id)
+    home, settings = common.open()
+    letter, raw = open_letter(home, settings, letter_id)
     if common.json:
         print_json([{**msgspec.to_builtins(letter), "sealed": None, "content": raw.decode(errors="replace")}])
     else:

@@ -61,9 +61,9 @@ def replay(
 def _export(path: Path, topic: str | None, since: str | None, until: str | None, common: Common) -> int:
     from edgeloop.app.export import export_log
 
-    home, _ = common.open()
+    home, settings = common.open()
     with progress_bars() as bar:
-        done = export_log(home, path, topic=topic, since=since, until=until, progress=bar("records"))
+        done = export_log(home, settings, path, topic=topic, since=since, until=until, progress=bar("records"))
     print_json([done]) if common.json else print(path)
     say(f"written: {done.records:,} records")
     if done.before_the_log:

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from edgeloop.app.commands.base import DONE, FAILED, NEEDS_A_PERSON, Common, app
 from edgeloop.app.output import print_json, print_rows
+from edgeloop.errors import UsageError
 from edgeloop.home import Home
 
 
@@ -23,8 +24,29 @@ def up(
 
     home, settings = common.open()
     home.refuse_simulated()
+    if settings.kafka.bootstrap:
+        raise UsageError(
+            "`edgeloop up` is for the local log, and [kafka] bootstrap is set: run `edgeloop serve` and "
+            "`edgeloop worker`, each as often as you like, or take EDGELOOP_KAFKA_BOOTSTRAP away"
+        )
     stopped = run(home, settings, host or settings.door.host, settings.door.port if port is None else port)
     return DONE if stopped else FAILED
+
+
+@app.command
+def worker(
+    *,
+    host: Annotated[str | None, Parameter(help="Address of /livez, /readyz and /metrics.")] = None,
+    port: Annotated[int | None, Parameter(help="Port of the same.")] = None,
+    common: Common = Common(),
+) -> int:
+    """Join Kafka's streams into the tables, beside as many other workers as there are partitions."""
+    from edgeloop.app.faust_worker import work
+
+    home, settings = common.open()
+    home.refuse_simulated()
+    ended_well = work(home, settings, host or settings.worker.host, settings.worker.port if port is None else port)
+    return DONE if ended_well else FAILED
 
 
 @app.command

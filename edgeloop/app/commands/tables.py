@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import apsw
-
 from edgeloop.app.commands.base import DONE, Common, app
 from edgeloop.app.output import print_json, print_rows, time_text
-from edgeloop.errors import UsageError
 
 
 @app.command
@@ -20,16 +17,12 @@ def sql(query: str, /, *, common: Common = Common()) -> int:
     query
         One SELECT statement. `edgeloop tables` lists tables, views and columns.
     """
-    from edgeloop.store.sqlite import Reader
+    from edgeloop.store.opening import open_reader
 
-    home, _ = common.open()
-    reader = Reader(home.store)
+    home, settings = common.open()
+    reader = open_reader(home, settings, times="text")
     try:
         names, rows = reader.query(query)
-    except apsw.ReadOnlyError as error:
-        raise UsageError("the tables are read-only here: `edgeloop sql` takes one SELECT") from error
-    except apsw.Error as error:
-        raise UsageError(f"{error}. `edgeloop tables` lists tables, views and columns") from error
     finally:
         reader.close()
     print_rows(names, rows, as_json=common.json)
@@ -55,10 +48,10 @@ def tables(*, common: Common = Common()) -> int:
 def changes(*, common: Common = Common()) -> int:
     """List the model changes, declared or found in the exposures."""
     from edgeloop.app.monthly import live_ledger
-    from edgeloop.store.sqlite import Reader
+    from edgeloop.store.opening import open_reader
 
     home, settings = common.open()
-    reader = Reader(home.store)
+    reader = open_reader(home, settings)
     try:
         found = live_ledger(reader, settings.timezone)
     finally:

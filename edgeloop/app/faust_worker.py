@@ -1,0 +1,181 @@
+"""``edgeloop worker``: the Faust application of one home, its log on Kafka, its tables wherever the settings say."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import faust
+import msgspec
+from faust.web import Request, Response, View
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from edgeloop.app.logs import configure, note
+from edgeloop.app.process import CONSUMER_LOCK, ConsumerBusyError, horizon_of
+from edgeloop.errors import EdgeloopError, UsageError
+from edgeloop.events import ALERTS_TOPIC, UPDATES_TOPIC
+from edgeloop.home import SEALING_KEY, Home
+from edgeloop.log.connection import aiokafka_options, faust_credentials
+from edgeloop.log.kafka import KafkaLog
+from edgeloop.log.opening import create_home
+from edgeloop.sealing import Sealer
+from edgeloop.settings import Settings
+from edgeloop.store.base import Store
+from edgeloop.store.opening import open_store
+from streams import Drain, Rules
+from streams.worker import Alert, Feed, Join, Publisher, Steps, application
+
+_log = logging.getLogger(__name__)
+
+
+class _Opened:
+    """What the join works with, opened in its thread."""
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        self._log = KafkaLog(settings.kafka)
+        try:
+            self.store: Store = open_store(home, settings)
+            try:
+                rules, sealer = Rules.of(settings.attribution), Sealer(home.secret(SEALING_KEY))
+                horizon = horizon_of(self._log, self.store)
+                Drain(self._log, self.store, rules, sealer, horizon=horizon).check()
+                self.steps = Steps(
+                    self.store, rules, sealer, self.identities(), horizon=horizon, updates=settings.worker.updates
+                )
+            except BaseException:
+                self.store.close()
+                raise
+        except BaseException:
+            self._log.close()
+            raise
+
+    def identities(self) -> Mapping[str, tuple[str, str]]:
+        """(cluster id, topic id) of each topic, asked of the brokers now."""
+        return {topic: (self._log.cluster_id, topic_id) for topic, topic_id in self._log.topic_ids().items()}
+
+    def partitions(self, topic: str) -> int:
+        """How many a topic has, as `identities` found them."""
+        return self._log.partitions(topic)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.store.close()
+        self._log.close()
+
+
+def work(home: Home, settings: Settings, host: str, port: int) -> bool:
+    """Run until stopped; whether it was, and did not end because it cannot go on.
+
+    Raises:
+        UsageError: no brokers are set. EdgeloopError: what a person must mend before a worker may run.
+    """
+    if not settings.kafka.bootstrap:
+        raise UsageError(
+            "`edgeloop worker` reads Kafka: set EDGELOOP_KAFKA_BOOTSTRAP (or [kafka] bootstrap) to host:port of a "
+            "broker. Without Kafka `edgeloop up` and `edgeloop process` drain the local log"
+        )
+    configure(settings.service.log_format)
+    if not (home.keys / SEALING_KEY).exists():
+        create_home(home, settings)
+    kafka = settings.kafka
+    with _beside_other_workers(home):
+        app, publish = application(
+            name=f"{kafka.topic_prefix}{kafka.group}-alerts",
+            brokers=kafka.bootstrap,
+            credentials=faust_credentials(kafka),
+            host=host,
+            port=port,
+            datadir=str(home.path / "worker"),
+            alerts=kafka.topic_prefix + ALERTS_TOPIC,
+            on_alert=_note_alert,
+        )
+        feed = Feed(
+            aiokafka_options(kafka),
+            group=kafka.topic_prefix + kafka.group,
+            prefix=kafka.topic_prefix,
+            gather_ms=settings.worker.gather_ms,
+        )
+        updates = Publisher(aiokafka_options(kafka), kafka.topic_prefix + UPDATES_TOPIC)
+        join = Join(lambda: _Opened(home, settings), feed, publish, updates.send if settings.worker.updates else None)
+        join.add_closing(updates.close)
+        _pages(app, join)
+        worker = faust.Worker(app, join, loglevel="WARNING", override_logging=False)
+        worker.spinner = None
+        note(_log, logging.INFO, "the worker joins its group (stop with Ctrl-C)", address=f"{host}:{port}")
+        try:
+            worker.execute_from_commandline()
+        except SystemExit as ended:
+            code = ended.code
+    if isinstance(join.failure, EdgeloopError):
+        raise join.failure
+    if join.failure is None and not code:
+        note(_log, logging.INFO, "stopped")
+        return True
+    return False
+
+
+def _note_alert(alert: Alert) -> None:
+    note(_log, logging.WARNING, "an alert", detail=f"{alert.alert}: {alert.where}. {alert.do}")
+
+
+@contextmanager
+def _beside_other_workers(home: Home) -> Iterator[None]:
+    """Keep out what must have a home's tables for itself (a prune, a recompute), not other workers."""
+    with (home.path / CONSUMER_LOCK).open("w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConsumerBusyError(
+                f"another process works on all tables of {home.path} now: wait for it to end, then run this again"
+            ) from None
+        yield
+
+
+class _JoinCollector(Collector):
+    """The counts of one worker, read at each scrape."""
+
+    def __init__(self, join: Join) -> None:
+        self._join = join
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        """The metrics as they are now."""
+        join = self._join
+        for name, told, value in (
+            ("records", "Records that this worker drained.", join.counts.records),
+            ("batches", "Batches that it committed.", join.counts.batches),
+            ("failed_batches", "Batches that raised and were read again.", join.counts.failed),
+            ("refused_batches", "Batches that came too late and were done again.", join.refused),
+            ("unavailable", "Times that store or brokers did not answer.", join.counts.unavailable),
+            ("assignments", "Times that the group gave it partitions.", join.counts.assignments),
+            ("updates", "Changed outcomes that it published.", join.counts.updates),
+            ("alerts", "Alerts that it published.", join.counts.alerts),
+        ):
+            yield CounterMetricFamily(f"edgeloop_worker_{name}", told, value=value)
+        yield GaugeMetricFamily("edgeloop_worker_partitions", "Partitions it has.", value=len(join.partitions))
+        yield GaugeMetricFamily("edgeloop_worker_lag_records", "Records behind, in its partitions.", value=join.lag)
+
+
+def _pages(app: faust.App, join: Join) -> None:
+    """``/livez``, ``/readyz`` and ``/metrics``."""
+    registry = CollectorRegistry()
+    registry.register(_JoinCollector(join))
+
+    @app.page("/livez")
+    async def livez(web: View, _request: Request) -> Response:
+        return web.text("alive\n")
+
+    @app.page("/readyz")
+    async def readyz(web: View, _request: Request) -> Response:
+        problem = join.problem
+        said = [{"name": "worker", "ok": problem is None, "says": problem or "the worker drains its partitions"}]
+        body = msgspec.json.encode({"ready": problem is None, "conditions": said})
+        return web.bytes(body, content_type="application/json", status=200 if problem is None else 503)
+
+    @app.page("/metrics")
+    async def metrics(web: View, _request: Request) -> Response:
+        return web.bytes(generate_latest(registry), content_type="text/plain")
