@@ -26,9 +26,12 @@ test: setup-dev
 chaos: setup-dev
 	@scripts/chaos.sh
 
-# Events per second of ingest and process beside a yardstick in the same run: 2 million events, about 5 GB of disk.
+# Events per second: ingest and process beside a yardstick (2 million events, about 5 GB of disk), the join beside other
+# engines on one broker, and ten minutes of steady traffic. Some 40 minutes, on a machine that does nothing else.
 bench: setup-dev
 	@$(BIN)/python -m benchmarks.spine
+	@$(BIN)/python -m benchmarks.join
+	@$(BIN)/python -m benchmarks.steady --seconds 600
 
 lint: setup-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -104,6 +104,8 @@ class WorkerSettings(_Section, frozen=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8322
     """Where ``edgeloop worker`` answers ``/livez``, ``/readyz`` and ``/metrics``."""
+    cache_mb: Annotated[float, Meta(gt=0)] = 256.0
+    """Of customers' states that ``edgeloop worker`` keeps in memory."""
     gather_ms: Annotated[int, Meta(ge=0, le=5000)] = 200
     """How long a batch is gathered at most, where records come slowly."""
     updates: bool = False

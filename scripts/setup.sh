@@ -50,6 +50,7 @@ if [ "$kind" = dev ]; then
   one_of chromium chromium-browser google-chrome || packages+=(chromium)
   one_of java || packages+=(default-jre-headless)
   one_of mvn || packages+=(maven)
+  one_of docker-compose || packages+=(docker-compose)
   # The development lock holds a PostgreSQL, but one without TLS.
   one_of initdb /usr/lib/postgresql/*/bin/initdb || packages+=(postgresql)
   if [ ${#packages[@]} -gt 0 ]; then

@@ -26,7 +26,7 @@ from edgeloop.store.schema import DEAD_LETTERS, Row
 from edgeloop.store.writes import Writes
 from streams.attribution import Rules
 from streams.batch import Batch
-from streams.cache import Contexts, StateCache
+from streams.cache import CACHE_BYTES, UNFLUSHED_BYTES, Contexts, StateCache
 from streams.passes import RULES, fingerprint, refuse_unfinished
 from streams.prepare import UNREADABLE, Prepared, Refuse, prepare
 
@@ -62,6 +62,8 @@ class Steps:
         shards: Collection[int] = range(SHARDS),
         horizon: Horizon | None = None,
         updates: bool = False,
+        cache_bytes: int = CACHE_BYTES,
+        unflushed_bytes: int = UNFLUSHED_BYTES,
     ) -> None:
         """``identities`` gives (cluster id, topic id) of each topic; ``shards`` are those worked off and flushed.
 
@@ -75,7 +77,7 @@ class Steps:
         """(cluster id, topic id) of each topic."""
         self._shards = shards
         self._horizon = horizon
-        self._states = StateCache(store, shards)
+        self._states = StateCache(store, shards, cache_bytes=cache_bytes, unflushed_bytes=unflushed_bytes)
         self._contexts = Contexts(store)
         self.dead_letters = 0
         """Records that could not be read, so far."""

@@ -11,12 +11,12 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-import aiokafka
 import faust
 import msgspec
 from aiokafka.errors import KafkaError
@@ -31,7 +31,7 @@ from streams.feed import Feed, Identities
 from streams.passes import UnfinishedPassError
 from streams.steps import TOPICS, PositionError, Steps
 
-__all__ = ["Alert", "Counts", "Feed", "Identities", "Join", "Publisher", "Steps", "application"]
+__all__ = ["Alert", "Counts", "Feed", "Identities", "Join", "Steps", "Tell"]
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +47,6 @@ _IDENTITIES_S = 10.0
 _TELL_S = 5.0
 _COLLECT_S = 60.0
 _UPDATES_AT_ONCE = 5_000
-_UPDATE_BYTES = 2 << 20
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
 
 R = TypeVar("R")
@@ -96,6 +95,18 @@ class Counts(msgspec.Struct):
     updates: int = 0
 
 
+class Tell(Protocol):
+    """Hears what goes wrong: a constant text, our own words about it, and the exception if there is one."""
+
+    def __call__(self, level: int, event: str, detail: str = "", failure: BaseException | None = None) -> None:
+        """Pass it on."""
+        ...
+
+
+def _log_it(level: int, event: str, detail: str = "", failure: BaseException | None = None) -> None:
+    _log.log(level, "%s: %s", event, detail, exc_info=failure)
+
+
 class Join(faust.Service):
     """Drains the partitions that the group gives this worker."""
 
@@ -105,9 +116,14 @@ class Join(faust.Service):
         feed: Feed,
         alert: Callable[[Alert], Awaitable[Any]],
         publish: Callable[[Sequence[tuple[str, bytes]]], Awaitable[Any]] | None = None,
+        tell: Tell = _log_it,
     ) -> None:
-        """``publish`` sends records (key, body) of ``attribution.updates``, and returns when they are durable."""
+        """``publish`` sends records (key, body) of ``attribution.updates``, and returns when they are durable.
+
+        ``tell`` is told what goes wrong.
+        """
         super().__init__()
+        self._tell = tell
         self._publish = publish
         self._closing: list[Callable[[], Awaitable[None]]] = []
         self._open = open_all
@@ -120,6 +136,8 @@ class Join(faust.Service):
         self._collected_at = time.monotonic()
         self._to_flush: list[list[int]] = []
         self._failures = 0
+        self._gathering: asyncio.Task[list[Chunk]] | None = None
+        """The next batch."""
         self._works = False
         self._ended = asyncio.Event()
         self.counts = Counts()
@@ -145,9 +163,13 @@ class Join(faust.Service):
         # A batch makes hundreds of thousands of objects and no cycles: looking for some in every batch costs a tenth of
         # the time, once a minute nothing.
         gc.disable()
-        self._opened = await self._in_thread(self._open)
-        topics = await self._in_thread(self._topics)
-        await self._feed.start(topics, self._end_of_batch)
+        try:
+            self._opened = await self._in_thread(self._open)
+            topics = await self._in_thread(self._topics)
+            await self._feed.start(topics, self._end_of_batch)
+        except Exception as error:
+            self.failure = error
+            raise
 
     def _topics(self) -> list[str]:
         there = self._opened.identities() if self._opened is not None else {}
@@ -174,6 +196,7 @@ class Join(faust.Service):
         try:
             await self._work_on()
         finally:
+            await self._drop_gathered()
             self._ended.set()
 
     async def _work_on(self) -> None:
@@ -183,28 +206,33 @@ class Join(faust.Service):
             except asyncio.CancelledError:
                 raise
             except UnfinishedPassError as error:
-                await self._wait(str(error))
-            except (StoreUnavailableError, LogUnavailableError, KafkaError, OSError) as error:
+                await self._wait(str(error), error)
+            except (StoreUnavailableError, LogUnavailableError) as error:
                 self.counts.unavailable += 1
-                await self._wait(f"store or brokers do not answer ({type(error).__name__})")
+                await self._wait(str(error), error)
+            except (KafkaError, OSError) as error:
+                self.counts.unavailable += 1
+                await self._wait(f"the brokers do not answer ({type(error).__name__})", error)
             except EdgeloopError as error:  # a person must mend it: trying again changes nothing
                 await self._end(error)
                 return
             except Exception as error:
                 self.counts.failed += 1
                 self._failures += 1
-                _log.exception("a batch failed")
+                self._tell(logging.ERROR, "a batch failed", f"for the {self._failures}. time in a row", error)
                 if self._failures >= _MOST_FAILURES:
                     await self._end(error)
                     return
-                await self._wait("a batch failed")
+                await self._wait("a batch failed", error)
             else:
+                if self.problem is not None:
+                    self._tell(logging.INFO, "the worker goes on")
                 self.problem = None
 
-    async def _wait(self, problem: str) -> None:
+    async def _wait(self, problem: str, error: BaseException) -> None:
         """Read again from where the store is, a little later."""
         if problem != self.problem:
-            _log.warning("%s; trying again", problem)
+            self._tell(logging.WARNING, "the worker waits and tries again", problem, error)
         self.problem = problem
         self.caught_up = False
         self._feed.must_place = True
@@ -223,8 +251,9 @@ class Join(faust.Service):
             return
         if now - self._identified_at > _IDENTITIES_S:
             await self._check_identities()
-        behind = self._feed.lag() > _FAR_BEHIND
-        chunks = await self._feed.gather(FAR_BEHIND_BATCH_BYTES if behind else BATCH_BYTES)
+        chunks = await (self._gathering or self._gather())
+        # The next batch is fetched while this one is worked in: that takes the brokers' time and little of ours.
+        self._gathering = self._gather()
         async with self._batch:
             if self._feed.must_place:  # given away while it was gathered
                 return
@@ -241,11 +270,23 @@ class Join(faust.Service):
             self._told_at = now
             try:
                 await self._feed.tell_group()
-            except KafkaError:
-                _log.debug("the group was not told", exc_info=True)
+            except KafkaError as error:  # only who watches from outside misses it
+                self._tell(logging.DEBUG, "the group was not told", "", error)
+
+    def _gather(self) -> asyncio.Task[list[Chunk]]:
+        far = self._feed.lag() > _FAR_BEHIND
+        return asyncio.create_task(self._feed.gather(FAR_BEHIND_BATCH_BYTES if far else BATCH_BYTES))
+
+    async def _drop_gathered(self) -> None:
+        """What was fetched ahead is fetched again, from where the store is."""
+        if self._gathering is not None:
+            gathering, self._gathering = self._gathering, None
+            with suppress(KafkaError, OSError):
+                await gathering
 
     async def _place(self) -> None:
         opened = self._the_opened()
+        await self._drop_gathered()
         async with self._batch:
             identities = await self._in_thread(opened.identities)
             self._identified_at = time.monotonic()
@@ -333,11 +374,10 @@ class Join(faust.Service):
 
     async def _say(self, alert: str, where: str, do: str) -> None:
         self.counts.alerts += 1
-        _log.warning("%s: %s. %s", alert, where, do)
         try:
             await self._alert(Alert(alert=alert, where=where, do=do, at_us=time.time_ns() // 1_000))
-        except (KafkaError, OSError):
-            _log.exception("an alert could not be published")
+        except (KafkaError, OSError) as error:
+            self._tell(logging.ERROR, "an alert could not be published", f"{alert}: {where}. {do}", error)
 
     def _the_opened(self) -> Opened:
         if self._opened is None:
@@ -358,81 +398,3 @@ class Join(faust.Service):
     def lag(self) -> int:
         """Records behind, in this worker's partitions."""
         return self._feed.lag()
-
-
-def application(
-    *,
-    name: str,
-    brokers: str,
-    credentials: Any,
-    host: str,
-    port: int,
-    datadir: str,
-    alerts: str,
-    on_alert: Callable[[Alert], None],
-) -> tuple[faust.App, Callable[[Alert], Awaitable[Any]]]:
-    """The Faust application around a `Join`, and how to publish an alert.
-
-    Args:
-        name: of the consumer group of its agents.
-        brokers: ``host:port,host:port``.
-        credentials: Faust's, or None.
-        host: where its web pages are.
-        port: the same.
-        datadir: a folder of its own.
-        alerts: the topic of alerts.
-        on_alert: called with every alert, of any worker.
-    """
-    app = faust.App(
-        name,
-        broker=[f"kafka://{address}" for address in brokers.split(",")],
-        broker_credentials=credentials,
-        store="memory://",
-        datadir=datadir,
-        topic_disable_leader=True,
-        topic_allow_declare=False,
-        web_bind=host,
-        web_host=host,
-        web_port=port,
-        worker_redirect_stdouts=False,
-    )
-    topic = app.topic(alerts, value_type=bytes, value_serializer="raw", key_serializer="raw")
-
-    @app.agent(topic, name="alerts")
-    async def hear(stream: Any) -> None:
-        async for raw in stream:
-            try:
-                on_alert(msgspec.json.decode(raw, type=Alert))
-            except msgspec.DecodeError:
-                _log.warning("a record of the alerts is none")
-
-    async def publish(alert: Alert) -> None:
-        await topic.send(key=alert.where.encode(), value=msgspec.json.encode(alert))
-
-    return app, publish
-
-
-class Publisher:
-    """Sends records to one topic; durable when `send` returns."""
-
-    def __init__(self, options: Mapping[str, Any], topic: str) -> None:
-        """``options`` are aiokafka's for the connection."""
-        self._options = options
-        self._topic = topic
-        self._producer: aiokafka.AIOKafkaProducer | None = None
-
-    async def send(self, records: Sequence[tuple[str, bytes]]) -> None:
-        """(key, body) of each; all of them are on every broker that must have them when this returns."""
-        if self._producer is None:
-            producer = aiokafka.AIOKafkaProducer(
-                **self._options, acks="all", enable_idempotence=True, linger_ms=5, max_request_size=_UPDATE_BYTES
-            )
-            await producer.start()
-            self._producer = producer
-        sent = [await self._producer.send(self._topic, key=key.encode(), value=body) for key, body in records]
-        await asyncio.gather(*sent)
-
-    async def close(self) -> None:
-        """Close the connection."""
-        if self._producer is not None:
-            await self._producer.stop()

@@ -30,8 +30,9 @@ EXPORTED = {
     ],
     "analysis": ["ALL_METRICS", "Analysis", "LedgerChange", "Stage", "analyse", "ledger"],
     "reports": ["Findings", "build", "render"],
-    # Apart from its room: it loads Faust, which no other command needs.
-    "streams.worker": ["Alert", "Counts", "Feed", "Identities", "Join", "Publisher", "Steps", "application"],
+    # Apart from their room: they load Faust, which no other command needs.
+    "streams.faust_app": ["Publisher", "application"],
+    "streams.worker": ["Alert", "Counts", "Feed", "Identities", "Join", "Steps", "Tell"],
 }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,7 +24,7 @@ from edgeloop.store.opening import open_reader, open_store
 from edgeloop.store.writes import Writes
 from tests.pipeline import entry
 from tests.real.kafka import Broker
-from tests.real.process import wait_until
+from tests.real.process import die_with_parent, free_port, wait_until
 from tests.test_cli import Shell, shell, write
 from tests.test_metrics_endpoint import engagement
 
@@ -214,6 +216,37 @@ def test_a_worker_that_comes_between_is_not_undone(company: Company, monkeypatch
     assert f"a worker drained {NAME} meanwhile; nothing was skipped" in ran.err
     assert company.offset == END
     assert company.asked("SELECT value FROM counters WHERE name = 'skipped'") == []
+
+
+@pytest.mark.parametrize("company", ["postgres"], indirect=True)
+def test_a_worker_that_stopped_for_it_goes_on(company: Company) -> None:
+    company.delete(GONE)
+
+    def worker() -> subprocess.Popen[bytes]:
+        command = [
+            sys.executable,
+            "-m",
+            "edgeloop",
+            "worker",
+            "--home",
+            str(company.home.path),
+            "--port",
+            str(free_port()),
+        ]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=die_with_parent)
+
+    with worker() as stopped:
+        said = stopped.communicate(timeout=60)[1].decode()
+    assert stopped.returncode == 1
+    command = re.search(r"`edgeloop (topics skip [^`]+)`", said)
+    assert command is not None, said
+    assert company.shell(*shlex.split(command[1]), "--yes").code == 0
+    with worker() as going:
+        try:
+            wait_until(lambda: company.offset == END, "the end of the topic", 60)
+        finally:
+            going.terminate()
+            going.communicate(timeout=60)
 
 
 def test_only_kafka_has_topics_to_skip_in(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,3 +123,22 @@ def test_updates_say_of_every_outcome_what_the_table_says(company: Company) -> N
     told = [tuple(row[name] for name in ATTRIBUTIONS.names) for update in latest.values() for row in update["rows"]]
     assert in_order(told) == tables_of(company.reader())["attributions"]
     assert len(latest) > 100
+
+
+def test_a_batch_that_fails_three_times_in_a_row_ends_the_worker(company: Company) -> None:
+    company.create_topics(2)
+    bodies = some_worlds(11, 3)
+    append_in_pieces(company, bodies[:100], random.Random(11))
+    worker = company.start_worker()
+    company.wait_until_drained()
+    before = company.offsets()
+    company.execute("ALTER TABLE exposures RENAME TO exposures_elsewhere")
+    append_in_pieces(company, bodies[100:], random.Random(12))
+    assert worker.process.wait(60) == 1
+    assert worker.said.count("a batch failed") >= 3
+    assert company.offsets() == before, "offsets moved without their rows"
+    company.execute("ALTER TABLE exposures_elsewhere RENAME TO exposures")
+    again = company.start_worker()
+    company.wait_until_drained()
+    assert again.end() == 0
+    company.expect(bodies)

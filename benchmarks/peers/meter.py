@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -31,6 +33,8 @@ class Meter:
         self.positions: dict[tuple[str, int], int] = {}
         """Of each topic's partition the offset after the last record that was processed."""
         self.joined = 0
+        self.first = 0.0
+        """When the first record came, by the monotonic clock; a peer that works in large batches sets it itself."""
         self._expect = expect
         self._end = end or (lambda: os._exit(0))
         self._matches: IO[str] | None = None
@@ -46,24 +50,23 @@ class Meter:
 
     def _tell(self) -> None:
         told: dict[tuple[str, int], int] = {}
-        first = at = 0.0
         while True:
             now = self.positions.copy()
             if now != told:
                 at = time.monotonic()
-                first = first or at
+                self.first = self.first or at
                 told = now
-                self._say(now, first, at)
-            if sum(told.values()) >= self._expect > 0:
-                self._say(now, first, at, seconds=at - first)
-                self._end()
-                return
+                self._say(now, at)
+                if sum(told.values()) >= self._expect > 0:
+                    self._say(now, at, seconds=at - self.first)
+                    self._end()
+                    return
             time.sleep(LOOK_S)
 
-    def _say(self, positions: dict[tuple[str, int], int], first: float, at: float, **more: float) -> None:
+    def _say(self, positions: dict[tuple[str, int], int], at: float, **more: float) -> None:
         of_partitions = {f"{topic}/{partition}": position for (topic, partition), position in positions.items()}
         say(
-            {"records": sum(positions.values()), "joined": self.joined, "first": first, "at": at}
+            {"records": sum(positions.values()), "joined": self.joined, "first": self.first, "at": at}
             | more
             | {"positions": of_partitions}
         )
@@ -94,10 +97,14 @@ def arguments(description: str | None) -> Arguments:
     parser.add_argument("--bootstrap", required=True, help="host:port of a broker")
     parser.add_argument("--prefix", required=True, help="before the topics' names")
     parser.add_argument("--expect", type=int, default=0, help="end after so many records; 0: never")
-    parser.add_argument("--group", required=True, help="consumer group; a fresh one reads from the beginning")
-    parser.add_argument("--folder", type=Path, required=True, help="for the peer's own state")
+    parser.add_argument("--group", help="consumer group; without one a fresh one, which reads from the beginning")
+    parser.add_argument("--folder", type=Path, help="for the peer's own state; a new temporary one by default")
     parser.add_argument("--window-h", type=float, default=PAIRS_WINDOW_H, help="an exposure counts for so long")
     parser.add_argument("--grace-h", type=float, default=24.0, help="how long after its time a record may come")
     parser.add_argument("--matches", type=Path, help="write every match here, as NDJSON (the process id is appended)")
     parser.add_argument("--cython", action="store_true", help="Faust's cython_optimizations")
-    return parser.parse_args(namespace=Arguments())
+    told = parser.parse_args(namespace=Arguments())
+    told.group = told.group or f"{told.prefix}{uuid.uuid4().hex}"
+    if vars(told)["folder"] is None:
+        told.folder = Path(tempfile.mkdtemp(prefix="peer-"))
+    return told

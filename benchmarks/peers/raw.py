@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from aiokafka import AIOKafkaConsumer
 
@@ -25,6 +26,7 @@ async def _read(told: Arguments) -> None:
     meter = Meter(told.expect)
     while True:
         for (topic, partition), records in (await consumer.getmany(timeout_ms=500)).items():
+            meter.first = meter.first or time.monotonic()
             for record in records:
                 decode(record.value)
             meter.positions[topic, partition] = records[-1].offset + 1

@@ -19,7 +19,6 @@ from edgeloop.log.local import SCHEMA_NUMBER as LOG_SCHEMA
 from edgeloop.log.local import LocalLog
 from edgeloop.sqlite import connect_read_only
 from edgeloop.store.base import Reader
-from edgeloop.store.opening import open_reader
 from edgeloop.store.reader import SqliteReader
 from edgeloop.store.schema import DEAD_LETTERS, EVENT_TABLES
 from edgeloop.store.schema import SCHEMA_NUMBER as STORE_SCHEMA
@@ -51,9 +50,11 @@ def check_log(patient: Patient) -> Iterator[Finding]:
 def check_store(patient: Patient) -> Iterator[Finding]:
     """The store opens, is of this version and not damaged, and was made under the settings in force."""
     if patient.settings.store.url:
-        patient.store = open_reader(patient.home, patient.settings)
-        yield Finding("ok", "store", "the database answers, and its tables are there")
-        yield _rules(patient, patient.store)
+        from edgeloop.app.doctor_postgres import check_database
+
+        yield from check_database(patient)
+        if patient.store is not None:
+            yield _rules(patient, patient.store)
         return
     path = patient.home.store
     if not path.exists():

@@ -15,22 +15,28 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from edgeloop.app.logs import configure, note
+from edgeloop.app.logs import configure, note, note_failure
 from edgeloop.app.process import CONSUMER_LOCK, ConsumerBusyError, horizon_of
 from edgeloop.errors import EdgeloopError, UsageError
 from edgeloop.events import ALERTS_TOPIC, UPDATES_TOPIC
 from edgeloop.home import SEALING_KEY, Home
+from edgeloop.log.base import LogUnavailableError
 from edgeloop.log.connection import aiokafka_options, faust_credentials
 from edgeloop.log.kafka import KafkaLog
 from edgeloop.log.opening import create_home
 from edgeloop.sealing import Sealer
 from edgeloop.settings import Settings
-from edgeloop.store.base import Store
+from edgeloop.store.base import Store, StoreUnavailableError
 from edgeloop.store.opening import open_store
 from streams import Drain, Rules
-from streams.worker import Alert, Feed, Join, Publisher, Steps, application
+from streams.faust_app import Publisher, application
+from streams.worker import Alert, Feed, Join, Steps
 
 _log = logging.getLogger(__name__)
+
+_MB = 1_000_000
+_TOLD_BY_US = ("aiokafka", "faust", "mode")
+"""Libraries that cry at every start and at each try: what matters of it the join tells, and `/readyz`."""
 
 
 class _Opened:
@@ -45,7 +51,14 @@ class _Opened:
                 horizon = horizon_of(self._log, self.store)
                 Drain(self._log, self.store, rules, sealer, horizon=horizon).check()
                 self.steps = Steps(
-                    self.store, rules, sealer, self.identities(), horizon=horizon, updates=settings.worker.updates
+                    self.store,
+                    rules,
+                    sealer,
+                    self.identities(),
+                    horizon=horizon,
+                    updates=settings.worker.updates,
+                    cache_bytes=round(settings.worker.cache_mb * _MB),
+                    unflushed_bytes=round(settings.worker.cache_mb * _MB / 4),
                 )
             except BaseException:
                 self.store.close()
@@ -80,6 +93,8 @@ def work(home: Home, settings: Settings, host: str, port: int) -> bool:
             "broker. Without Kafka `edgeloop up` and `edgeloop process` drain the local log"
         )
     configure(settings.service.log_format)
+    for library in _TOLD_BY_US:
+        logging.getLogger(library).setLevel(logging.CRITICAL + 1)
     if not (home.keys / SEALING_KEY).exists():
         create_home(home, settings)
     kafka = settings.kafka
@@ -101,7 +116,13 @@ def work(home: Home, settings: Settings, host: str, port: int) -> bool:
             gather_ms=settings.worker.gather_ms,
         )
         updates = Publisher(aiokafka_options(kafka), kafka.topic_prefix + UPDATES_TOPIC)
-        join = Join(lambda: _Opened(home, settings), feed, publish, updates.send if settings.worker.updates else None)
+        join = Join(
+            lambda: _Opened(home, settings),
+            feed,
+            publish,
+            updates.send if settings.worker.updates else None,
+            _tell,
+        )
         join.add_closing(updates.close)
         _pages(app, join)
         worker = faust.Worker(app, join, loglevel="WARNING", override_logging=False)
@@ -111,12 +132,24 @@ def work(home: Home, settings: Settings, host: str, port: int) -> bool:
             worker.execute_from_commandline()
         except SystemExit as ended:
             code = ended.code
-    if isinstance(join.failure, EdgeloopError):
-        raise join.failure
-    if join.failure is None and not code:
+    failure = join.failure
+    if isinstance(failure, EdgeloopError):
+        raise failure
+    if isinstance(failure, LogUnavailableError | StoreUnavailableError):
+        raise EdgeloopError(str(failure)) from failure
+    if failure is not None:
+        note_failure(_log, "the worker cannot go on", failure, logging.CRITICAL)
+    elif not code:
         note(_log, logging.INFO, "stopped")
         return True
     return False
+
+
+def _tell(level: int, event: str, detail: str = "", failure: BaseException | None = None) -> None:
+    if failure is None:
+        note(_log, level, event, detail=detail)
+    else:
+        note_failure(_log, event, failure, level, detail=detail)
 
 
 def _note_alert(alert: Alert) -> None:

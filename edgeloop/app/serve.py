@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
@@ -50,7 +53,8 @@ def serve(home: Home, settings: Settings, host: str, port: int) -> None:
     with closing(listen(host, port)) as bound, closing(open_log(home, settings)) as log:
         server = server_of(create_app(home, settings, log, SystemClock()))
         announce(home, settings, host, bound)
-        server.run(sockets=[bound])
+        with stopped_by_signals(lambda: setattr(server, "should_exit", True)):
+            server.run(sockets=[bound])
 
 
 def server_of(app: Starlette) -> uvicorn.Server:
@@ -79,3 +83,18 @@ def announce(home: Home, settings: Settings, host: str, bound: socket.socket) ->
         note(_log, logging.INFO, "/hooks/typeform refuses everything until EDGELOOP_TYPEFORM_SECRET is set")
     if not settings.zigpoll.token:
         note(_log, logging.INFO, "/hooks/zigpoll refuses everything until EDGELOOP_ZIGPOLL_TOKEN is set")
+
+
+@contextmanager
+def stopped_by_signals(end: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT end the server; it raises them again when it is done, and then they must not kill us."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        end()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

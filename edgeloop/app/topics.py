@@ -19,12 +19,12 @@ from edgeloop.log.base import LogUnavailableError
 from edgeloop.settings import KafkaSettings, Settings
 
 _DAY_MS = 86_400_000
-EVENTS_KEPT_DAYS = 90
-"""Of events; the tables hold them all, and what was pruned there must not stay for ever here."""
 LETTERS_KEPT_DAYS = 30
+ALERTS_KEPT_DAYS = 7
 SHORTEST_DAYS = 7
 """With less, events are gone when a worker stands still for a week."""
 _EVENT_TOPICS = (*STORED_TOPICS, *BACKFILL_TOPICS)
+_FOR_EVER_MS = -1
 _EXISTS = 36
 
 
@@ -130,7 +130,10 @@ def _drift(kafka: KafkaSettings, name: str, topic: _Found, brokers: int) -> Iter
             yield finding("warn", what, "retention.bytes=-1")
     if name in _EVENT_TOPICS and 0 <= days < SHORTEST_DAYS:
         what = f"records are kept for {days:.3g} days: a worker that stands still for longer never sees them"
-        yield finding("fail", what, f"retention.ms={EVENTS_KEPT_DAYS * _DAY_MS}")
+        yield finding("fail", what, f"retention.ms={_FOR_EVER_MS}")
+    elif name in _EVENT_TOPICS and days >= 0:
+        what = f"records are kept for {days:.5g} days: from then on lost tables cannot be filled anew from them"
+        yield finding("warn", what, f"retention.ms={_FOR_EVER_MS}")
     if name == DEAD_LETTERS_TOPIC and not 0 <= days <= LETTERS_KEPT_DAYS:
         kept = "for ever" if days < 0 else f"for {days:.3g} days"
         what = f"dead letters are kept {kept}, longer than the {LETTERS_KEPT_DAYS} days they are meant to be"
@@ -177,8 +180,7 @@ def _wanted(kafka: KafkaSettings, name: str, partitions: int | None) -> dict[str
     if name == UPDATES_TOPIC:
         config |= {"cleanup.policy": "compact"}
     else:
-        days = EVENTS_KEPT_DAYS if name in _EVENT_TOPICS else LETTERS_KEPT_DAYS
-        config |= {"cleanup.policy": "delete", "retention.ms": str(days * _DAY_MS), "retention.bytes": "-1"}
+        config |= {"cleanup.policy": "delete", "retention.ms": str(_kept_ms(name)), "retention.bytes": "-1"}
     if kafka.replication_factor > 2:
         config["min.insync.replicas"] = "2"
     return {
@@ -186,6 +188,12 @@ def _wanted(kafka: KafkaSettings, name: str, partitions: int | None) -> dict[str
         "replication_factor": kafka.replication_factor,
         "configs": config,
     }
+
+
+def _kept_ms(name: str) -> int:
+    # Events without an end: the tables can always be made from them.
+    days = {DEAD_LETTERS_TOPIC: LETTERS_KEPT_DAYS, ALERTS_TOPIC: ALERTS_KEPT_DAYS}.get(name)
+    return _FOR_EVER_MS if days is None else days * _DAY_MS
 
 
 def _create(admin: Any, kafka: KafkaSettings, wanted: Mapping[str, dict[str, Any]]) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from types import FrameType
+from contextlib import closing
 
 import uvicorn
 
 from edgeloop.app.door import create_app
 from edgeloop.app.logs import configure, note
 from edgeloop.app.schedule import Schedule
-from edgeloop.app.serve import announce, listen, server_of
+from edgeloop.app.serve import announce, listen, server_of, stopped_by_signals
 from edgeloop.app.worker import Worker
 from edgeloop.clock import Clock, SystemClock
 from edgeloop.home import Home
@@ -41,7 +38,7 @@ def up(home: Home, settings: Settings, host: str, port: int, clock: Clock | None
         worker = Worker(home, settings, end)
         schedule = Schedule(home, settings, now, worker.caught_up.is_set)
         servers.append(server_of(create_app(home, settings, log, now, worker)))
-        with _signals(end):
+        with stopped_by_signals(end):
             worker.start()
             schedule.start()
             announce(home, settings, host, bound)
@@ -52,18 +49,3 @@ def up(home: Home, settings: Settings, host: str, port: int, clock: Clock | None
                 note(_log, logging.WARNING, "stopped in the middle of a batch; the next start does it again")
     note(_log, logging.INFO, "stopped")
     return worker.failure is None
-
-
-@contextmanager
-def _signals(end: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT end the server; it raises them again when it is done, and then they must not kill us."""
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        end()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

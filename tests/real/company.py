@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import apsw
 import msgspec
+import psycopg
 from kafka import KafkaConsumer, TopicPartition
 
 from edgeloop.events import ALERTS_TOPIC, DEAD_LETTERS_TOPIC, STORED_TOPICS, UPDATES_TOPIC
@@ -118,6 +120,17 @@ class Company:
             return {(t, p): n for t, p, n in reader.query("SELECT topic, partition, next_offset FROM offsets")[1]}
         finally:
             reader.close()
+
+    def execute(self, sql: str) -> None:
+        """Change something behind everybody's back."""
+        if self.settings.store.url:
+            with psycopg.connect(self.settings.store.url, autocommit=True) as postgres:
+                postgres.execute(sql.encode())
+        else:
+            sqlite = apsw.Connection(str(self.home.store))
+            sqlite.set_busy_timeout(10_000)
+            sqlite.execute(sql)
+            sqlite.close()
 
     def counts(self) -> Counts:
         """Both sides of the count identity."""

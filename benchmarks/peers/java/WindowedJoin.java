@@ -18,6 +18,7 @@ import java.util.HashMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Properties;
+import java.util.UUID;
 import java.util.concurrent.atomic.LongAdder;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
@@ -79,6 +80,12 @@ public final class WindowedJoin {
             told.put(arguments[i].substring(2), arguments[i + 1]);
         }
         String prefix = told.get("prefix");
+        told.putIfAbsent("group", prefix + UUID.randomUUID());
+        if (!told.containsKey("folder")) {
+            told.put("folder", Files.createTempDirectory("peer-").toString());
+        }
+        told.putIfAbsent("window-h", "168");
+        told.putIfAbsent("grace-h", "24");
         long expect = Long.parseLong(told.getOrDefault("expect", "0"));
         BufferedWriter matches = told.containsKey("matches")
             ? Files.newBufferedWriter(Path.of(told.get("matches") + "." + ProcessHandle.current().pid())) : null;

@@ -29,6 +29,11 @@ def up(
             "`edgeloop up` is for the local log, and [kafka] bootstrap is set: run `edgeloop serve` and "
             "`edgeloop worker`, each as often as you like, or take EDGELOOP_KAFKA_BOOTSTRAP away"
         )
+    if settings.store.url:
+        raise UsageError(
+            "`edgeloop up` keeps its tables in the home, and [store] url is set: run `edgeloop serve`, and `edgeloop "
+            "process` as often as the tables shall be new, or take EDGELOOP_STORE_URL away"
+        )
     stopped = run(home, settings, host or settings.door.host, settings.door.port if port is None else port)
     return DONE if stopped else FAILED
 
