@@ -10,13 +10,17 @@ COPY connectors connectors
 COPY streams streams
 COPY analysis analysis
 COPY reports reports
-RUN /opt/edgeloop/bin/pip install --no-cache-dir --no-deps --no-build-isolation --no-index .
+# What built it is of no use to who runs it, nor to who breaks in.
+RUN /opt/edgeloop/bin/pip install --no-cache-dir --no-deps --no-build-isolation --no-index . \
+ && /opt/edgeloop/bin/pip uninstall -y hatchling editables pathspec pluggy trove-classifiers pip
 
 FROM python:3.12-slim
-RUN useradd --system --uid 10001 --home-dir /var/lib/edgeloop --create-home edgeloop
+# A volume takes owner and mode from the folder that it is first mounted over.
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/edgeloop --shell /usr/sbin/nologin edgeloop \
+ && install -d -m 700 -o edgeloop -g edgeloop /var/lib/edgeloop /var/lib/edgeloop/keys
 COPY --from=build /opt/edgeloop /opt/edgeloop
 ENV PATH=/opt/edgeloop/bin:$PATH EDGELOOP_HOME=/var/lib/edgeloop PYTHONUNBUFFERED=1
 USER edgeloop
-VOLUME /var/lib/edgeloop
+WORKDIR /var/lib/edgeloop
 ENTRYPOINT ["edgeloop"]
 CMD ["--help"]

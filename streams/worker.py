@@ -45,6 +45,7 @@ _REFUSED_IN_A_ROW = 1_000
 _WORK_OFF_S = 1.0
 _IDENTITIES_S = 10.0
 _TELL_S = 5.0
+_LAST_BATCH_S = 40.0
 _COLLECT_S = 60.0
 _UPDATES_AT_ONCE = 5_000
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
@@ -182,7 +183,10 @@ class Join(faust.Service):
     async def on_stop(self) -> None:
         """Finish the batch in flight, then give the partitions back at once."""
         if self._works:
-            await self._ended.wait()
+            try:
+                await asyncio.wait_for(self._ended.wait(), _LAST_BATCH_S)
+            except TimeoutError:  # brokers that went away in the middle of giving out partitions never answer
+                self._tell(logging.WARNING, "stopped in the middle of a batch; the next worker does it again")
         await self._feed.close()
         for close in self._closing:
             await close()

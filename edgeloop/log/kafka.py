@@ -19,6 +19,7 @@ from kafka.errors import (
     GroupIdNotFoundError,
     KafkaError,
     MessageSizeTooLargeError,
+    NodeNotReadyError,
     OffsetOutOfRangeError,
     RecordListTooLargeError,
     UnknownTopicOrPartitionError,
@@ -345,7 +346,12 @@ class KafkaLog:
         """What brokers answer; a client that failed is made anew next time."""
         with self._lock:
             try:
-                return ask()
+                try:
+                    return ask()
+                except NodeNotReadyError:
+                    # A client that lived through an outage has forgotten every broker: a new one knows where to begin.
+                    self._drop_clients()
+                    return ask()
             except UnknownTopicOrPartitionError as error:
                 self._drop_clients()
                 raise LogUnavailableError(f"a topic went away while it was read ({type(error).__name__})") from error
