@@ -52,7 +52,7 @@ def compose(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
     assert program, "no docker-compose. Run: apt-get update && apt-get install -y docker-compose"
     env = {name: value for name, value in os.environ.items() if not name.startswith(("EDGELOOP_", "COMPOSE_"))}
     return subprocess.run(
-        [program, "--env-file", os.devnull, *words],
+        [program, "--env-file", "deploy/env.example", *words],
         cwd=ROOT,
         env=env | environment,
         capture_output=True,
@@ -115,9 +115,7 @@ def test_every_service_is_watched_and_started_again() -> None:
         assert service["restart"] == ("on-failure" if once else "unless-stopped")
         assert ("healthcheck" in service) is not once
         for needed, on in service.get("depends_on", {}).items():
-            assert on["condition"] == (
-                "service_completed_successfully" if needed == "topics" else "service_healthy"
-            )
+            assert on["condition"] == ("service_completed_successfully" if needed == "topics" else "service_healthy")
 
 
 def test_only_the_door_is_reached_from_outside_and_only_where_it_is_told() -> None:
@@ -196,7 +194,7 @@ class Stack:
             for name, value in self.services["kafka"]["environment"].items()
         }
         assert given["advertised.listeners"] == f"PLAINTEXT://{self._environment('serve')['EDGELOOP_KAFKA_BOOTSTRAP']}"
-        assert PLACES < set(given)
+        assert set(given) > PLACES
         return {name: value for name, value in given.items() if name not in PLACES}
 
     def environment(self, name: str) -> dict[str, str]:
@@ -205,7 +203,7 @@ class Stack:
         if url := given.get("EDGELOOP_STORE_URL"):
             postgres = self.services["postgres"]["environment"]
             assert url == f"postgresql://{postgres['POSTGRES_USER']}@postgres:5432/{postgres['POSTGRES_DB']}"
-            given["EDGELOOP_STORE_URL"] = self._here(url).replace("/edgeloop", f"/{self.database}")
+            given["EDGELOOP_STORE_URL"] = self._here(url).removesuffix("edgeloop") + self.database
         for variable, value in given.items():
             if value.startswith("/run/secrets/"):
                 given[variable] = self._secrets[value.removeprefix("/run/secrets/")]["file"]
@@ -257,7 +255,7 @@ class Stack:
             wait_until(lambda: self.check(name).returncode == 0, name, 60, log, process)
             yield
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0, log.read_text()
+            assert process.wait(60) == 0, log.read_text()
         finally:
             process.kill()
             process.wait()
@@ -284,7 +282,7 @@ class Stack:
         return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in self.home.keys.iterdir()}
 
     def attributions(self) -> list[tuple[Any, ...]]:
-        settings = Settings(store=StoreSettings(url=f"{self.environment('serve')['EDGELOOP_STORE_URL']}"))
+        settings = Settings(store=StoreSettings(url=self.environment("serve")["EDGELOOP_STORE_URL"]))
         reader = open_reader(self.home, settings)
         try:
             return reader.query("SELECT outcome_name, model_id, model_version, credit FROM attributions")[1]
@@ -352,7 +350,7 @@ def test_each_services_command_runs_as_a_plain_process(
         told = stack.run("serve", "config", "--json")
         rows = {(row["section"], row["key"]): row["value"] for row in msgspec.json.decode(told.stdout)}
         assert rows["typeform", "secret"] == "(set)"
-        assert rows["zigpoll", "token"] == "(not set)"  # from /dev/null
+        assert rows["zigpoll", "token"] == "(not set)"  # from a file that is empty
         key = stack.run("serve", "keys", "create").stdout.strip()
         keys = stack.keys()
 
