@@ -288,7 +288,7 @@ def broken_off(
 
 def test_keys_that_share_a_slot_are_still_found(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slots of few values, so that keys lie behind each other and a hole would hide one."""
-    monkeypatch.setattr("edgeloop.store.sqlite.slot_of", lambda key, shard: sum(key.encode()) % 3 * 4)
+    monkeypatch.setattr("edgeloop.store.base.slot_of", lambda key, shard: sum(key.encode()) % 3 * 4)
     settings = Settings()
     bodies = [body for seed in range(6) for body in some_world(f"slots {seed}", 60)]
     for number, body in enumerate(bodies):

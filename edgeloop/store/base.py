@@ -5,7 +5,7 @@ SQLite file or PostgreSQL database, the same meaning; one conformance suite hold
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -46,6 +46,28 @@ def slot_of(key: str, shard: int) -> int:
     """Where the head of a key is looked for first; keys of one shard lie together."""
     digest = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big")
     return shard << _SLOT_BITS | digest >> 64 - _SLOT_BITS
+
+
+def heads_of(keys: Mapping[str, int], read: Callable[[list[int]], Iterable[Head]]) -> dict[str, Head | int]:
+    """Of each key (with its shard) the head, or the slot for a new one.
+
+    ``read`` gives the heads that lie at ascending slots.
+    """
+    found: dict[str, Head | int] = {}
+    wanted = {key: slot_of(key, shard) for key, shard in keys.items()}
+    while wanted:
+        there = {head.slot: head for head in read(sorted(wanted.values()))}
+        elsewhere: dict[str, int] = {}
+        for key, slot in wanted.items():
+            head = there.get(slot)
+            if head is None:
+                found[key] = slot
+            elif head.key == key:
+                found[key] = head
+            else:
+                elsewhere[key] = slot + 1
+        wanted = elsewhere
+    return found
 
 
 class StoreTransaction(Protocol):

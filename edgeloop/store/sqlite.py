@@ -13,7 +13,7 @@ import msgspec
 from edgeloop.errors import HomeError
 from edgeloop.log.base import TopicPartition
 from edgeloop.sqlite import connect, free_bytes, transaction
-from edgeloop.store.base import StaleStateError, StoredOffset, slot_of
+from edgeloop.store.base import StaleStateError, StoredOffset, heads_of
 from edgeloop.store.engine import prepare
 from edgeloop.store.rows import Check, Estimate
 from edgeloop.store.schema import CHECKS, DEAD_LETTERS, ESTIMATES, INSERT_COLUMNS, SUPERSEDED, Row, Table
@@ -96,28 +96,16 @@ class SqliteStore:
 
     def heads(self, keys: Mapping[str, int]) -> dict[str, Head | int]:
         """Of each key (with its shard) the head, or the slot for a new one."""
-        found: dict[str, Head | int] = {}
-        wanted = {key: slot_of(key, shard) for key, shard in keys.items()}
         columns = ", ".join(_HEAD_FIELDS)
-        while wanted:
-            slots = msgspec.json.encode(sorted(wanted.values())).decode()
-            there: dict[int, Head] = {
-                row[0]: Head(*row)
-                for row in self._db.execute(
-                    f"SELECT {columns} FROM state_heads WHERE slot IN (SELECT value FROM json_each(?))", (slots,)
-                )
-            }
-            elsewhere: dict[str, int] = {}
-            for key, slot in wanted.items():
-                head = there.get(slot)
-                if head is None:
-                    found[key] = slot
-                elif head.key == key:
-                    found[key] = head
-                else:
-                    elsewhere[key] = slot + 1
-            wanted = elsewhere
-        return found
+
+        def read(slots: list[int]) -> list[Head]:
+            rows = self._db.execute(
+                f"SELECT {columns} FROM state_heads WHERE slot IN (SELECT value FROM json_each(?))",
+                (msgspec.json.encode(slots).decode(),),
+            )
+            return [Head(*row) for row in rows]
+
+        return heads_of(keys, read)
 
     def keys_after(self, slot: int, limit: int) -> list[tuple[int, str]]:
         """(slot, key) of the next heads, by slot."""

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from edgeloop.log.base import TopicPartition
-from edgeloop.store.base import StaleStateError, StoredOffset, slot_of
+from edgeloop.store.base import StaleStateError, StoredOffset, heads_of
 from edgeloop.store.postgres import ddl, migrations
 from edgeloop.store.postgres.copying import stored_text
 from edgeloop.store.postgres.moments import load_plain, moment
@@ -167,27 +167,13 @@ class PostgresStore:
 
     def heads(self, keys: Mapping[str, int]) -> dict[str, Head | int]:
         """Of each key (with its shard) the head, or the slot for a new one."""
-        found: dict[str, Head | int] = {}
-        wanted = {key: slot_of(key, shard) for key, shard in keys.items()}
         columns = ", ".join(_HEAD_FIELDS)
-        while wanted:
-            there = {
-                row[0]: Head(row[0], row[1].decode(), *row[2:])
-                for row in self._rows(
-                    f"SELECT {columns} FROM state_heads WHERE slot = ANY(%s)", (sorted(wanted.values()),)
-                )
-            }
-            elsewhere: dict[str, int] = {}
-            for key, slot in wanted.items():
-                head = there.get(slot)
-                if head is None:
-                    found[key] = slot
-                elif head.key == key:
-                    found[key] = head
-                else:
-                    elsewhere[key] = slot + 1
-            wanted = elsewhere
-        return found
+
+        def read(slots: list[int]) -> list[Head]:
+            rows = self._rows(f"SELECT {columns} FROM state_heads WHERE slot = ANY(%s)", (slots,))
+            return [Head(row[0], row[1].decode(), *row[2:]) for row in rows]
+
+        return heads_of(keys, read)
 
     def page(self, rowid: int) -> bytes:
         """A sealed page of a key's state."""
