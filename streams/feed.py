@@ -49,8 +49,7 @@ class Feed:
         """Where each partition's next chunk begins; empty until `place`."""
         self._held: dict[aiokafka.TopicPartition, list[Any]] = {}
         """Records that were fetched and given to no batch yet; they begin at the position."""
-        self._held_of: dict[aiokafka.TopicPartition, int] = {}
-        self._held_bytes = 0
+        self._held_bytes: dict[aiokafka.TopicPartition, int] = {}
         self.must_place = True
         """Whether the partitions changed, or a batch failed: `place` comes before anything is read."""
         self.assignments = 0
@@ -122,14 +121,14 @@ class Feed:
         """
         self._hold_back()
         first_at = time.monotonic() if self._held else None
-        while self._held_bytes < max_bytes and not self.must_place:
+        while sum(self._held_bytes.values()) < max_bytes and not self.must_place:
             wait_ms = _POLL_MS
             if first_at is not None:
                 wait_ms = round(1_000 * (first_at + self._gather_s - time.monotonic()))
                 if wait_ms <= 0:
                     break
             most = max(_FETCH_BYTES, max_bytes // 4)
-            wanted = [tp for tp in self._positions if self._held_of.get(tp, 0) < most]
+            wanted = [tp for tp in self._positions if self._held_bytes.get(tp, 0) < most]
             try:
                 got = await self._consumer.getmany(*wanted, timeout_ms=wait_ms)
             except (NoOffsetForPartitionError, OffsetOutOfRangeError):
@@ -144,7 +143,8 @@ class Feed:
                 self._hold(tp, records)
         if self.must_place:
             return []
-        chunks = [chunk for tp in self._positions if (chunk := await self._chunk(tp, self._frontier())) is not None]
+        frontier = self._frontier()
+        chunks = [chunk for tp in self._positions if (chunk := await self._chunk(tp, frontier)) is not None]
         if self.must_place:
             return []
         for chunk in chunks:
@@ -156,8 +156,7 @@ class Feed:
     def _hold(self, tp: aiokafka.TopicPartition, records: list[Any]) -> None:
         size = sum(len(record.value or b"") for record in records)
         self._held.setdefault(tp, []).extend(records)
-        self._held_of[tp] = self._held_of.get(tp, 0) + size
-        self._held_bytes += size
+        self._held_bytes[tp] = self._held_bytes.get(tp, 0) + size
 
     def _let_go(self, tp: aiokafka.TopicPartition, n: int) -> None:
         held = self._held.get(tp, [])
@@ -166,8 +165,7 @@ class Feed:
             self._held.pop(tp, None)
         else:
             self._held[tp] = held[n:]
-        self._held_of[tp] = self._held_of.get(tp, 0) - size
-        self._held_bytes -= size
+        self._held_bytes[tp] = self._held_bytes.get(tp, 0) - size
 
     def _frontier(self) -> int | None:
         """Up to which stamp all partitions are here, or None where none has more to come."""
@@ -248,8 +246,7 @@ class Feed:
 
     def _drop_held(self) -> None:
         self._held = {}
-        self._held_of = {}
-        self._held_bytes = 0
+        self._held_bytes = {}
 
 
 def _stamp(record: Any) -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 
@@ -26,7 +27,7 @@ from edgeloop.store.schema import DEAD_LETTERS, Row
 from edgeloop.store.writes import Writes
 from streams.attribution import Rules
 from streams.batch import Batch
-from streams.cache import CACHE_BYTES, UNFLUSHED_BYTES, Contexts, StateCache
+from streams.cache import CACHE_BYTES, UNFLUSHED_BYTES, Contexts, Packing, StateCache
 from streams.passes import RULES, fingerprint, refuse_unfinished
 from streams.prepare import UNREADABLE, Prepared, Refuse, prepare
 
@@ -75,7 +76,6 @@ class Steps:
         self._sealer = sealer
         self.identities = identities
         """(cluster id, topic id) of each topic."""
-        self._shards = shards
         self._horizon = horizon
         self._states = StateCache(store, shards, cache_bytes=cache_bytes, unflushed_bytes=unflushed_bytes)
         self._contexts = Contexts(store)
@@ -95,9 +95,7 @@ class Steps:
         refuse_unfinished(self._store)
         now = fingerprint(self._rules)
         before = self._store.meta(RULES)
-        if before is None:
-            return
-        if before != now:
+        if before is not None and before != now:
             raise RulesMismatchError(
                 f"the tables in {self._store.name} were made under other rules: {_difference(before, now)}. Run "
                 "`edgeloop recompute` to bring them under the rules in force, or put the setting back"
@@ -151,7 +149,7 @@ class Steps:
 
     def to_publish(self, limit: int) -> list[tuple[int, str, bytes]]:
         """(number, record key, body) of updates that are not published yet, oldest first."""
-        return self._store.outbox(self._shards, limit) if self._updates else []
+        return self._store.outbox(self._states.shards, limit) if self._updates else []
 
     def published(self, numbers: Sequence[int]) -> None:
         """Take updates out of the outbox."""
@@ -162,7 +160,6 @@ class Steps:
 
     def own(self, shards: Collection[int]) -> None:
         """From now on work off and flush these shards, no others."""
-        self._shards = shards
         self._states.shards = frozenset(shards)
 
     def forget(self) -> None:
@@ -190,36 +187,45 @@ class Steps:
         by_key = self._decode(chunks, dead, refused)
         if not starts:
             return 0
-        try:
-            shards = self._states.shards_of(by_key)
-            with self._store.claim(set(shards.values())) as waited_us:
-                self._check_starts(starts)
-                states, versions = self._states.states(shards)
-                writes = Writes(self._store.new_batch())
-                batch = Batch(self._rules, writes, self._contexts, self._store, updates=self._updates)
-                packing = self._states.packing(writes)
-                while by_key:  # each is let go of when it is taken
-                    key, events = by_key.popitem()
-                    batch.take(states[key], events)
-                    packing.add(states[key])
-                batch.finish()
-                packing.finish()
-                writes.dead_letters += [*dead, *refused]
-                for letter in writes.dead_letters:
-                    writes.counters["dead_letters", str(letter[1])] += 1
-                for chunk in chunks:
-                    origin = (chunk.topic, chunk.partition)
-                    writes.next_offsets[origin] = chunk.next_offset
-                    if len(chunk):
-                        writes.last_sha256[origin] = sha256(chunk.values[-1]).digest()
-                writes.counters["batches", ""] += 1
-                self._commit(writes, versions, waited_us, starts)
-        except BaseException:
-            self._states.forget()
-            raise
+        shards = self._states.shards_of(by_key)
+        with self._claimed(set(shards.values())) as waited_us:
+            self._check_starts(starts)
+            states, versions = self._states.states(shards)
+            writes, batch, packing = self._begin()
+            while by_key:  # each is let go of when it is taken
+                key, events = by_key.popitem()
+                batch.take(states[key], events)
+                packing.add(states[key])
+            batch.finish()
+            packing.finish()
+            writes.dead_letters += [*dead, *refused]
+            for letter in writes.dead_letters:
+                writes.counters["dead_letters", str(letter[1])] += 1
+            for chunk in chunks:
+                origin = (chunk.topic, chunk.partition)
+                writes.next_offsets[origin] = chunk.next_offset
+                if len(chunk):
+                    writes.last_sha256[origin] = sha256(chunk.values[-1]).digest()
+            writes.counters["batches", ""] += 1
+            self._commit(writes, versions, waited_us, starts)
         self.dead_letters += len(refused)
         self._count_refused(chunks, refused)
         return sum(len(chunk) for chunk in chunks)
+
+    @contextmanager
+    def _claimed(self, shards: Collection[int]) -> Iterator[int]:
+        """Hold shards; where what is computed inside is not committed, memory is ahead of the store and forgotten."""
+        try:
+            with self._store.claim(shards) as waited_us:
+                yield waited_us
+        except BaseException:
+            self._states.forget()
+            raise
+
+    def _begin(self) -> tuple[Writes, Batch, Packing]:
+        writes = Writes(self._store.new_batch())
+        batch = Batch(self._rules, writes, self._contexts, self._store, updates=self._updates)
+        return writes, batch, self._states.packing(writes)
 
     def _count_refused(self, chunks: Sequence[Chunk], refused: Sequence[Row]) -> None:
         places = {(str(letter[_SOURCE]), str(letter[_PLACE])) for letter in refused}
@@ -300,40 +306,30 @@ class Steps:
         refused.append(letter.row())
 
     def _work_off(self) -> int:
-        shards = self._store.waiting_shards(self._shards)
+        shards = self._store.waiting_shards(self._states.shards)
         if not shards:
             return 0
-        try:
-            with self._store.claim(shards) as waited_us:
-                items = self._store.waiting(shards, _COURIERS_AT_ONCE)
-                by_key: dict[str, list[bytes]] = {}
-                for _, key, packed in items:
-                    by_key.setdefault(key, []).append(packed)
-                states, versions = self._states.states(self._states.shards_of(by_key))
-                writes = Writes(self._store.new_batch())
-                writes.worked_off += [rowid for rowid, _, _ in items]
-                batch = Batch(self._rules, writes, self._contexts, self._store, updates=self._updates)
-                packing = self._states.packing(writes)
-                for key, waiting in by_key.items():
-                    batch.take_inbox(states[key], waiting)
-                    packing.add(states[key])
-                batch.finish()
-                packing.finish()
-                self._commit(writes, versions, waited_us)
-        except BaseException:
-            self._states.forget()
-            raise
+        with self._claimed(shards) as waited_us:
+            items = self._store.waiting(shards, _COURIERS_AT_ONCE)
+            by_key: dict[str, list[bytes]] = {}
+            for _, key, packed in items:
+                by_key.setdefault(key, []).append(packed)
+            states, versions = self._states.states(self._states.shards_of(by_key))
+            writes, batch, packing = self._begin()
+            writes.worked_off += [rowid for rowid, _, _ in items]
+            for key, waiting in by_key.items():
+                batch.take_inbox(states[key], waiting)
+                packing.add(states[key])
+            batch.finish()
+            packing.finish()
+            self._commit(writes, versions, waited_us)
         return len(items)
 
     def _flush_shards(self, shards: list[int]) -> int:
-        try:
-            with self._store.claim(shards) as waited_us:
-                writes = Writes(self._store.new_batch())
-                versions = self._states.flush(writes, shards)
-                self._commit(writes, versions, waited_us)
-        except BaseException:
-            self._states.forget()
-            raise
+        with self._claimed(shards) as waited_us:
+            writes = Writes(self._store.new_batch())
+            versions = self._states.flush(writes, shards)
+            self._commit(writes, versions, waited_us)
         return len(writes.heads)
 
 

@@ -33,8 +33,6 @@ from streams.steps import TOPICS, PositionError, Steps
 
 __all__ = ["Alert", "Counts", "Feed", "Identities", "Join", "Steps", "Tell"]
 
-_log = logging.getLogger(__name__)
-
 BATCH_BYTES = 16 << 20
 FAR_BEHIND_BATCH_BYTES = 40 << 20
 """Large batches are faster per record and sooner is nothing done: for a worker with much before it."""
@@ -104,10 +102,6 @@ class Tell(Protocol):
         ...
 
 
-def _log_it(level: int, event: str, detail: str = "", failure: BaseException | None = None) -> None:
-    _log.log(level, "%s: %s", event, detail, exc_info=failure)
-
-
 class Join(faust.Service):
     """Drains the partitions that the group gives this worker."""
 
@@ -117,7 +111,8 @@ class Join(faust.Service):
         feed: Feed,
         alert: Callable[[Alert], Awaitable[Any]],
         publish: Callable[[Sequence[tuple[str, bytes]]], Awaitable[Any]] | None = None,
-        tell: Tell = _log_it,
+        *,
+        tell: Tell,
     ) -> None:
         """``publish`` sends records (key, body) of ``attribution.updates``, and returns when they are durable.
 
@@ -146,7 +141,6 @@ class Join(faust.Service):
         """Why it ended, where nobody told it to."""
         self.problem: str | None = None
         """What it waits for, where it cannot work now."""
-        self.caught_up = False
 
     def add_closing(self, close: Callable[[], Awaitable[None]]) -> None:
         """Something to be closed when the join has ended."""
@@ -238,7 +232,6 @@ class Join(faust.Service):
         if problem != self.problem:
             self._tell(logging.WARNING, "the worker waits and tries again", problem, error)
         self.problem = problem
-        self.caught_up = False
         self._feed.must_place = True
         tries = max(self._failures, 1)
         await self.sleep(min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (tries - 1)))
@@ -262,7 +255,6 @@ class Join(faust.Service):
             if self._feed.must_place:  # given away while it was gathered
                 return
             records = await self._in_thread(lambda: self._take(chunks))
-        self.caught_up = not chunks and self._feed.lag() == 0
         if records:
             self._failures = 0
             self.counts.records += records

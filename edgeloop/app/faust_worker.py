@@ -121,7 +121,7 @@ def work(home: Home, settings: Settings, host: str, port: int) -> bool:
             feed,
             publish,
             updates.send if settings.worker.updates else None,
-            _tell,
+            tell=_tell,
         )
         join.add_closing(updates.close)
         _pages(app, join)
