@@ -5,8 +5,11 @@ Other rooms use what is named here.
 
 from __future__ import annotations
 
+from analysis import lift, moments
+from analysis.change import LedgerChange, Stage
 from analysis.estimates import Analysis, analyse
-from analysis.ledger import LedgerChange, Stage, ledger
+from analysis.frames import READ
+from analysis.ledger import ledger
 from analysis.rows import ALL_METRICS
 
-__all__ = ["ALL_METRICS", "Analysis", "LedgerChange", "Stage", "analyse", "ledger"]
+__all__ = ["ALL_METRICS", "READ", "Analysis", "LedgerChange", "Stage", "analyse", "ledger", "lift", "moments"]

@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
+from analysis.change import LedgerChange
 from analysis.days import day_of
 from analysis.entry import CONTROL, HOLDOUT, Cohort
 from analysis.frames import ABSENT, Exposures
-from analysis.ledger import LedgerChange
 from analysis.moments import IntArray
 from analysis.srm import ALARM_P, ChiSquare, alarm, combined, sample_ratio, share_drift
 from analysis.verdict import MIN_FULL_DAYS

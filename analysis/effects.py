@@ -1,158 +1,350 @@
-"""What do a stage's figures show? Its metrics' effects, and what they decide together."""
+"""What do a stage's figures show? Each metric's effect between the two arms of a stage with concurrent arms."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from analysis.checks import full_days
-from analysis.entry import Arm, Cohort
-from analysis.frames import Frames, Outcomes
-from analysis.lift import Effect, Lift, Sample, compare, log_ratio
-from analysis.metrics import (
-    ANSWER_WINDOW_US,
-    ENGAGEMENT_WINDOW_US,
-    Figure,
-    Matched,
-    Metric,
-    answer_metrics,
-    engagement_metrics,
-    figure,
-    match,
-    sample,
+from analysis.entry import Cohort
+from analysis.estimators import cuped, quantiles
+from analysis.frames import ABSENT, BoolArray, Frames
+from analysis.lift import (
+    Comparison,
+    Lift,
+    Sample,
+    compare,
+    log_ratio,
+    mean_sample,
+    nps_sample,
+    proportion_sample,
+    ratio_sample,
 )
-from analysis.verdict import ALPHA, Finding, bonferroni, decide, floor_missed
-from edgeloop.store.rows import Verdict
+from analysis.metrics import Metric
+from analysis.moments import FloatArray, IntArray, Moments, cells
+from analysis.values import (
+    Crowd,
+    Matcher,
+    Values,
+    before_sums,
+    before_values,
+    exposure_marks,
+    exposure_values,
+    outcome_values,
+)
+from analysis.verdict import floor_missed
+from edgeloop.store.rows import Grade
 
 PRACTICAL_SHARE, PRACTICAL_ANSWER, PRACTICAL_NPS = 0.02, 0.1, 3.0
-
-Pair = tuple[Matched, Matched]
+CAP_DAYS = 28.0
+LEAST_HISTORY = 50  # people with something before, and units in each arm; of fewer a slope is mostly noise
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StageData:
-    """A cohort with the outcomes of its two arms, control first: engagement, customers' and agents' answers."""
+    """A cohort with its people ready for sums: customers, and the couriers of the two arms."""
 
     cohort: Cohort
-    engagement: Pair
-    answers: Pair
-    agent_answers: Pair
+    customers: Matcher
+    couriers: Matcher
+    first_us: IntArray
+    """Each customer's first exposure to the change in any stage, per person of the customers' crowd."""
 
-    def arms(self, metric: Metric) -> tuple[Arm, Arm]:
-        """Control and treated people of the metric's respondents."""
-        return self.cohort.agents if metric.respondent == "agent" else (self.cohort.control, self.cohort.treated)
+    def matcher(self, metric: Metric) -> Matcher:
+        """The crowd that answers for a metric."""
+        return self.couriers if metric.respondent == "agent" else self.customers
 
-    def matched(self, metric: Metric) -> Pair:
-        """Control's and treated's outcomes of the metric's source."""
-        if metric.respondent == "agent":
-            return self.agent_answers
-        return self.answers if metric.source == "answer" else self.engagement
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnitValues:
+    """One metric per unit (one element each) of those that count; ``cell`` is a segment's code, 0 without segments."""
+
+    y: FloatArray
+    d: FloatArray
+    treated: IntArray
+    day: IntArray
+    cell: IntArray
+    unit: IntArray
+
+    def moments(self, n_cells: int = 1) -> tuple[list[Moments], list[Moments]]:
+        """Moments of (control, treated) per cell."""
+        found = cells(self.y, self.d, self.treated * n_cells + self.cell, 2 * n_cells)
+        return found[:n_cells], found[n_cells:]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """One metric in one stage, control first; ``floor`` says why it may not decide, ``effect`` needs both arms."""
+    """One metric in one stage; pairs are (control, new version), ``n`` units, ``people`` those with complete windows.
+
+    ``floor`` says why it may not decide; ``plain`` is the effect without adjustment, where ``effect`` has one.
+    """
 
     metric: Metric
-    figures: tuple[Figure, Figure]
-    samples: tuple[Sample | None, Sample | None]
-    effect: Effect | None
+    n: tuple[int, int]
+    people: tuple[int, int]
+    events: tuple[int, int]
+    control: float | None
+    treated: float | None
+    effect: Comparison | None
     lift: Lift | None
     floor: str | None
+    estimator: str
+    left_out: int = 0
+    plain: Comparison | None = None
+    harm: tuple[Comparison, float] | None = None
+    """Of a guardrail: the effect that is tested, and its margin in that effect's unit."""
+    values: Values | None = field(default=None, repr=False)
+    grade: Grade | None = None
+    """Where this metric's differs from its stage's."""
+    n_immature: int | None = None
+    n_effective: float | None = None
+    beside: str | None = None
+    """Why this row stands beside another of the same metric, and decides nothing."""
+    notes: tuple[str, ...] = ()
 
     @property
     def practical(self) -> float | None:
-        """The smallest effect worth acting on: 2 % of control, 0.1 of a scale, 3 points of a promoter score."""
-        if self.metric.kind == "nps":
-            return PRACTICAL_NPS
+        """The smallest effect worth acting on, in the metric's own unit."""
+        s = self.metric.settings
+        if s.practical_size is not None:
+            return s.practical_size
+        if s.practical_share is None and self.metric.source in ("answer", "exposure"):
+            return self.margin
+        share = s.practical_share if s.practical_share is not None else PRACTICAL_SHARE
+        return share * abs(self.control) if self.control is not None else None
+
+    @property
+    def margin(self) -> float | None:
+        """The harm that is forbidden, in the metric's own unit."""
+        s = self.metric.settings
+        if s.margin is not None:
+            return s.margin
+        if s.margin_share is not None:
+            return s.margin_share * abs(self.control) if self.control is not None else None
         if self.metric.source == "answer":
-            return PRACTICAL_ANSWER
-        control = self.samples[0]
-        return PRACTICAL_SHARE * abs(control.mean) if control else None
+            return PRACTICAL_NPS if self.metric.kind == "nps" else PRACTICAL_ANSWER
+        return None
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """What a change's headline stage decided.
-
-    ``decisions`` holds (Bonferroni's p, finding) of each metric with an interval; a full switch has no verdict.
-    """
-
-    verdict: Verdict | None
-    alarms: tuple[str, ...]
-    decisions: dict[Metric, tuple[float, Finding]]
-
-
-def stage_data(frames: Frames, cohort: Cohort) -> StageData:
-    """The outcomes of the cohort's complete people."""
-    people, couriers = len(frames.exposures.subject.labels), len(frames.exposures.courier.labels)
-
-    def pair(outcomes: Outcomes, arms: tuple[Arm, Arm], window_us: int, n: int) -> Pair:
-        return match(outcomes, arms[0], window_us, n), match(outcomes, arms[1], window_us, n)
-
-    customers = (cohort.control, cohort.treated)
+def stage_data(frames: Frames, cohort: Cohort, first_us: IntArray) -> StageData:
+    """The two arms' people; ``first_us`` has one element per code of ``exposures.subject``."""
+    customers = Crowd.of(cohort.control, cohort.treated)
     return StageData(
         cohort,
-        pair(frames.engagement, customers, ENGAGEMENT_WINDOW_US, people),
-        pair(frames.answers, customers, ANSWER_WINDOW_US, people),
-        pair(frames.agent_answers, cohort.agents, ANSWER_WINDOW_US, couriers),
+        Matcher(customers, len(frames.exposures.subject.labels)),
+        Matcher(Crowd.of(*cohort.agents), len(frames.exposures.courier.labels)),
+        first_us[customers.person],
     )
 
 
-def headline(stages: Sequence[StageData]) -> StageData:
+def headline(stages: Iterable[StageData], window_us: int) -> StageData:
     """The main stage: the largest n_t·n_c/(n_t + n_c) of complete units; while none is complete, the fullest."""
     return max(
         stages,
         key=lambda d: (
-            d.cohort.weight(ENGAGEMENT_WINDOW_US),
+            d.cohort.weight(window_us),
             min(d.cohort.control.n_units, d.cohort.treated.n_units),
             d.cohort.stage.number,
         ),
     )
 
 
-def customer_metrics(frames: Frames, stages: Iterable[StageData]) -> list[Metric]:
-    """The metrics of customers that occur in any stage of a change."""
-    kept = list(stages)
-    found = engagement_metrics(m for d in kept for m in d.engagement)
-    return found + answer_metrics((m for d in kept for m in d.answers), frames.answers, "customer")
-
-
-def agent_metrics(frames: Frames, stages: Iterable[StageData]) -> list[Metric]:
-    """The questions that the delivery agents of any stage answered."""
-    return answer_metrics((m for d in stages for m in d.agent_answers), frames.agent_answers, "agent")
-
-
-def result(data: StageData, metric: Metric) -> Result:
+def result(frames: Frames, data: StageData, metric: Metric) -> Result:
     """One metric in one stage: figures of the arms, absolute effect, lift, and the floor it misses."""
-    arms, matched = data.arms(metric), data.matched(metric)
-    figures = figure(metric, matched[0], arms[0]), figure(metric, matched[1], arms[1])
-    control, treated = sample(metric, arms[0], figures[0].moments), sample(metric, arms[1], figures[1].moments)
-    return Result(
+    matcher = data.matcher(metric)
+    if metric.source == "exposure":
+        return _of_exposures(frames, data, metric)
+    values = outcome_values(frames, matcher, metric)
+    values, capped = _capped(frames, data, metric, values)
+    units = unit_values(matcher.crowd, values)
+    control, treated = (_sample(metric, matcher.crowd, m[0]) for m in units.moments())
+    plain = compare(control, treated) if control and treated else None
+    samples, estimator = (control, treated), _plain_name(metric, matcher.crowd)
+    before = before_values(frames, matcher, metric, data.first_us) if metric.respondent == "customer" else None
+    adjusted = None
+    if before is not None and control and treated:
+        adjusted = _adjusted(matcher.crowd, values, before, units)
+        if adjusted is not None and not cuped.explains(adjusted, (control, treated)):
+            adjusted = None
+        if adjusted is not None:
+            samples, estimator = adjusted, "cuped"
+    effect = compare(samples[0], samples[1]) if samples[0] and samples[1] else None
+    lift = log_ratio(samples[0], samples[1]) if samples[0] and samples[1] and metric.source != "answer" else None
+    events, people = _events(matcher.crowd, values), _people(matcher.crowd, metric.window_us)
+    made = Result(
         metric=metric,
-        figures=figures,
-        samples=(control, treated),
-        effect=compare(control, treated) if control and treated else None,
-        lift=log_ratio(control, treated) if control and treated and metric.source != "answer" else None,
-        floor=floor_missed(
-            metric.source, figures[0].events, figures[1].events, full_days(data.cohort, metric.window_us)
-        ),
+        n=_arms(units.treated),
+        people=people,
+        events=events,
+        control=samples[0].mean if samples[0] else None,
+        treated=samples[1].mean if samples[1] else None,
+        effect=effect,
+        lift=lift,
+        floor=floor_missed(metric.source, *events, full_days(data.cohort, metric.window_us)),
+        estimator=f"{estimator}+cap" if capped else estimator,
+        left_out=values.left_out,
+        plain=plain if adjusted is not None else None,
+        values=values,
+        n_immature=_immature(matcher.crowd, metric.window_us),
+    )
+    return _with_harm(made)
+
+
+def unit_values(crowd: Crowd, values: Values, cell: IntArray | None = None, n_cells: int = 1) -> UnitValues:
+    """Values per unit; with ``cell`` (a code per person) per unit and cell."""
+    who = np.flatnonzero(values.counted)
+    of_cell = np.zeros(len(who), dtype=np.int64) if cell is None else cell[who]
+    unit = crowd.unit[who]
+    if not crowd.clustered:
+        treated = (who >= crowd.n_control).astype(np.int64)
+        return UnitValues(values.y[who], values.d[who], treated, crowd.unit_day[unit], of_cell, unit)
+    n = len(crowd.treated) * n_cells
+    key = unit * n_cells + of_cell
+    y = np.bincount(key, weights=values.y[who], minlength=n).astype(np.float64)
+    d = np.bincount(key, weights=values.d[who], minlength=n).astype(np.float64)
+    there = np.flatnonzero(d > 0)
+    units = there // n_cells
+    return UnitValues(
+        y[there], d[there], crowd.treated[units].astype(np.int64), crowd.unit_day[units], there % n_cells, units
     )
 
 
-def rule(
-    results: Iterable[Result], alarms: Iterable[str], *, lower_is_better: Collection[str], full_switch: bool
-) -> Ruling:
-    """The deciding intervals, at 1 − 0.05/m over the m metrics with an interval, and the verdict."""
-    testable = [(r, r.effect, r.effect.p) for r in results if r.effect is not None]
-    m = sum(p is not None for _, _, p in testable)
-    decisions: dict[Metric, tuple[float, Finding]] = {}
-    for r, effect, p in testable:
-        interval = effect.interval(ALPHA / m) if m else None
-        if p is not None and interval is not None:
-            name = r.metric.name
-            finding = Finding(name, *interval, r.floor is None, name in lower_is_better)
-            decisions[r.metric] = (bonferroni(p, m), finding)
-    sentences = tuple(alarms)
-    verdict = None if full_switch else decide([finding for _, finding in decisions.values()], sentences)
-    return Ruling(verdict, sentences, decisions)
+def sample_of(metric: Metric, crowd: Crowd, moments: Moments) -> Sample | None:
+    """One arm's figure and its variance per unit; None without units."""
+    return _sample(metric, crowd, moments)
+
+
+def _sample(metric: Metric, crowd: Crowd, moments: Moments) -> Sample | None:
+    if moments.n == 0:
+        return None
+    if moments.n == 1:
+        return Sample(1, moments.y / moments.d, 0.0)
+    if metric.kind == "nps" and not crowd.clustered and moments.dd == moments.n:
+        return nps_sample(moments)
+    if metric.source in ("answer", "exposure") or crowd.clustered:
+        return ratio_sample(moments)
+    return proportion_sample(moments) if metric.source == "share" else mean_sample(moments)
+
+
+def _plain_name(metric: Metric, crowd: Crowd) -> str:
+    return "ratio" if metric.source in ("answer", "exposure") or crowd.clustered else "difference_in_means"
+
+
+def _adjusted(
+    crowd: Crowd, values: Values, before: tuple[FloatArray, BoolArray], units: UnitValues
+) -> tuple[Sample, Sample] | None:
+    """CUPED's samples; None with too little history for a slope."""
+    x, history = before
+    x = np.where(history, x, 0.0)
+    known = history.astype(np.float64)
+    who = np.flatnonzero(values.counted)
+    if np.count_nonzero(x[who]) < LEAST_HISTORY:
+        return None
+    if not crowd.clustered:
+        columns = np.stack([values.y[who], x[who], known[who]], axis=1)
+        treated = units.treated.astype(bool)
+        parts = [cuped.CovariateMoments.of(columns[arm]) for arm in (~treated, treated)]
+        return cuped.adjusted_means(parts[0], parts[1]) if min(p.n for p in parts) >= LEAST_HISTORY else None
+    n = len(crowd.treated)
+    sums = [
+        np.bincount(crowd.unit[who], weights=w[who], minlength=n).astype(np.float64)
+        for w in (values.y, values.d, np.where(values.counted, x, 0.0), values.d)
+    ]
+    columns = np.asarray(np.stack(sums, axis=1)[sums[1] > 0], dtype=np.float64)
+    treated = crowd.treated[sums[1] > 0]
+    parts = [cuped.CovariateMoments.of(columns[arm]) for arm in (~treated, treated)]
+    return cuped.adjusted_ratios(parts[0], parts[1]) if min(p.n for p in parts) >= LEAST_HISTORY else None
+
+
+def _of_exposures(frames: Frames, data: StageData, metric: Metric) -> Result:
+    """Latency, errors: all exposures to the model in the stage, as a ratio over units, or a quantile of them."""
+    x, cohort, matcher = frames.exposures, data.cohort, data.customers
+    crowd, s = matcher.crowd, metric.settings
+    field_values = x.fields[metric.key]
+    marked = exposure_marks(x, metric)
+    figures: tuple[Sample, Sample] | None = None
+    margin = s.margin
+    if metric.kind == "quantile":
+        rows, position = _exposure_rows(frames, cohort, matcher, field_values)
+        value, unit, late = field_values[rows], crowd.unit[position], position >= crowd.n_control
+        if (~late).any() and late.any():
+            figures = (
+                quantiles.quantile_sample(value[~late], unit[~late], s.quantile),
+                quantiles.quantile_sample(value[late], unit[late], s.quantile),
+            )
+            threshold = float(np.quantile(value[~late], s.quantile))
+            if margin is not None:  # what a shift of the whole distribution by the margin would add above it
+                margin = float(np.mean(value[~late] > threshold - margin)) - float(np.mean(value[~late] > threshold))
+            marked = np.where(np.isnan(field_values), np.nan, field_values > threshold)
+    values = exposure_values(x, cohort, matcher, marked)
+    units = unit_values(crowd, values)
+    control, treated = (_sample(metric, crowd, m[0]) for m in units.moments())
+    share = compare(control, treated) if control and treated else None
+    shown = compare(*figures) if figures else share
+    told = figures or (control, treated)
+    made = Result(
+        metric=metric,
+        n=_arms(units.treated),
+        people=_people(crowd, 0),
+        events=_events(crowd, values),
+        control=told[0].mean if told[0] else None,
+        treated=told[1].mean if told[1] else None,
+        effect=shown,
+        lift=log_ratio(told[0], told[1]) if told[0] and told[1] else None,
+        floor=floor_missed("exposure", 0, 0, full_days(cohort, 0)),
+        estimator="quantile" if metric.kind == "quantile" else "ratio",
+        harm=(share, margin) if share is not None and margin is not None else None,
+        values=values,
+        n_immature=0,
+    )
+    return made if metric.kind == "quantile" else _with_harm(made)
+
+
+def _exposure_rows(frames: Frames, cohort: Cohort, matcher: Matcher, values: FloatArray) -> tuple[IntArray, IntArray]:
+    """The exposures of the two arms' people that have the field, and whose they are."""
+    x = frames.exposures
+    rows = cohort.rows[(x.subject.codes[cohort.rows] != ABSENT) & ~x.anonymous[cohort.rows]]
+    rows = rows[~np.isnan(values[rows])]
+    position = matcher.position(x.subject.codes[rows])
+    return rows[position != ABSENT], position[position != ABSENT]
+
+
+def _capped(frames: Frames, data: StageData, metric: Metric, values: Values) -> tuple[Values, bool]:
+    """Sums cut at a quantile of the units' non-zero sums of the 28 days before the change, both arms together."""
+    cap = metric.settings.cap
+    if cap is None or metric.source != "sum":
+        return values, False
+    sums = before_sums(frames, data.customers, metric, data.first_us, CAP_DAYS)
+    sums = sums[sums != 0]
+    if len(sums) == 0:
+        return values, False
+    most = float(np.quantile(sums, cap))
+    return Values(np.minimum(values.y, most), values.d, values.counted, values.did, values.left_out), True
+
+
+def _with_harm(made: Result) -> Result:
+    if made.metric.role != "guardrail" or made.effect is None or made.margin is None:
+        return made
+    return replace(made, harm=(made.effect, made.margin))
+
+
+def _events(crowd: Crowd, values: Values) -> tuple[int, int]:
+    n = crowd.n_control
+    return int(np.count_nonzero(values.did[:n])), int(np.count_nonzero(values.did[n:]))
+
+
+def _people(crowd: Crowd, window_us: int) -> tuple[int, int]:
+    complete, n = crowd.complete(window_us), crowd.n_control
+    return int(np.count_nonzero(complete[:n])), int(np.count_nonzero(complete[n:]))
+
+
+def _immature(crowd: Crowd, window_us: int) -> int:
+    """Units without anybody whose window is over."""
+    return len(crowd.treated) - len(np.unique(crowd.unit[crowd.complete(window_us)]))
+
+
+def _arms(treated: IntArray) -> tuple[int, int]:
+    n = int(np.count_nonzero(treated))
+    return len(treated) - n, n

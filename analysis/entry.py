@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis.change import LedgerChange, Stage
 from analysis.days import day_of, midnights
 from analysis.frames import ABSENT, BoolArray, Coded, Exposures
-from analysis.ledger import BEFORE_AFTER_US, LedgerChange, Stage
 from analysis.moments import IntArray
-from edgeloop.clock import DAY_US
 
 CONTROL, HOLDOUT, NOBODY = -1, -2, -3
 """Groups beside the version codes (≥ 0): the stable arm, those held out, and the group of a version never met."""
@@ -44,6 +43,8 @@ class Arm:
     label: str
     person: IntArray
     at: IntArray
+    row: IntArray
+    """The entry's row among the exposures."""
     unit: IntArray
     unit_day: IntArray
     clustered: bool
@@ -126,7 +127,7 @@ def randomised_cohort(
     """
     end = stage.end_us if stage.end_us is not None else OPEN_US
     until = min(end, month_end_us, as_of_us + 1)
-    rows = _rows(x, change, stage.start_us, until, stage.zones, change.rollout_id)
+    rows = rows_of(x, change, stage.start_us, until, stage.zones, change.rollout_id)
     group = _groups(x, rows, change)
     treated_code = x.version.code(change.to_version)
     treated_group = NOBODY if treated_code is None else treated_code
@@ -162,63 +163,6 @@ def randomised_cohort(
     )
 
 
-def before_after_cohort(
-    x: Exposures, change: LedgerChange, *, month_end_us: int, as_of_us: int, timezone: str
-) -> Cohort:
-    """A full switch: who met the old version in a span before it, and who met the new one in an equal span after it.
-
-    The span is what of the time after lies inside the month and before ``as_of_us``, whole weeks from 7 days on, at
-    most 28 days. Windows of the people before end by the switch, so that no outcome counts on both sides.
-    """
-    stage = change.stages[0]
-    end = stage.end_us if stage.end_us is not None else OPEN_US
-    span = max(0, min(end, month_end_us, as_of_us) - stage.start_us)
-    span = min(span, BEFORE_AFTER_US)
-    if span >= 7 * DAY_US:
-        span -= span % (7 * DAY_US)
-    until = stage.start_us + span
-    days = midnights(stage.start_us, max(until, stage.start_us + 1), timezone)
-    days_before = midnights(stage.start_us - span, stage.start_us, timezone)
-    old, new = x.version.equals(change.from_version), x.version.equals(change.to_version)
-    old = old if change.from_version is not None else ~new
-    spans = ((stage.start_us - span, stage.start_us, old), (stage.start_us, until, new))
-    held = x.arm.equals("holdout")
-    people, couriers = [], []
-    for start, stop, right in spans:
-        rows = _rows(x, change, start, stop, stage.zones, None)
-        rows = rows[~held[rows]]
-        group = np.where(right[rows], 0, HOLDOUT)
-        known = ~x.anonymous[rows]
-        people.append(first_exposures(x, rows[known], group[known], x.subject))
-        couriers.append(first_exposures(x, rows, group, x.courier))
-    by_courier = change.unit == "courier"
-    ends = (stage.start_us, until)
-    edges = (days_before, days)
-    names = ("before", "after")
-    arms = [_arm(x, people[i], 0, names[i], by_courier, ends[i], edges[i]) for i in (0, 1)]
-    agents = [_arm(x, couriers[i], 0, names[i], False, ends[i], edges[i]) for i in (0, 1)]
-    after = _rows(x, change, stage.start_us, until, stage.zones, None)
-    nothing = np.zeros(0, dtype=np.int64)
-    return Cohort(
-        stage=stage,
-        until_us=until,
-        closes_us=until,
-        days=days,
-        control=arms[0],
-        treated=arms[1],
-        agents=(agents[0], agents[1]),
-        entries=people[1],
-        treated_group=0,
-        rows=nothing,
-        row_key=nothing,
-        row_group=nothing,
-        labelled=True,
-        anonymous=int(np.count_nonzero(x.anonymous[after])),
-        exposures=len(after),
-        unclustered=sum(_unclustered(x, p, 0) for p in people) if by_courier else 0,
-    )
-
-
 def first_exposures(x: Exposures, rows: IntArray, group: IntArray, column: Coded) -> Entries:
     """The first of ``rows`` of each key in ``column``, ties by (time, exposure_id); rows without a key are passed over.
 
@@ -242,6 +186,15 @@ def first_exposures(x: Exposures, rows: IntArray, group: IntArray, column: Coded
     return Entries(key[start], rows[first], at[first], group[first], crossed)
 
 
+def first_met(x: Exposures, change: LedgerChange) -> IntArray:
+    """Each person's first exposure to the change in any stage and arm, per code of ``x.subject``; OPEN_US: never."""
+    rows = rows_of(x, change, change.start_us, OPEN_US, (), change.rollout_id)
+    rows = rows[x.subject.codes[rows] != ABSENT]
+    first = np.full(len(x.subject.labels), OPEN_US)
+    np.minimum.at(first, x.subject.codes[rows], x.at[rows])
+    return first
+
+
 def _untie(x: Exposures, rows: IntArray, at: IntArray, start: IntArray) -> IntArray:
     """Per person the position of the smallest exposure_id among the exposures of the first moment."""
     stop = np.append(start[1:], len(rows))
@@ -259,7 +212,7 @@ def _untie(x: Exposures, rows: IntArray, at: IntArray, start: IntArray) -> IntAr
     return first
 
 
-def _rows(
+def rows_of(
     x: Exposures, change: LedgerChange, start_us: int, end_us: int, zones: tuple[str, ...], rollout_id: str | None
 ) -> IntArray:
     """Exposures to the change's model in [start, end), in its zones and its rollout where it has such."""
@@ -297,7 +250,7 @@ def _arm(x: Exposures, people: Entries, group: int, label: str, clustered: bool,
         unit = unit.astype(np.int64)
         first = np.full(len(names), OPEN_US)
         np.minimum.at(first, unit, at)
-    return Arm(label, person, at, unit, day_of(first, days), clustered, closes_us)
+    return Arm(label, person, at, people.row[chosen], unit, day_of(first, days), clustered, closes_us)
 
 
 def _unclustered(x: Exposures, people: Entries, treated_group: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,22 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.moments import FloatArray, IntArray
+from edgeloop.store.schema import CHANGES
 
+READ: Mapping[str, tuple[str, ...]] = {
+    "exposures": (
+        "exposure_id", "occurred_at", "subject", "courier", "model_id", "model_version", "arm", "rollout_id", "zone",
+        "touchpoint", "device", "segment", "anonymous", "latency_ms", "energy_mj", "features", "error", "fallback",
+    ),
+    "engagement": ("subject", "occurred_at", "name", "value", "currency", "anonymous"),
+    "answers": (
+        "subject", "respondent", "survey_id", "occurred_at", "question", "kind", "value", "low", "high",
+    ),
+    "profiles": ("subject", "occurred_at", "fields"),
+    "changes": tuple(c.name for c in CHANGES.columns if c.kind != "blob"),
+    "attributions": ("model_id", "occurred_at"),
+}  # fmt: skip
+"""What of a freeze the estimates read."""
 BoolArray = npt.NDArray[np.bool_]
 ABSENT = -1
 NPS_PROMOTER, NPS_DETRACTOR = 9, 6  # 0–10 answers: 9 and 10 count 100, 0 to 6 count −100
@@ -25,19 +41,32 @@ class Coded:
 
     @classmethod
     def of(cls, column: pd.Series[str]) -> Coded:
-        """A column as codes in order of first appearance."""
+        """A column as codes in order of first appearance, or of its categories."""
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            return cls(np.asarray(column.cat.codes, dtype=np.int64), pd.Index(column.cat.categories))
         codes, labels = pd.factorize(column)
-        return cls(codes.astype(np.int64), pd.Index(labels))
+        return cls(np.asarray(codes, dtype=np.int64), pd.Index(labels))
 
     @classmethod
     def within(cls, column: pd.Series[str], labels: pd.Index[str]) -> Coded:
         """A column in another's numbering; −1 also for what that one does not know."""
-        return cls(labels.get_indexer(pd.Index(column)).astype(np.int64), labels)
+        own = cls.of(column)
+        there = np.append(labels.get_indexer(own.labels), ABSENT).astype(np.int64)
+        return cls(there[own.codes], labels)  # −1 takes the last, which is −1
 
     def code(self, label: str | None) -> int | None:
         """The code of a label, None where no row has it."""
         found = int(self.labels.get_indexer(pd.Index([label]))[0]) if label is not None and len(self.labels) else ABSENT
         return None if found == ABSENT else found
+
+    def label(self, code: int) -> str | None:
+        """The label of a code."""
+        return None if code == ABSENT else str(self.labels[code])
+
+    def occurring(self) -> list[str]:
+        """The labels that some row has, in order."""
+        seen = np.unique(self.codes)
+        return [str(self.labels[i]) for i in seen[seen != ABSENT].tolist()]
 
     def equals(self, label: str | None) -> BoolArray:
         """Which rows have that label."""
@@ -52,7 +81,7 @@ class Coded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exposures:
-    """Exposures of the models at hand, one element per row in every array."""
+    """Exposures, one element per row in every array; ``fields`` are the numeric ones by name, NaN where absent."""
 
     exposure_id: pd.Series[str]
     at: IntArray
@@ -63,12 +92,16 @@ class Exposures:
     arm: Coded
     rollout: Coded
     zone: Coded
+    touchpoint: Coded
+    device: Coded
+    segment: Coded
     anonymous: BoolArray
+    fields: Mapping[str, FloatArray]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcomes:
-    """Engagement events, or answers, of the people who met the models at hand.
+    """Engagement events, or answers, of the people who met any model, sorted by (name, person, time).
 
     ``person`` is a code of ``Exposures.subject`` (of ``courier`` for agents); ``value`` is NaN where absent;
     ``currency`` is −1 where absent; ``kinds`` says of which kind a question is (empty for engagement).
@@ -81,57 +114,126 @@ class Outcomes:
     currency: Coded
     kinds: Mapping[str, str]
 
+    @classmethod
+    def sort(
+        cls, person: IntArray, at: IntArray, name: Coded, value: FloatArray, currency: Coded, kinds: Mapping[str, str]
+    ) -> Outcomes:
+        """Outcomes in any order, put in order."""
+        order = np.lexsort((at, person, name.codes))
+        return cls(
+            person[order],
+            at[order],
+            Coded(name.codes[order], name.labels),
+            value[order],
+            Coded(currency.codes[order], currency.labels),
+            kinds,
+        )
+
+    def span(self, name: str) -> slice:
+        """Where that name's outcomes are."""
+        code = self.name.code(name)
+        if code is None:
+            return slice(0, 0)
+        begin, end = (int(i) for i in np.searchsorted(self.name.codes, [code, code + 1]))
+        return slice(begin, end) if end > begin else slice(0, 0)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frames:
-    """Everything the estimates read."""
+    """Everything the estimates read.
+
+    ``first_seen`` is each person's first exposure or engagement event in the tables, per code of
+    ``exposures.subject``; ``profiles`` are numeric profile fields.
+    """
 
     exposures: Exposures
     engagement: Outcomes
     answers: Outcomes
     agent_answers: Outcomes
+    first_seen: IntArray
+    profiles: Outcomes
 
 
-def prepare(tables: Mapping[str, pd.DataFrame], models: Collection[str]) -> Frames:
-    """The tables as codes, cut to these models' exposures and to the people who met them; the input stays as it is."""
-    exposures = _exposures(tables["exposures"], models)
-    engagement = tables["engagement"]
+def prepare(tables: Mapping[str, pd.DataFrame]) -> Frames:
+    """The tables as codes, outcomes cut to the people who met any model; the input stays as it is."""
+    exposures = _exposures(tables["exposures"])
+    engagement = _engagement(tables["engagement"], exposures.subject.labels)
     answers = tables["answers"]
     agent = (answers["respondent"] == "agent").to_numpy(dtype=bool)
+    first_seen = np.full(len(exposures.subject.labels), np.iinfo(np.int64).max)
+    for person, at in ((exposures.subject.codes, exposures.at), (engagement.person, engagement.at)):
+        known = person != ABSENT
+        np.minimum.at(first_seen, person[known], at[known])
     return Frames(
         exposures,
-        _engagement(engagement, exposures.subject.labels),
+        engagement,
         _answers(answers[~agent], exposures.subject.labels),
         _answers(answers[agent], exposures.courier.labels),
+        first_seen,
+        _profiles(tables.get("profiles"), exposures.subject.labels),
     )
 
 
-def _exposures(frame: pd.DataFrame, models: Collection[str]) -> Exposures:
-    kept = frame[frame["model_id"].isin(list(models)).to_numpy(dtype=bool)]
+def _exposures(frame: pd.DataFrame) -> Exposures:
     return Exposures(
-        exposure_id=kept["exposure_id"].reset_index(drop=True),
-        at=kept["occurred_at"].to_numpy(dtype=np.int64),
-        subject=Coded.of(kept["subject"]),
-        courier=Coded.of(kept["courier"]),
-        model=Coded.of(kept["model_id"]),
-        version=Coded.of(kept["model_version"]),
-        arm=Coded.of(kept["arm"]),
-        rollout=Coded.of(kept["rollout_id"]),
-        zone=Coded.of(kept["zone"]),
-        anonymous=_flag(kept["anonymous"]),
+        exposure_id=frame["exposure_id"],
+        at=frame["occurred_at"].to_numpy(dtype=np.int64),
+        subject=Coded.of(frame["subject"]),
+        courier=Coded.of(frame["courier"]),
+        model=Coded.of(frame["model_id"]),
+        version=Coded.of(frame["model_version"]),
+        arm=Coded.of(frame["arm"]),
+        rollout=Coded.of(frame["rollout_id"]),
+        zone=Coded.of(frame["zone"]),
+        touchpoint=Coded.of(frame["touchpoint"]),
+        device=Coded.of(frame["device"]),
+        segment=Coded.of(frame["segment"]),
+        anonymous=_flag(frame["anonymous"]),
+        fields={
+            "latency_ms": _number(frame["latency_ms"]),
+            "energy_mj": _number(frame["energy_mj"]),
+            "features": _number(frame["features"]),
+            "error": np.asarray(frame["error"].notna(), dtype=np.float64),
+            "fallback": np.asarray(_flag(frame["fallback"]), dtype=np.float64),
+        },
+    )
+
+
+def _profiles(frame: pd.DataFrame | None, people: pd.Index[str]) -> Outcomes:
+    """Numeric fields of customers' profiles, one element per field of a record."""
+    rows: list[tuple[int, int, str, float]] = []
+    if frame is not None and len(frame):
+        person = Coded.within(frame["subject"], people).codes
+        wanted = np.flatnonzero((person != ABSENT) & frame["fields"].notna().to_numpy(dtype=bool))
+        at = frame["occurred_at"].to_numpy(dtype=np.int64)
+        texts = frame["fields"].iloc[wanted].tolist()
+        for i, text in zip(wanted.tolist(), texts, strict=True):
+            rows += [
+                (int(person[i]), int(at[i]), name, float(value))
+                for name, value in json.loads(text).items()
+                if isinstance(value, int | float) and not isinstance(value, bool)
+            ]
+    nobody = Coded(np.full(len(rows), ABSENT, dtype=np.int64), pd.Index([], dtype=object))
+    return Outcomes.sort(
+        np.array([r[0] for r in rows], dtype=np.int64),
+        np.array([r[1] for r in rows], dtype=np.int64),
+        Coded.of(pd.Series([r[2] for r in rows], dtype=object)),
+        np.array([r[3] for r in rows], dtype=np.float64),
+        nobody,
+        {},
     )
 
 
 def _engagement(frame: pd.DataFrame, people: pd.Index[str]) -> Outcomes:
     person = Coded.within(frame["subject"], people).codes
     known = (person != ABSENT) & ~_flag(frame["anonymous"])
-    kept = frame[known]
-    return Outcomes(
+    name, currency = Coded.of(frame["name"]), Coded.of(frame["currency"])
+    return Outcomes.sort(
         person[known],
-        kept["occurred_at"].to_numpy(dtype=np.int64),
-        Coded.of(kept["name"]),
-        _number(kept["value"]),
-        Coded.of(kept["currency"]),
+        frame["occurred_at"].to_numpy(dtype=np.int64)[known],
+        Coded(name.codes[known], name.labels),
+        _number(frame["value"])[known],
+        Coded(currency.codes[known], currency.labels),
         {},
     )
 
@@ -149,7 +251,7 @@ def _answers(frame: pd.DataFrame, people: pd.Index[str]) -> Outcomes:
     nps = name.isin([q for q, kind in kinds.items() if kind == "nps"])
     number = value[known][right]
     coded = np.where(number >= NPS_PROMOTER, 100.0, np.where(number <= NPS_DETRACTOR, -100.0, 0.0))
-    return Outcomes(
+    return Outcomes.sort(
         person[known][right],
         kept["occurred_at"].to_numpy(dtype=np.int64)[right],
         name,

@@ -8,80 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.change import BEFORE_AFTER_US, FULL_SWITCH, Kind, LedgerChange, Stage
 from analysis.days import local_date
+from analysis.detect import Shown, detect
+from analysis.frames import ABSENT
 from edgeloop.clock import DAY_US, HOUR_US
-from edgeloop.months import Month
 
-Kind = Literal["canary", "staged", "switch", "rollback", "mixed"]
-FULL_SWITCH = ("switch", "rollback")
 SAME_CHANGE_US = 48 * HOUR_US  # a declaration this near a detected start of the same version means the same change
 FROM_VERSION_US = 7 * DAY_US  # where the version before a switch is looked for
-BEFORE_AFTER_US = 28 * DAY_US  # the most that is compared before and after a switch
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A span [start, end) with one allocation and one set of zones; ``end_us`` None: open."""
-
-    number: int
-    start_us: int
-    end_us: int | None = None
-    allocation: Mapping[str, float] | None = None
-    """Version (or ``holdout``) → weight; None: not declared."""
-    zones: tuple[str, ...] = ()
-    """Where it ran; empty: everywhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerChange:
-    """One version change of one model, with its stages in order of time."""
-
-    change_id: str
-    model_id: str
-    to_version: str
-    from_version: str | None
-    kind: Kind
-    declared: bool
-    stages: tuple[Stage, ...]
-    last_us: int
-    """The last moment it was live, as far as is known: its end, or its last exposure."""
-    title: str
-    rollout_id: str | None = None
-    unit: str = "subject"
-    assignment: str | None = None
-    planned_units: int | None = None
-    planned_stages: int | None = None
-    features: tuple[str, ...] = ()
-    shares_capacity: bool = False
-    owner: str | None = None
-    note: str | None = None
-    refusal: str | None = None
-    """Why no effect can be estimated, in words; None: it can be tried."""
-
-    @property
-    def start_us(self) -> int:
-        """The beginning of its first stage."""
-        return self.stages[0].start_us
-
-    @property
-    def end_us(self) -> int | None:
-        """The end of its last stage; None while open."""
-        return self.stages[-1].end_us
-
-    @property
-    def full_switch(self) -> bool:
-        """Everyone changed at once: there is no concurrent control."""
-        return self.kind in FULL_SWITCH
-
-    def touches(self, month: Month, window_us: int) -> bool:
-        """Whether [start, end + window] meets the month."""
-        return self.start_us < month.end_us and self.last_us + window_us >= month.start_us
 
 
 def ledger(tables: Mapping[str, pd.DataFrame], *, timezone: str) -> list[LedgerChange]:
@@ -91,12 +31,12 @@ def ledger(tables: Mapping[str, pd.DataFrame], *, timezone: str) -> list[LedgerC
         tables: at least ``exposures`` and ``changes`` with their contract columns.
         timezone: of the company; dates in titles are in it.
     """
-    exposures = tables["exposures"]
-    rollouts = _rollouts(exposures)
+    shown = Shown.of(tables["exposures"])
+    rollouts = _rollouts(shown)
     declared = _declared(tables["changes"], timezone)
-    detected = _detected(rollouts, timezone)
+    detected = _detected(rollouts, timezone) + detect(shown, timezone)
     merged = [_adopt_rollout(change, detected) for change in declared]
-    told = [_with_data(change, exposures, rollouts) for change in merged]
+    told = [_with_data(change, shown, rollouts) for change in merged]
     kept = [_beside(d, told) for d in detected if not any(_same(c, d) for c in told)]
     return sorted(told + kept, key=lambda c: (c.start_us, c.model_id, c.to_version, c.change_id))
 
@@ -173,44 +113,37 @@ def _ends(other: dict[str, Any], row: dict[str, Any], rollout_id: str | None) ->
     )
 
 
-def _with_data(change: LedgerChange, exposures: pd.DataFrame, rollouts: pd.DataFrame) -> LedgerChange:
+def _with_data(change: LedgerChange, shown: Shown, rollouts: pd.DataFrame) -> LedgerChange:
     """The change with what only exposures know: the version before, if not declared, and when it was last live."""
     own = rollouts[(rollouts["model_id"] == change.model_id) & (rollouts["rollout_id"] == change.rollout_id)]
     labelled = change.rollout_id is not None and not change.full_switch
-    of_model = (exposures["model_id"] == change.model_id).to_numpy(dtype=bool)
     from_version = change.from_version
     if from_version is None and labelled:
         from_version = _most_exposures(own[own["arm"] == "stable"])
     elif from_version is None:
-        from_version = _version_before(exposures[of_model], change.start_us)
+        from_version = _version_before(shown, change)
     last_us = change.last_us
     if change.end_us is None and change.full_switch:
         last_us = change.start_us + BEFORE_AFTER_US
+    elif change.end_us is None and labelled:
+        last_us = max(last_us, int(own["last"].max())) if len(own) else last_us
     elif change.end_us is None:
-        live = own["last"] if labelled else _version_times(exposures[of_model], change.to_version)
+        live = shown.at[shown.model.equals(change.model_id) & shown.version.equals(change.to_version)]
         last_us = max(last_us, int(live.max())) if len(live) else last_us
     return replace(change, from_version=from_version, last_us=last_us, refusal=_refusal(change))
 
 
-def _version_before(of_model: pd.DataFrame, start_us: int) -> str | None:
+def _version_before(shown: Shown, change: LedgerChange) -> str | None:
     """The version with most exposures in the seven days before, holdouts aside; of equals the first by name."""
-    at = of_model["occurred_at"]
-    week = of_model[(at >= start_us - FROM_VERSION_US) & (at < start_us) & (of_model["arm"] != "holdout")]
-    counts = week.groupby("model_version", sort=True, observed=True).size()
-    return str(counts.index[int(np.argmax(counts.to_numpy()))]) if len(counts) else None
-
-
-def _version_times(of_model: pd.DataFrame, version: str) -> pd.Series[int]:
-    return of_model.loc[of_model["model_version"] == version, "occurred_at"]
+    start = change.start_us
+    week = shown.model.equals(change.model_id) & (shown.at >= start - FROM_VERSION_US) & (shown.at < start)
+    codes = shown.version.codes[week & ~shown.arm.equals("holdout")]
+    found = [(-int(n), str(shown.version.labels[v])) for v, n in enumerate(np.bincount(codes)) if n]
+    return min(found)[1] if found else None
 
 
 def _refusal(change: LedgerChange) -> str | None:
-    if change.unit in ("zone", "zone_time"):
-        what = "zone by time" if change.unit == "zone_time" else "zone"
-        return f"assigned by {what}: the estimator for staged and switchback changes is not available yet"
-    if change.kind == "staged":
-        return "brought in by stages, for which no estimator is available yet"
-    if change.full_switch:
+    if change.full_switch or change.by_zone:
         return None
     if change.assignment == "chosen":
         return "who got the new version was chosen, not drawn, so the arms cannot be compared"
@@ -219,15 +152,23 @@ def _refusal(change: LedgerChange) -> str | None:
     return None
 
 
-def _rollouts(exposures: pd.DataFrame) -> pd.DataFrame:
+def _rollouts(shown: Shown) -> pd.DataFrame:
     """One row per (model_id, rollout_id, arm, model_version): n, first, last; an absent arm is ``""``."""
-    labelled = exposures.loc[
-        exposures["rollout_id"].notna(), ["model_id", "rollout_id", "arm", "model_version", "occurred_at"]
-    ]
-    labelled = labelled.assign(arm=labelled["arm"].astype(object).where(labelled["arm"].notna(), ""))
-    keys = ["model_id", "rollout_id", "arm", "model_version"]
-    grouped = labelled.groupby(keys, sort=True, observed=True)["occurred_at"]
-    return grouped.agg(n="size", first="min", last="max").reset_index()
+    rows = np.flatnonzero(shown.rollout.codes != ABSENT)
+    columns = {"model_id": shown.model, "rollout_id": shown.rollout, "arm": shown.arm, "model_version": shown.version}
+    key = np.zeros(len(rows), dtype=np.int64)
+    for coded in columns.values():  # one more than labels: an arm may be absent
+        key = key * (len(coded.labels) + 1) + coded.codes[rows] + 1
+    _, first, group, n = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
+    begins = np.full(len(n), np.iinfo(np.int64).max)
+    ends = np.full(len(n), np.iinfo(np.int64).min)
+    np.minimum.at(begins, group, shown.at[rows])
+    np.maximum.at(ends, group, shown.at[rows])
+    frame = pd.DataFrame(
+        {name: [coded.label(int(c)) or "" for c in coded.codes[rows[first]]] for name, coded in columns.items()}
+        | {"n": n, "first": begins, "last": ends}
+    )
+    return frame.sort_values(list(columns), kind="stable", ignore_index=True)
 
 
 def _detected(rollouts: pd.DataFrame, timezone: str) -> list[LedgerChange]:
@@ -321,7 +262,7 @@ def _adopt_rollout(change: LedgerChange, detected: Iterable[LedgerChange]) -> Le
     """A declared canary without ``rollout_id`` takes that of the one rollout it stands for."""
     if change.rollout_id is not None or change.full_switch:
         return change
-    rollouts = {d.rollout_id for d in detected if _near(change, d)}
+    rollouts = {d.rollout_id for d in detected if d.rollout_id is not None and _near(change, d)}
     return replace(change, rollout_id=rollouts.pop()) if len(rollouts) == 1 else change
 
 

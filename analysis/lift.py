@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 from scipy import stats
 
@@ -15,6 +16,39 @@ from analysis.moments import Moments
 
 # Sums of squares carry about 16 digits: a variance smaller than this share of its own terms is their rounding.
 _ROUNDING = 1e-12
+
+
+class Comparison(Protocol):
+    """What every estimator gives: two figures, their difference, and how sure it is, in the metric's own unit."""
+
+    @property
+    def control(self) -> float:
+        """The old version's figure."""
+        ...
+
+    @property
+    def treated(self) -> float:
+        """The new version's figure."""
+        ...
+
+    @property
+    def effect(self) -> float:
+        """Treated − control, or what the design makes of it."""
+        ...
+
+    @property
+    def se(self) -> float | None:
+        """Standard error of the effect, where there is one."""
+        ...
+
+    @property
+    def p(self) -> float | None:
+        """Two-sided p of no effect, where it can be told."""
+        ...
+
+    def interval(self, alpha: float = 0.05) -> tuple[float, float] | None:
+        """The interval at level 1 − alpha, where it can be told."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

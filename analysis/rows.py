@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from analysis import checks
-from analysis.effects import Result, Ruling, StageData
-from analysis.ledger import LedgerChange
-from analysis.metrics import ENGAGEMENT_WINDOW_US, Metric
-from analysis.verdict import days_left
-from edgeloop.clock import DAY_US, HOUR_US
+from analysis.change import LedgerChange
+from analysis.effects import Result
+from analysis.judge import Decision, Judged
+from analysis.metrics import Metric
+from analysis.verdict import expected_loss
+from edgeloop.clock import HOUR_US
 from edgeloop.months import Month
 from edgeloop.store.rows import Check, Estimate, Grade
 
@@ -22,6 +24,7 @@ NOT_IDENTIFIABLE = "not identifiable: customers were assigned, not delivery agen
 RESPONDENTS_ONLY = "respondents only, unweighted"
 SAME_CAPACITY = "arms compete for the same capacity"
 NO_ALLOCATION = "no allocation was declared, so the arms' share over the days was tested instead of the sample ratio"
+ADJUSTMENT = "benjamini-hochberg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ class ChangeRows:
 
     def refused(self, reason: str) -> Estimate:
         """The one row of a change without an estimate."""
-        return self.bare(self.change.stages[-1].number, reason)
+        row = self.bare(self.change.stages[-1].number, reason)
+        return msgspec.structs.replace(row, verdict="keep testing")
 
     def not_identifiable(self, metric: Metric, stage: int) -> Estimate:
         """The row of a question that delivery agents answered, where customers were assigned."""
@@ -78,166 +82,167 @@ class ChangeRows:
 
 
 @dataclass(frozen=True, slots=True)
+class StageFacts:
+    """What all rows of one stage share."""
+
+    number: int
+    labels: tuple[str, str]
+    agent_labels: tuple[str, str]
+    grade: Grade
+    srm_p: float | None
+    crossovers: int | None
+    notes: Sequence[str]
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StageRows:
     """Writes the estimates of one stage.
 
-    ``headline`` is the number of the stage that decides; only its rows carry the verdict and deciding intervals.
+    ``judged`` is None for stages that do not decide; ``headline`` is the number of the one that does.
     """
 
     of_change: ChangeRows
-    data: StageData
-    ruling: Ruling
+    facts: StageFacts
     headline: int
-    srm_p: float | None
+    judged: Judged | None
 
-    @property
-    def decides(self) -> bool:
-        """Whether the verdict rests on this stage."""
-        return self.data.cohort.stage.number == self.headline
-
-    def empty(self) -> Estimate:
-        """The row of a stage in which no metric occurs."""
-        cohort = self.data.cohort
-        done = (
-            cohort.control.complete_units(ENGAGEMENT_WINDOW_US),
-            cohort.treated.complete_units(ENGAGEMENT_WINDOW_US),
-        )
-        why = "nobody in either arm has a complete window yet" if not any(done) else "no event or answer in any window"
-        parts = [self._repair() or f"not enough data: {why}", *self._notes()]
-        return msgspec.structs.replace(self._common("; ".join(parts), *done, ENGAGEMENT_WINDOW_US), window_h=None)
+    def empty(self, n: tuple[int, int]) -> Estimate:
+        """The row of a stage in which no metric occurs; ``n`` are units with complete windows."""
+        why = "nobody in either arm has a complete window yet" if not any(n) else "no event or answer in any window"
+        parts = [self._repair() or f"not enough data: {why}", *self.facts.notes]
+        return self._common("; ".join(parts), n)
 
     def row(self, result: Result) -> Estimate:
         """The row of one metric."""
-        metric, (control, treated) = result.metric, result.figures
-        base = self._common(self._reason(result), control.moments.n, treated.moments.n, metric.window_us, metric)
+        metric = result.metric
+        base = self._common(self._reason(result), result.n, metric, result.grade or self.facts.grade)
         base = msgspec.structs.replace(
             base,
-            metric=metric.name,
-            metric_kind=metric.kind,
-            respondent=metric.respondent,
-            estimator=self._estimator(metric),
-            control=result.samples[0].mean if result.samples[0] else None,
-            treated=result.samples[1].mean if result.samples[1] else None,
-            days_left=self._days_left(result),
+            estimator=result.estimator,
+            n_immature=result.n_immature,
+            n_effective=result.n_effective,
+            control=result.control,
+            treated=result.treated,
         )
-        if metric.source == "answer":
-            base = msgspec.structs.replace(
-                base,
-                response_control=control.events / control.people if control.people else None,
-                response_treated=treated.events / treated.people if treated.people else None,
-            )
-        if result.effect is not None:
-            e = result.effect
+        if metric.source == "answer" and all(result.people):
+            rates = [events / people for events, people in zip(result.events, result.people, strict=True)]
+            base = msgspec.structs.replace(base, response_control=rates[0], response_treated=rates[1])
+        e = result.effect
+        if e is not None:
             low, high = e.interval() or (None, None)
             base = msgspec.structs.replace(base, effect=e.effect, se=e.se, effect_low=low, effect_high=high, p=e.p)
         if result.lift is not None:
             lift = result.lift
             base = msgspec.structs.replace(base, lift=lift.lift, lift_low=lift.low, lift_high=lift.high)
-        decision = self.ruling.decisions.get(metric) if self.decides else None
+        return self._decided(base, result)
+
+    def _decided(self, base: Estimate, result: Result) -> Estimate:
+        judged, metric = self.judged, result.metric
+        if judged is None or result.beside:
+            return base
+        if metric in judged.always:
+            low, high = judged.always[metric]
+            base = msgspec.structs.replace(base, always_low=low, always_high=high)
+        decision = judged.decisions.get(metric)
         if decision is None:
             return base
-        p_adjusted, finding = decision
+        loss = None
+        if result.effect is not None and result.effect.se is not None and metric.role == "goal":
+            better = -result.effect.effect if metric.lower_is_better else result.effect.effect
+            promote = judged.ruling.verdict == "promote"
+            loss = expected_loss(better, result.effect.se, promote=promote)
+        waits = judged.ruling.verdict == "keep testing" and not self.facts.ended
         return msgspec.structs.replace(
             base,
-            p_adjusted=p_adjusted,
-            p_adjust="bonferroni",
-            decided_by="fixed" if finding.can_decide else None,
-            decision_low=finding.low,
-            decision_high=finding.high,
+            p_adjusted=decision.p_adjusted,
+            p_adjust=ADJUSTMENT if decision.p_adjusted is not None else None,
+            decided_by=decision.by,
+            decision_low=decision.low,
+            decision_high=decision.high,
+            expected_loss=loss,
+            days_left=judged.days_left.get(metric) if waits else None,
         )
 
     def _common(
-        self, reason: str, n_control: int, n_treated: int, window_us: int, metric: Metric | None = None
+        self, reason: str, n: tuple[int, int], metric: Metric | None = None, grade: Grade | None = None
     ) -> Estimate:
-        cohort, change = self.data.cohort, self.of_change.change
-        arms = self.data.arms(metric) if metric else (cohort.control, cohort.treated)
-        return msgspec.structs.replace(
-            self.of_change.bare(cohort.stage.number, reason),
-            control_arm=arms[0].label,
-            treated_arm=arms[1].label,
-            grade=self._grade(),
-            window_h=window_us / HOUR_US,
-            n_control=n_control,
-            n_treated=n_treated,
-            n_immature=sum(arm.n_units - arm.complete_units(window_us) for arm in arms),
-            srm_p=self.srm_p,
-            crossovers=None if change.full_switch else cohort.crossovers,
-            verdict=self.ruling.verdict if self.decides else None,
+        facts = self.facts
+        agent = metric is not None and metric.respondent == "agent"
+        labels = facts.agent_labels if agent else facts.labels
+        row = msgspec.structs.replace(
+            self.of_change.bare(facts.number, reason),
+            control_arm=labels[0],
+            treated_arm=labels[1],
+            grade=grade or facts.grade,
+            n_control=n[0],
+            n_treated=n[1],
+            srm_p=facts.srm_p,
+            crossovers=facts.crossovers,
+            verdict=self.judged.ruling.verdict if self.judged else None,
         )
-
-    def _grade(self) -> Grade:
-        change = self.of_change.change
-        if change.full_switch:
-            return "before_after"
-        shared = change.shares_capacity and change.unit == "subject"
-        return "quasi" if shared or self.ruling.alarms else "randomised"
-
-    def _estimator(self, metric: Metric) -> str:
-        if self.of_change.change.full_switch:
-            return "before_after"
-        clustered = self.data.arms(metric)[0].clustered
-        return "ratio" if metric.source == "answer" or clustered else "difference_in_means"
+        if metric is None:
+            return row
+        return msgspec.structs.replace(
+            row,
+            metric=metric.name,
+            metric_kind=metric.kind,
+            respondent=metric.respondent,
+            window_h=metric.window_us / HOUR_US if metric.window_us else None,
+        )
 
     def _repair(self) -> str | None:
-        if not self.decides or self.ruling.verdict != "repair the data first":
+        if self.judged is None or self.judged.ruling.verdict != "repair the data first":
             return None
-        return "repair the data first: " + ", ".join(self.ruling.alarms)
+        return f"repair the data first: {self.judged.ruling.why}"
 
     def _reason(self, result: Result) -> str:
-        metric, parts = result.metric, []
-        parts.append(self._repair() or self._word(result))
-        if metric.source == "answer":
+        metric, parts = result.metric, [self._repair() or self._word(result)]
+        if metric.source == "answer" and result.estimator != "weighted":
             parts.append(RESPONDENTS_ONLY)
-        left_out = sum(f.left_out for f in result.figures)
-        if left_out:
+        if result.plain is not None:
+            parts.append(f"without adjustment for the days before {result.plain.effect:.4g}")
+        if result.estimator.endswith("+cap"):
+            parts.append("capped")
+        if result.left_out:
             currency = metric.currency or "values without a currency"
-            parts.append(f"{currency} only; {left_out} values in another currency left out")
-        return "; ".join(parts + self._notes())
+            parts.append(f"{currency} only; {result.left_out} values in another currency left out")
+        guard = self.judged.guards.get(metric) if self.judged and not result.beside else None
+        if guard is not None and guard.state != "open":
+            parts.append(f"guardrail {guard.state}")
+        elif guard is not None:
+            seen = f": harm up to {guard.visible:.3g} is not ruled out" if guard.visible is not None else ""
+            parts.append(f"guardrail open{seen}")
+        if self.judged is not None and metric.headline and not result.beside and self._repair() is None:
+            parts.append(f"{self.judged.ruling.verdict}: {self.judged.ruling.why}")
+        return "; ".join([*parts, *result.notes, *self.facts.notes])
 
     def _word(self, result: Result) -> str:
-        if not self.decides:
+        if result.beside:
+            return result.beside
+        if self.judged is None:
             own = f"shown on its own: the verdict rests on stage {self.headline}"
             return f"{own}; {result.floor}" if result.floor else own
-        decision = self.ruling.decisions.get(result.metric)
         if result.floor is not None:
             return result.floor
+        decision = self.judged.decisions.get(result.metric)
         if decision is None:
             return "no interval: nothing varies"
-        finding = decision[1]
-        return finding.side if self.of_change.change.full_switch else f"{finding.word}: {finding.side}"
+        side = _side(decision, result.metric.lower_is_better)
+        word = _word(decision, result.metric.lower_is_better)
+        return side if self.facts.grade == "before_after" else f"{word}: {side}"
 
-    def _notes(self) -> list[str]:
-        """What holds for every row of the stage."""
-        change, cohort = self.of_change.change, self.data.cohort
-        notes = []
-        if change.full_switch:
-            notes.append(NO_CONTROL)
-        elif cohort.stage.allocation is None:
-            notes.append(NO_ALLOCATION)
-        if change.shares_capacity and change.unit == "subject" and not change.full_switch:
-            notes.append(SAME_CAPACITY)
-        if cohort.unclustered:
-            notes.append(f"{cohort.unclustered} customers without a courier left out")
-        return notes
 
-    def _days_left(self, result: Result) -> int | None:
-        """At least how many days more, while the stage goes on and the verdict is to keep testing."""
-        cohort, metric = self.data.cohort, result.metric
-        ended = cohort.stage.end_us is not None and cohort.closes_us >= cohort.stage.end_us
-        practical = result.practical
-        if not self.decides or self.ruling.verdict != "keep testing" or ended:
-            return None
-        if result.effect is None or not result.effect.se or practical is None:
-            return None
-        arms = self.data.arms(metric)
-        week_us = min(7 * DAY_US, cohort.until_us - cohort.stage.start_us)
-        lately = sum(int((arm.at >= cohort.until_us - week_us).sum()) for arm in arms)
-        people = sum(f.people for f in result.figures)
-        return days_left(
-            se=result.effect.se,
-            practical=practical,
-            complete=people,
-            entered=sum(len(arm.person) for arm in arms),
-            entries_per_day=lately * DAY_US / week_us,
-            window_days=metric.window_us / DAY_US,
-        )
+def _word(decision: Decision, lower_is_better: bool) -> str:
+    if decision.by is None:
+        return "not enough data"
+    if decision.low <= 0 <= decision.high:
+        return "no clear change"
+    return "better" if (decision.low > 0) != lower_is_better else "worse"
+
+
+def _side(decision: Decision, lower_is_better: bool) -> str:
+    if decision.low <= 0 <= decision.high:
+        return "the deciding interval holds 0"
+    less = ", and less is better" if lower_is_better else ""
+    return f"the deciding interval lies wholly {'above' if decision.low > 0 else 'below'} 0{less}"

@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from edgeloop.errors import UsageError
 from edgeloop.events import AnswerKind
+from edgeloop.metrics import metrics_in_force
 
 CreditRule = Literal["last_touch", "first_touch", "linear", "time_decay", "position_based"]
 _ANSWER_KINDS = get_args(AnswerKind)
@@ -174,13 +175,6 @@ class MixpanelSettings(_Section, frozen=True):
     """Of the project, where ``time_basis`` is ``project_local``."""
 
 
-class MetricsSettings(_Section, frozen=True):
-    """Which way is better."""
-
-    lower_is_better: tuple[str, ...] = ()
-    """Names of metrics (as ``edgeloop uplift`` prints them) of which less is better."""
-
-
 class Settings(_Section, frozen=True):
     """Everything a company may set."""
 
@@ -198,7 +192,8 @@ class Settings(_Section, frozen=True):
     typeform: TypeformSettings = TypeformSettings()
     zigpoll: ZigpollSettings = ZigpollSettings()
     mixpanel: MixpanelSettings = MixpanelSettings()
-    metrics: MetricsSettings = MetricsSettings()
+    metrics: dict[str, dict[str, Any]] = {}
+    """``[metrics.NAME]`` sections as written; `metrics_in_force` has them over the pack."""
 
 
 SECRETS = frozenset(
@@ -236,6 +231,10 @@ def load(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
             raise UsageError(
                 f"{path or 'settings'}: unknown timezone {zone!r}; use a name such as Europe/Berlin"
             ) from error
+    try:
+        metrics_in_force(settings.metrics)
+    except ValueError as error:
+        raise UsageError(f"{path or 'settings'}: {error}. `edgeloop config` prints every metric in force") from error
     for slide, text in settings.zigpoll.questions.items():
         try:
             scale_of(text)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-
-import pandas as pd
 
 from analysis import Analysis
 from edgeloop.store.freeze import Freeze
@@ -29,7 +26,10 @@ def build(freeze: Freeze, analysis: Analysis) -> Findings:
     frames = freeze.frames()
     exposures, answers, attributions = frames["exposures"], frames["answers"], frames["attributions"]
     gathered = changes.gather(
-        analysis.changes, analysis.estimates, manifest.lower_is_better, _currencies(frames["engagement"])
+        analysis.changes,
+        analysis.estimates,
+        {m.name for m in analysis.metrics if m.lower_is_better},
+        {m.name: m.currency for m in analysis.metrics if m.currency is not None},
     )
     asked = decisions.decisions(gathered, manifest.as_of_us, month, exposures)
     used = trust.used_answers(gathered)
@@ -71,16 +71,6 @@ def build(freeze: Freeze, analysis: Analysis) -> Findings:
         method=glossary.METHOD,
         glossary=glossary.GLOSSARY,
     )
-
-
-def _currencies(engagement: pd.DataFrame) -> dict[str, str]:
-    """Metric → the commonest currency of its values."""
-    priced = engagement[engagement["value"].notna() & engagement["currency"].notna()]
-    counts = Counter(zip(priced["name"].astype(str), priced["currency"].astype(str), strict=True))
-    best: dict[str, str] = {}
-    for (name, currency), _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        best.setdefault(f"{name}:value", currency)
-    return best
 
 
 def _title(asked: Sequence[Decision], gathered: Sequence[ChangeRows], month: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis import ALL_METRICS, LedgerChange
-from edgeloop.store.rows import Estimate
+from edgeloop.store.rows import Estimate, Grade
 from reports import numbers, words
 from reports.findings import Change, Effect, Scale
 
@@ -38,7 +38,12 @@ class ChangeRows:
     @property
     def before_after(self) -> bool:
         """Whether there is nothing but before and after."""
-        return any(e.grade == "before_after" for e in self.rows)
+        return self.grade == "before_after"
+
+    @property
+    def grade(self) -> Grade | None:
+        """How far the comparison carries."""
+        return next((e.grade for e in (*self.rows, *self.others) if e.grade is not None), None)
 
     @property
     def anchor(self) -> str:
@@ -68,7 +73,7 @@ def gather(
     """The changes that touch the month, the one that asks most of the reader first."""
     made = []
     for change in changes:
-        own = [e for e in estimates if e.change_id == change.change_id]
+        own = [e for e in estimates if e.change_id == change.change_id and e.dimension == "all"]
         shown = [e for e in own if _has_interval(e)]
         made.append(
             ChangeRows(change, tuple(shown), tuple(e for e in own if not _has_interval(e)), lower_is_better, currencies)
@@ -116,7 +121,7 @@ def _change(own: ChangeRows, timezone: str) -> Change:
         change_id=own.change.change_id,
         title=own.change.title,
         design=_design(own, timezone),
-        grade=next((e.grade for e in (*own.rows, *own.others) if e.grade is not None), None),
+        grade=own.grade,
         verdict=verdict,
         summary=_summary(own, rows, doubted=doubted),
         effects=tuple(_effect(own, e, doubted=doubted) for e in rows),
@@ -158,10 +163,12 @@ def _summary(own: ChangeRows, rows: Sequence[Estimate], *, doubted: bool) -> str
 
 
 def _scale(e: Estimate) -> Scale:
-    if e.metric_kind == "proportion":
+    if words.is_share(e):
         return "points"
     if e.metric_kind == "nps":
         return "nps"
+    if e.metric_kind == "quantile":
+        return "ms"
     return "sum" if words.is_sum(e) else "score"
 
 
@@ -170,6 +177,10 @@ def _meaning(own: ChangeRows, e: Estimate) -> str:
     days = f" within {numbers.count((e.window_h or 0) / 24)} days" if e.window_h and e.window_h > 96 else ""
     if e.metric_kind == "proportion":
         text = f"share of customers{hours}{days}"
+    elif e.metric_kind == "ratio":
+        text = "share of the requests to the model"
+    elif e.metric_kind == "quantile":
+        text = "of the requests to the model"
     elif words.is_sum(e):
         text = f"{own.currency(e) or 'sum'} per customer{hours}{days}"
     else:
@@ -182,9 +193,9 @@ def _effect(own: ChangeRows, e: Estimate, *, doubted: bool) -> Effect:
     low, high, effect = e.decision_low or 0.0, e.decision_high or 0.0, e.effect or 0.0
     remarks = []
     if e.response_control is not None and e.response_treated is not None:
+        how = "weighted to everyone who entered" if e.estimator == "weighted" else "respondents only, unweighted"
         remarks.append(
-            f"{numbers.percent(e.response_control)} and {numbers.percent(e.response_treated)} answered; "
-            "respondents only, unweighted"
+            f"{numbers.percent(e.response_control)} and {numbers.percent(e.response_treated)} answered; {how}"
         )
     remarks += [part for part in (e.reason or "").split("; ") if "left out" in part]
     if found == "early":

@@ -36,6 +36,9 @@ _ACTIONS: dict[str, str] = {
 }
 
 
+_HOLD_BACK = "Hold back 5 % of the customers from “{}”"
+
+
 def decisions(gathered: Sequence[ChangeRows], as_of_us: int, month: Month, exposures: pd.DataFrame) -> list[Decision]:
     """The most urgent first."""
     made = []
@@ -51,7 +54,7 @@ def decisions(gathered: Sequence[ChangeRows], as_of_us: int, month: Month, expos
             Decision(
                 verdict=verdict,
                 title=own.change.title,
-                action=_ACTIONS[verdict].format(own.change.title),
+                action=(_HOLD_BACK if _held_back(own, verdict) else _ACTIONS[verdict]).format(own.change.title),
                 anchor=own.anchor,
                 why=_why(own, verdict, deciding),
                 owner=owner or words.capital(ROLES[verdict]),
@@ -77,6 +80,11 @@ def _date(us: int, timezone: str) -> dt.date:
     return from_us(us).astimezone(ZoneInfo(timezone)).date()
 
 
+def _held_back(own: ChangeRows, verdict: Verdict) -> bool:
+    """Nobody is left to compare with, so nothing else can be learnt."""
+    return verdict == "keep testing" and own.grade == "before_after"
+
+
 def _why(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
     if deciding is not None:
         text = words.capital(words.sentence("it", deciding, own.currency(deciding))) + "."
@@ -89,6 +97,8 @@ def _why(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
     reasons = [e.reason for e in (*own.rows, *own.others) if e.verdict is not None and e.reason]
     if verdict == "repair the data first":
         return words.capital(reasons[0].split("; ")[0].removeprefix("repair the data first: ")) + "."
+    if _held_back(own, verdict):
+        return "Everybody changed at once: nobody kept the old version, so only before and after can be compared."
     if not own.rows or all(own.direction(e) == "early" for e in own.rows):
         return "There is not enough data yet to say anything."
     return "No clear change so far in anything that was measured."

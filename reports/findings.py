@@ -12,7 +12,7 @@ import msgspec
 from edgeloop.store.rows import Grade, Verdict
 from reports.words import Certainty, Direction
 
-Scale = Literal["points", "score", "nps", "sum"]
+Scale = Literal["points", "score", "nps", "sum", "ms"]
 State = Literal["met", "missed", "level", "no target", "unknown"]
 CheckState = Literal["ok", "warn", "block", "no data"]
 

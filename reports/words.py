@@ -73,9 +73,11 @@ def practical(e: Estimate, currency: str | None = None) -> str:
         return ""
     size = e.effect if e.effect is not None else (e.decision_low + e.decision_high) / 2
     more = size > 0
-    if e.metric_kind == "proportion":
-        way = "more" if more else "fewer"
-        return f"{numbers.about(size * CUSTOMERS)} {way} of {numbers.count(CUSTOMERS)} customers ({_span(e)})"
+    if e.metric_kind == "quantile":
+        return ""
+    if is_share(e):
+        way, whom = "more" if more else "fewer", "customers" if e.metric_kind == "proportion" else "requests"
+        return f"{numbers.about(size * CUSTOMERS)} {way} of {numbers.count(CUSTOMERS)} {whom} ({_span(e)})"
     if e.metric_kind == "nps":
         moved = "from detractor to neutral" if more else "from neutral to detractor"
         return f"as if {numbers.about(size)} of 100 who answered had gone {moved}"
@@ -94,13 +96,15 @@ def label(metric: str) -> str:
         return f"{_QUESTIONS.get(question.lower()) or _spaced(question)} ({_spaced(survey)}{of})"
     if metric.endswith(":value"):
         return f"{_spaced(metric.removesuffix(':value'))}, value per customer"
-    return _spaced(metric)
+    return _QUESTIONS.get(metric.lower()) or _spaced(metric)
 
 
 def noun(e: Estimate) -> str:
     """The metric as something that can rise or fall: ``the share of customers with “slot rebooked”``."""
     if e.metric_kind == "proportion":
         return f"the share of customers with “{label(e.metric)}”"
+    if e.metric_kind == "ratio":
+        return f"the share of requests with “{label(e.metric)}”"
     if is_sum(e):
         return f"the value of “{_spaced(e.metric.removesuffix(':value'))}” per customer"
     return label(e.metric)
@@ -110,8 +114,10 @@ def figure(e: Estimate, value: float | None) -> str:
     """An arm's own figure."""
     if value is None:
         return ""
-    if e.metric_kind == "proportion":
+    if is_share(e):
         return numbers.percent(value)
+    if e.metric_kind == "quantile":
+        return f"{numbers.number(value, 0)}{numbers.NO_BREAK}ms"
     return numbers.number(value, 0 if e.metric_kind == "nps" else 2)
 
 
@@ -119,7 +125,9 @@ def effect(e: Estimate, value: float) -> str:
     """A difference between the arms, or one end of its interval."""
     bounds = [v for v in (e.decision_low, e.decision_high) if v is not None]
     digits = _digits(e, value, *bounds)
-    return numbers.points(value, digits) if e.metric_kind == "proportion" else numbers.signed(value, digits)
+    if e.metric_kind == "quantile":
+        return f"{numbers.signed(value, digits)}{numbers.NO_BREAK}ms"
+    return numbers.points(value, digits) if is_share(e) else numbers.signed(value, digits)
 
 
 def between(e: Estimate) -> str:
@@ -131,9 +139,15 @@ def between(e: Estimate) -> str:
     return f"{low.removesuffix(numbers.NO_BREAK + unit) if unit else low} to {high}"
 
 
+def is_share(e: Estimate) -> bool:
+    """Whether the metric is a share, of customers or of requests."""
+    return e.metric_kind in ("proportion", "ratio")
+
+
 def is_sum(e: Estimate) -> bool:
     """Whether the metric is a sum per customer, not a score."""
-    return e.metric.endswith(":value")
+    answered = e.response_control is not None or e.respondent == "agent" or "/" in e.metric
+    return e.metric_kind == "mean" and not answered
 
 
 def _span(e: Estimate) -> str:
@@ -143,7 +157,7 @@ def _span(e: Estimate) -> str:
 
 
 def _scaled(e: Estimate, value: float) -> float:
-    return value * 100 if e.metric_kind == "proportion" else value
+    return value * 100 if is_share(e) else value
 
 
 def _digits(e: Estimate, *values: float) -> int:
@@ -153,7 +167,9 @@ def _digits(e: Estimate, *values: float) -> int:
 def _unit(e: Estimate, currency: str | None) -> str:
     if is_sum(e):
         return f" {currency}" if currency else ""
-    return " percentage points" if e.metric_kind == "proportion" else " points"
+    if e.metric_kind == "quantile":
+        return " ms"
+    return " percentage points" if is_share(e) else " points"
 
 
 def _spaced(name: str) -> str:

@@ -26,6 +26,7 @@ from edgeloop.app.output import print_rows, progress_bars, say
 from edgeloop.errors import EdgeloopError
 
 LOW, HIGH = 0.90, 0.99
+_ANSWERED = ("csat", "nps")
 SEEDS, SCALE, AT_ONCE = 20, 0.25, 2
 
 
@@ -47,8 +48,8 @@ class Tally:
 
 
 def judged(rows: Iterable[Found]) -> list[Found]:
-    """The randomised effects on engagement that have an interval; metrics of surveys are named SURVEY/QUESTION."""
-    return [row for row in rows if row.grade == "randomised" and "/" not in row.metric and row.inside is not None]
+    """The randomised effects on engagement that have an interval."""
+    return [row for row in rows if row.grade == "randomised" and row.metric not in _ANSWERED and row.inside is not None]
 
 
 def tally(rows: Iterable[Found]) -> Tally:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from analysis import Analysis, analyse
 from edgeloop.clock import DAY_US, HOUR_US, SECOND_US, to_us
+from edgeloop.metrics import MetricSettings
 from edgeloop.store.freeze import MANIFEST, Freeze, Manifest, TableInfo
 from edgeloop.store.schema import (
     ANSWERS,
@@ -77,7 +78,7 @@ def write(folder: Path, frames: Mapping[str, pd.DataFrame], *, provisional: bool
         freeze_id="2026-03-0123456789ab", month="2026-03", timezone="Europe/Berlin", company="Finch Parcels",
         provisional=provisional, simulated=True, as_of_us=at(4, 16, 4), since_us=at(1, 4), schema=SCHEMA_NUMBER,
         code_version="0.1.0", writer="pyarrow", rules={"credit_rule": "last_touch"}, offsets={},
-        lower_is_better=["support_contacted"],
+        metrics={"support_contacted": MetricSettings(event="support_contacted", direction="down")},
         counts={"superseded": 12, "duplicates": 340, "dead_letters:no known type": 3} if frames else {},
         tables=tables,
     )  # fmt: skip
@@ -93,7 +94,7 @@ def analysed(freeze: Freeze) -> Analysis:
         freeze.month,
         freeze_id=manifest.freeze_id,
         as_of_us=manifest.as_of_us,
-        lower_is_better=manifest.lower_is_better,
+        metrics=manifest.metrics,
     )
 
 

@@ -40,7 +40,7 @@ def test_all_versions_of_a_rollout_and_the_holdout_are_one_test() -> None:
     for i in range(240):
         name, version = [*[("stable", "v1")] * 3, ("blue", "v2"), ("red", "v3"), ("holdout", "v2")][i % 6]
         world.expose(f"s{i}", i / 20, name, version)
-    found = analyse(world.tables(), MARCH, freeze_id="f", as_of_us=LATER).checks
+    found = analyse(world.tables(), MARCH, freeze_id="f", as_of_us=LATER, metrics={}).checks
     ratios = [(check.change_id, check.state, check.value, check.p) for check in found if check.check == "srm"]
     assert ratios == [("c0", "ok", 0.0, 1.0), ("auto:eta/r1/v3", "ok", 0.0, 1.0)]
 
@@ -159,7 +159,7 @@ def test_full_days_are_those_of_the_companys_zone() -> None:
     for hour in range(10 * 8):
         world.expose(f"s{hour}", hour / 8, "stable" if hour % 2 else "canary")
     month = Month.parse("2026-03", "America/New_York")
-    found = analyse(world.tables(), month, freeze_id="f", as_of_us=LATER).checks
+    found = analyse(world.tables(), month, freeze_id="f", as_of_us=LATER, metrics={}).checks
     assert next(c for c in found if c.check == "full_days").value == 10, "nine whole days and the half one it ends on"
 
 
@@ -180,7 +180,7 @@ def test_anonymous_exposures_are_counted_and_are_no_units() -> None:
     world.declare(0)
     for i in range(100):
         world.expose(f"s{i}", 1, "canary" if i % 2 else "stable", anonymous=int(i < 6))
-    found = analyse(world.tables(), MARCH, freeze_id="f", as_of_us=LATER)
+    found = analyse(world.tables(), MARCH, freeze_id="f", as_of_us=LATER, metrics={})
     check = next(c for c in found.checks if c.check == "anonymous")
     assert (check.value, check.state) == (6, "warn")
     row = found.estimates[0]
@@ -189,5 +189,5 @@ def test_anonymous_exposures_are_counted_and_are_no_units() -> None:
 
 def test_a_switch_and_a_refusal_have_no_ratio_to_check() -> None:
     switch = trial(rollout_id=None) | {"changes": declared(kind="switch", rollout_id=None)["changes"]}
-    assert {name for name, _ in checks(switch)} == {"full_days", "anonymous"}
+    assert {name for name, _ in checks(switch)} == set()
     assert checks(frames() | {"changes": declared(unit="zone")["changes"]}) == {}

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from analysis import ledger
+from edgeloop.app.commands.loop import DEFAULT_SEED
 from edgeloop.app.monthly import analyse_freeze
 from edgeloop.app.simulator import planted
 from edgeloop.clock import HOUR_US
@@ -26,28 +27,31 @@ MONTH = "2026-03"
 _PAGE_BYTES = 4_096
 
 
-def test_both_canaries_get_the_right_verdict_and_the_others_none(demo: Demo) -> None:
+def test_both_canaries_get_the_right_verdict(demo: Demo) -> None:
     verdicts = {row["change_id"]: (row["verdict"], row["expected_verdict"]) for row in demo.findings}
     assert verdicts == {
-        "eta-switch": (None, None),
+        "eta-switch": ("keep testing", None),
         "slot-canary": ("promote", "promote"),
         "rebooking-canary": ("roll back", "roll back"),
-        "promo-ramp": (None, None),
+        "promo-ramp": ("stop, no effect", None),
     }
 
 
 def test_randomised_engagement_effects_lie_inside_their_intervals(demo: Demo) -> None:
-    rows = [r for r in demo.findings if r["grade"] == "randomised" and "/" not in str(r["metric"])]
-    assert len(rows) == 12
-    assert sum(bool(r["inside"]) for r in rows) >= 10, rows
+    rows = [r for r in demo.findings if r["grade"] == "randomised" and r["metric"] not in ("csat", "nps")]
+    assert len(rows) == 18
+    assert sum(bool(r["inside"]) for r in rows) >= 15, rows
 
 
-def test_the_ramp_is_planted_and_shown_as_refused(demo: Demo) -> None:
+def test_the_ramp_is_estimated_in_the_stage_of_which_most_can_be_told(demo: Demo) -> None:
     rows = {str(r["metric"]): r for r in demo.findings if r["change_id"] == "promo-ramp"}
-    assert {(r["found"], r["low"], r["inside"], r["verdict"]) for r in rows.values()} == {(None, None, None, None)}
-    assert {r["refused"] for r in rows.values()} == {"brought in by stages, for which no estimator is available yet"}
     assert msgspec.convert(rows["offer_redeemed"]["planted"], float) > 0.05
-    assert {r["change_id"] for r in demo.findings if r["refused"] is not None} == {"promo-ramp"}
+    assert rows["offer_redeemed"]["grade"] == "randomised"
+    assert msgspec.convert(rows["offer_redeemed"]["low"], float) > 0.03
+    assert not any(r["refused"] for r in demo.findings)
+    frames = analyse_freeze(Freeze(demo.home.freezes / MONTH)).estimates
+    deciding = {e.stage for e in frames if e.change_id == "promo-ramp" and e.decided_by is not None}
+    assert deciding == {3}
 
 
 def test_the_ramp_is_one_change_with_its_stages_as_they_were_declared(demo: Demo) -> None:
@@ -163,7 +167,7 @@ def hits(patterns: list[str], text: Path, folder: Path) -> list[str]:
 
 
 def test_no_planted_personal_data_is_left_anywhere(demo: Demo, tmp_path: Path) -> None:
-    secrets = planted(1, 1.0)
+    secrets = planted(DEFAULT_SEED, 1.0)
     assert len(secrets) > 12_000
     everything = tmp_path / "everything"
     with everything.open("wb") as out:

@@ -43,7 +43,7 @@ def test_only_randomised_engagement_with_an_interval_is_judged() -> None:
     rows = [
         found(),
         found(inside=False, metric="complaint"),
-        found(metric="delivery/csat", inside=False),
+        found(metric="csat", inside=False),
         found(grade="before_after", inside=False),
         found(grade="quasi", inside=False),
         found(grade=None, inside=None, refused="not built"),

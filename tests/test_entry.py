@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.entry import Arm, Cohort, before_after_cohort, first_exposures, randomised_cohort
+from analysis.entry import Arm, Cohort, first_exposures, randomised_cohort
 from analysis.frames import Frames, prepare
 from analysis.ledger import ledger
 from edgeloop.clock import DAY_US, HOUR_US
@@ -13,14 +13,12 @@ from tests.frames import LATER, MARCH, World, at
 
 
 def prepared(world: World) -> Frames:
-    return prepare(world.tables(), {"eta"})
+    return prepare(world.tables())
 
 
 def cohort(world: World, stage: int = 1, *, as_of_us: int = LATER, change: int = 0) -> Cohort:
     found = ledger(world.tables(), timezone="UTC")[change]
     x, limits = prepared(world).exposures, {"month_end_us": MARCH.end_us, "as_of_us": as_of_us, "timezone": "UTC"}
-    if found.full_switch:
-        return before_after_cohort(x, found, **limits)
     return randomised_cohort(x, found, found.stages[stage - 1], **limits)
 
 
@@ -210,62 +208,6 @@ def test_couriers_as_units() -> None:
     assert c.unclustered == 1
     assert [len(arm.person) for arm in c.agents] == [1, 1]
     assert c.crossovers == 1, "the courier k1"
-
-
-def switch_world(days_after: float, ended_at: int | None = None) -> World:
-    world = World()
-    world.declare(10, "switch", rollout_id=None, ended_at=ended_at)
-    for day in np.arange(-30, 10 + days_after, 0.5):
-        world.expose(f"s{day}", float(day), None, "v1" if day < 10 else "v2", rollout_id=None)
-    return world
-
-
-@pytest.mark.parametrize(
-    ("why", "ended", "as_of", "span"),
-    [
-        ("the month ends after 21 days", None, LATER, 21),
-        ("whole weeks only", None, at(10 + 20.9), 14),
-        ("under a week, as it is", None, at(10 + 6.5), 6.5),
-        ("ended", at(18), LATER, 7),
-        ("nothing seen yet", None, at(10), 0),
-    ],
-)
-def test_a_switch_compares_equal_spans(why: str, ended: int | None, as_of: int, span: float) -> None:
-    world = switch_world(40, ended)
-    c = cohort(world, as_of_us=as_of)
-    before, after = people(world, c.control), people(world, c.treated)
-    assert len(before) == len(after), why
-    if span:
-        assert (min(before.values()), max(before.values())) == (pytest.approx(10 - span, abs=0.5), 9.5)
-        assert (min(after.values()), max(after.values())) == (10, pytest.approx(10 + span, abs=0.51))
-    assert len(after) == pytest.approx(2 * span, abs=0.5)
-    assert c.control.closes_us == at(10), "windows of before end by the switch"
-    assert c.treated.closes_us == at(10 + span), "and those of after by the end of an equal span"
-    assert c.control.complete_units(72 * HOUR_US) == pytest.approx(c.treated.complete_units(72 * HOUR_US), abs=1)
-
-
-def test_a_switch_early_in_the_history_compares_at_most_28_days() -> None:
-    world = World()
-    world.declare(-20, "switch", rollout_id=None)
-    world.expose("a", -49, None, "v1", rollout_id=None)
-    world.expose("b", -47, None, "v1", rollout_id=None)
-    world.expose("c", 7.9, None, "v2", rollout_id=None)
-    world.expose("d", 8.1, None, "v2", rollout_id=None)
-    c = cohort(world)
-    assert (list(people(world, c.control)), list(people(world, c.treated))) == (["b"], ["c"])
-
-
-def test_who_still_met_the_old_version_is_not_after() -> None:
-    world = World()
-    world.declare(10, "switch", rollout_id=None)
-    world.expose("a", 9, None, "v1", rollout_id=None)
-    world.expose("b", 9, None, "v9", rollout_id=None)
-    world.expose("c", 11, None, "v1", rollout_id=None)
-    world.expose("c", 12, None, "v2", rollout_id=None)
-    world.expose("d", 11, None, "v2", rollout_id=None)
-    world.expose("e", 11, "holdout", "v2", rollout_id=None)
-    c = cohort(world)
-    assert (list(people(world, c.control)), list(people(world, c.treated))) == (["a"], ["d"])
 
 
 def test_first_exposures_match_a_plain_loop() -> None:

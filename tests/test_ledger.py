@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.ledger import LedgerChange, ledger
+from analysis.change import LedgerChange
+from analysis.ledger import ledger
 from edgeloop.clock import DAY_US
 from edgeloop.months import Month
 from tests.frames import MARCH, World, at
@@ -163,10 +164,11 @@ def test_what_ends_a_canary(canary: dict, switch: dict, end: float | None) -> No
 @pytest.mark.parametrize(
     ("declared", "words"),
     [
-        ({"unit": "zone"}, "not available yet"),
-        ({"unit": "zone_time"}, "switchback"),
-        ({"kind": "staged"}, "brought in by stages"),
-        ({"kind": "staged", "unit": "zone"}, "assigned by zone"),
+        ({"unit": "zone"}, None),
+        ({"unit": "zone_time"}, None),
+        ({"kind": "staged"}, None),
+        ({"kind": "staged", "assignment": "chosen"}, "chosen, not drawn"),
+        ({"kind": "staged", "rollout_id": None}, None),
         ({"assignment": "chosen"}, "chosen, not drawn"),
         ({"rollout_id": None}, "no rollout_id and no declared random assignment"),
         ({"rollout_id": None, "assignment": "random"}, None),

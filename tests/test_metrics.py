@@ -21,7 +21,7 @@ def world_of(*people: str) -> World:
 
 
 def rows(world: World, **options: Any) -> dict[str, Estimate]:
-    found = analyse(world.tables(), MARCH, freeze_id="f", as_of_us=LATER, **options).estimates
+    found = analyse(world.tables(), MARCH, freeze_id="f", as_of_us=LATER, metrics={}, **options).estimates
     return {row.metric if row.respondent != "agent" else f"agent {row.metric}": row for row in found}
 
 
@@ -178,5 +178,5 @@ def test_windows_of_the_immature_do_not_count() -> None:
     world.engage("t2", 5.1)
     world.engage("t1", 1.1)
     world.engage("c1", 1.1)
-    found = analyse(world.tables(), MARCH, freeze_id="f", as_of_us=at(7)).estimates[0]
+    found = analyse(world.tables(), MARCH, freeze_id="f", as_of_us=at(7), metrics={}).estimates[0]
     assert (found.n_treated, found.n_immature, found.treated) == (1, 1, 1.0)

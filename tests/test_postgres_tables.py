@@ -9,8 +9,11 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from analysis import ledger
+from edgeloop.app import monthly
 from edgeloop.horizon import Horizon
 from edgeloop.log.base import Entry
 from edgeloop.log.local import LocalLog
@@ -20,7 +23,7 @@ from edgeloop.store.base import Reader, Store
 from edgeloop.store.freeze import write_freeze
 from edgeloop.store.postgres import PostgresReader, PostgresStore
 from edgeloop.store.reader import SqliteReader
-from edgeloop.store.schema import DEAD_LETTERS, TABLES
+from edgeloop.store.schema import CHANGES, DEAD_LETTERS, EXPOSURES, TABLES
 from edgeloop.store.sqlite import SqliteStore
 from edgeloop.store.views import VIEWS
 from streams import Drain, Rules, prune, recompute
@@ -150,6 +153,40 @@ def test_views_and_freezes_are_the_same(pair: Pair, tmp_path: Path, seed: int) -
         assert freeze.manifest.tables["exposures"].rows > 10
     assert freezes[0].keys() == freezes[1].keys()
     assert [name for name in freezes[0] if freezes[0][name] != freezes[1][name]] == []
+
+
+def test_rows_come_by_pages_of_one_moment(pair: Pair) -> None:
+    bodies = some_world(1)
+    append(pair, bodies[:100])
+    pair.drain(settings_of(1))
+    sql = "SELECT event_id, occurred_at, value FROM engagement ORDER BY occurred_at, event_id"
+    for store, reader in zip(pair.stores, pair.readers(), strict=True):
+        with closing(reader):
+            with reader.snapshot():
+                expected = reader.query(sql)[1]
+                pages = reader.pages(sql, 3)
+                first = next(pages)
+                append(pair, bodies[100:])
+                Drain(pair.log, store, Rules.of(settings_of(1)), SEALER).run()
+                rest = list(pages)
+            assert {len(page) for page in (first, *rest[:-1])} == {3}
+            assert [row for page in (first, *rest) for row in page] == expected
+            assert len(reader.query(sql)[1]) > len(expected)
+
+
+def test_the_ledger_of_the_live_store_is_that_of_its_tables(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monthly, "_ROWS_AT_ONCE", 11)
+    append(pair, some_world(3, 250))
+    pair.drain(settings_of(3))
+    for reader in pair.readers():
+        with closing(reader):
+            tables = {}
+            for table in (EXPOSURES, CHANGES):
+                names, rows = reader.query(f"SELECT {', '.join(table.names)} FROM {table.name} ORDER BY occurred_at")
+                tables[table.name] = pd.DataFrame(rows, columns=names)
+            found = monthly.live_ledger(reader, "Europe/Berlin")
+            assert found == ledger(tables, timezone="Europe/Berlin")
+            assert found
 
 
 @pytest.mark.parametrize("seed", SEEDS[:3])

@@ -66,16 +66,18 @@ def test_the_title_is_the_verdict(month: tuple[Findings, str, Analysis]) -> None
 
 
 def test_decisions_say_who_and_when(month: tuple[Findings, str, Analysis]) -> None:
-    back, promote = month[0].decisions
+    back, promote, hold = month[0].decisions
     assert (back.verdict, back.owner, back.by) == ("roll back", "Jana Ortiz, CRM", "Friday 17 April")
     assert (promote.verdict, promote.owner, promote.by) == ("promote", "DevOps lead", "Thursday 23 April")
+    assert (hold.verdict, hold.action) == ("keep testing", "Hold back 5 % of the customers from “Shorter ETA window”")
+    assert "nobody kept the old version" in hold.why
     assert "lowered satisfaction" in back.why
     assert re.search(r"about [\d,]+ fewer customers", promote.waiting)
 
 
-def test_before_and_after_has_no_verdict_and_no_causal_verb(month: tuple[Findings, str, Analysis]) -> None:
+def test_before_and_after_keeps_testing_and_has_no_causal_verb(month: tuple[Findings, str, Analysis]) -> None:
     change = next(c for c in month[0].changes if c.title == "Shorter ETA window")
-    assert change.verdict is None
+    assert change.verdict == "keep testing"
     assert not re.search(r"lifted|lowered", change.summary)
     assert "Before" in month[1]
 

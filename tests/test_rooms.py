@@ -28,7 +28,8 @@ EXPORTED = {
         "pruned_to",
         "recompute",
     ],
-    "analysis": ["ALL_METRICS", "Analysis", "LedgerChange", "Stage", "analyse", "ledger"],
+    "analysis.estimators": ["always_valid", "cuped"],
+    "analysis": ["ALL_METRICS", "READ", "Analysis", "LedgerChange", "Stage", "analyse", "ledger", "lift", "moments"],
     "reports": ["Findings", "build", "render"],
     # Apart from their room: they load Faust, which no other command needs.
     "streams.faust_app": ["Publisher", "application"],

@@ -50,6 +50,8 @@ def whole(store: Path, *names: str) -> dict[str, list[tuple[Any, ...]]]:
     for table in TABLES:
         if table.name in names:
             there = {row[1] for row in reader.query(f"PRAGMA table_info({table.name})")[1]}
+            if not there:  # the schema does not know it yet
+                continue
             columns = ", ".join(f'"{name}"' for name in table.names if name in there)
             found[table.name] = sorted(reader.query(f"SELECT {columns} FROM {table.name}")[1], key=repr)
     reader.close()
@@ -129,7 +131,7 @@ def test_what_was_drained_before_has_the_same_rows_as_then(home: Home) -> None:
     process(home, load(home.path))
     compared = [table.name for table in TABLES if table.name != "dead_letters"]
     new = whole(home.store, *compared)
-    for name in compared:
+    for name in old.keys() & set(compared):
         have = len(old[name][0])
         assert [row[:have] for row in new[name]] == old[name], name
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 import reports
-from analysis import Analysis, LedgerChange, analyse, ledger
+from analysis import READ, Analysis, LedgerChange, analyse, ledger
 from edgeloop.clock import DAY_US
 from edgeloop.errors import UsageError
 from edgeloop.home import Home
@@ -25,8 +29,13 @@ from edgeloop.store.freeze import (
 from edgeloop.store.opening import open_reader, open_store
 from edgeloop.store.schema import CHANGES
 
-_BEFORE_A_SWITCH_US = 28 * DAY_US
-"""How far back a before/after comparison looks, at most."""
+_ROWS_AT_ONCE = 100_000
+_TELLING = ("model_id", "model_version", "arm", "rollout_id", "subject", "zone")
+"""What of an exposure tells changes, beside its time."""
+_BEFORE_A_CHANGE_US = 28 * DAY_US
+"""How far back covariates, zones and caps look."""
+_BEFORE_A_SWITCH_US = 140 * DAY_US
+"""The same of a full switch: 40 placebo dates, each with 56 days before it and 28 after, and a window."""
 
 
 def freeze_month(home: Home, settings: Settings, month: Month) -> Freeze:
@@ -77,11 +86,11 @@ def analyse_freeze(freeze: Freeze) -> Analysis:
     """The estimates and checks of a freeze; the same freeze gives the same."""
     manifest = freeze.manifest
     return analyse(
-        freeze.frames(),
+        freeze.frames(READ),
         freeze.month,
         freeze_id=manifest.freeze_id,
         as_of_us=manifest.as_of_us,
-        lower_is_better=manifest.lower_is_better,
+        metrics=manifest.metrics,
     )
 
 
@@ -98,17 +107,43 @@ def report_month(home: Home, settings: Settings, month: Month) -> Path:
 def live_ledger(reader: Reader, timezone: str) -> list[LedgerChange]:
     """Every change, declared or detected, as the live store knows it now."""
     columns = ", ".join(CHANGES.names)
-    names, rows = reader.query(f"SELECT {columns} FROM {CHANGES.name} ORDER BY occurred_at, change_id")
-    changes = pd.DataFrame(rows, columns=names)
-    names, rows = reader.query("SELECT model_id, model_version, arm, rollout_id, occurred_at FROM exposures")
-    return ledger({"changes": changes, "exposures": pd.DataFrame(rows, columns=names)}, timezone=timezone)
+    with reader.snapshot():
+        names, rows = reader.query(f"SELECT {columns} FROM {CHANGES.name} ORDER BY occurred_at, change_id")
+        changes = pd.DataFrame(rows, columns=names)
+        exposures = _coded(reader.pages(f"SELECT occurred_at, {', '.join(_TELLING)} FROM exposures", _ROWS_AT_ONCE))
+    return ledger({"changes": changes, "exposures": exposures}, timezone=timezone)
+
+
+def _coded(pages: Iterable[list[tuple[Any, ...]]]) -> pd.DataFrame:
+    """Exposures with their text as categories from the first: twenty million take a gigabyte instead of twenty."""
+    times: list[npt.NDArray[np.int64]] = []
+    codes: dict[str, list[npt.NDArray[np.int32]]] = {name: [] for name in _TELLING}
+    labels: dict[str, dict[str | None, int]] = {name: {None: -1} for name in _TELLING}
+    for page in pages:
+        at, *columns = zip(*page, strict=True)
+        times.append(np.array(at, dtype=np.int64))
+        for name, column in zip(_TELLING, columns, strict=True):
+            known = labels[name]
+            for label in dict.fromkeys(column):
+                known.setdefault(label, len(known) - 1)
+            codes[name].append(np.fromiter((known[label] for label in column), dtype=np.int32, count=len(column)))
+    frame: dict[str, Any] = {"occurred_at": np.concatenate(times or [np.empty(0, dtype=np.int64)])}
+    for name in _TELLING:
+        own = np.concatenate(codes.pop(name) or [np.empty(0, dtype=np.int32)])
+        kinds = pd.CategoricalDtype(pd.Index(list(labels.pop(name))[1:], dtype=object))
+        frame[name] = pd.Categorical.from_codes(own, dtype=kinds)
+    return pd.DataFrame(frame)
 
 
 def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: Path, *, provisional: bool) -> Freeze:
     window_us = longest_window_us(settings)
     found = live_ledger(reader, month.timezone)
-    starts = [change.start_us for change in found if change.touches(month, window_us)]
-    since_us = min([*starts, month.previous().start_us]) - max(window_us, _BEFORE_A_SWITCH_US)
+    starts = [
+        change.start_us - max(window_us, _BEFORE_A_SWITCH_US if change.full_switch else _BEFORE_A_CHANGE_US)
+        for change in found
+        if change.touches(month, window_us)
+    ]
+    since_us = min([*starts, month.previous().start_us - max(window_us, _BEFORE_A_CHANGE_US)])
     earlier = [f for f in final_freezes(home.freezes) if f.manifest.month < month.name]
     return write_freeze(
         reader,

@@ -5,7 +5,7 @@ SQLite file or PostgreSQL database, the same meaning; one conformance suite hold
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ import msgspec
 
 from edgeloop.errors import UsageError
 from edgeloop.log.base import TopicPartition
-from edgeloop.store.rows import Check, Estimate
+from edgeloop.store.rows import Bar, Check, Estimate
 from edgeloop.store.schema import Cell, Row
 from edgeloop.store.writes import Head, Writes
 
@@ -214,7 +214,9 @@ class Store(Protocol):
         """How much of the file is free for new rows; 0 where that is the database's own business."""
         ...
 
-    def write_estimates(self, freeze_id: str, estimates: Sequence[Estimate], checks: Sequence[Check]) -> None:
+    def write_estimates(
+        self, freeze_id: str, estimates: Sequence[Estimate], checks: Sequence[Check], bridge: Sequence[Bar] = ()
+    ) -> None:
         """Keep what analysis found for a freeze, in place of what it found before for the same one."""
         ...
 
@@ -235,6 +237,14 @@ class Reader(Protocol):
 
         Raises:
             StatementError: the statement is wrong, or would write.
+            StoreUnavailableError: the store does not answer now.
+        """
+        ...
+
+    def pages(self, sql: str, at_once: int) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of one statement, some at a time, so that memory holds no more; only inside `snapshot`.
+
+        Raises:
             StoreUnavailableError: the store does not answer now.
         """
         ...

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from edgeloop import __version__
 from edgeloop.clock import iso
 from edgeloop.errors import EdgeloopError
+from edgeloop.metrics import MetricSettings, metrics_in_force
 from edgeloop.months import Month
 from edgeloop.settings import Settings
 from edgeloop.store.base import Reader
@@ -86,7 +87,8 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     writer: str
     """Name and version of the Parquet writer, on which the bytes depend."""
     rules: dict[str, str | int | float | list[str]]
-    lower_is_better: list[str]
+    metrics: dict[str, MetricSettings]
+    """Those in force when it was made: the same freeze always asks the same."""
     offsets: dict[str, int]
     """``topic/partition`` → next offset."""
     counts: dict[str, int]
@@ -115,8 +117,11 @@ class Freeze:
         """The month it was made for."""
         return Month.parse(self.manifest.month, self.manifest.timezone)
 
-    def frame(self, table: str) -> pd.DataFrame:
+    def frame(self, table: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """A table with its contract columns; times are int64 µs since the epoch, booleans 0/1.
+
+        Args:
+            columns: only these, and text as categories, which takes a fraction of the memory.
 
         Raises:
             FreezeError: the file is not the one the manifest describes.
@@ -125,7 +130,14 @@ class Freeze:
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != self.manifest.tables[table].sha256:
             raise FreezeError(f"{path} is not the file that {MANIFEST} describes: restore it from your backup")
-        arrow = pq.read_table(pa.BufferReader(data))
+        source = pa.BufferReader(data)
+        if columns is None:
+            arrow = pq.read_table(source)
+        else:
+            texts = [f.name for f in pq.read_schema(pa.BufferReader(data)) if pa.types.is_string(f.type)]
+            unique = table.removesuffix("s") + "_id"  # as many values as rows: categories would only cost
+            arrow = pq.read_table(source, columns=list(columns), read_dictionary=[t for t in texts if t != unique])
+        del data, source
         for i, field in enumerate(arrow.schema):
             if pa.types.is_timestamp(field.type):
                 arrow = arrow.set_column(i, field.name, arrow.column(i).cast(pa.int64()))
@@ -134,9 +146,15 @@ class Freeze:
         frame: pd.DataFrame = arrow.to_pandas()
         return frame
 
-    def frames(self) -> dict[str, pd.DataFrame]:
-        """Every table."""
-        return {name: self.frame(name) for name in self.manifest.tables}
+    def frames(self, columns: Mapping[str, Sequence[str]] | None = None) -> dict[str, pd.DataFrame]:
+        """Every table; with ``columns`` only the tables and columns that it names (see `frame`)."""
+        if columns is None:
+            return {name: self.frame(name) for name in self.manifest.tables}
+        return {name: self.frame(name, wanted) for name, wanted in columns.items()}
+
+
+_ROWS_AT_ONCE = 100_000
+"""Read and written together; some 200 MB of exposures."""
 
 
 def write_freeze(
@@ -183,7 +201,7 @@ def write_freeze(
                 code_version=__version__,
                 writer=f"pyarrow {pa.__version__}",
                 rules=msgspec.json.decode(_meta(reader, "rules")),
-                lower_is_better=sorted(settings.metrics.lower_is_better),
+                metrics=metrics_in_force(settings.metrics),
                 offsets={
                     f"{topic}/{partition}": offset
                     for topic, partition, offset in reader.query(
@@ -206,7 +224,8 @@ def write_freeze(
 
 def longest_window_us(settings: Settings) -> int:
     """The longest time an outcome may lie after its cause."""
-    hours = max(settings.attribution.engagement_window_h, settings.attribution.answer_window_days * 24)
+    windows = [metric.window_h for metric in metrics_in_force(settings.metrics).values()]
+    hours = max(settings.attribution.engagement_window_h, settings.attribution.answer_window_days * 24, *windows)
     return round(hours * 3_600_000_000)
 
 
@@ -252,12 +271,18 @@ def _write_table(reader: Reader, folder: Path, table: Table, where: str, order: 
     told = [column for column in table.columns if column.kind != "blob"]  # what is for the engine only
     names = [column.name for column in told]
     selected = ", ".join(f'"{name}"' for name in names)
-    _, rows = reader.query(f"SELECT {selected} FROM {table.name} WHERE {where} ORDER BY {order}")
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(told)
-    arrays = [pa.array(_cells(c.kind, values), type=_ARROW[c.kind]) for c, values in zip(told, columns, strict=True)]
     path = folder / f"{table.name}.parquet"
-    pq.write_table(pa.Table.from_arrays(arrays, names=names), path, compression="zstd", compression_level=3)
-    return TableInfo(len(rows), hashlib.sha256(path.read_bytes()).hexdigest())
+    schema = pa.schema([(c.name, _ARROW[c.kind]) for c in told])
+    n = 0
+    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=3) as writer:
+        sql = f"SELECT {selected} FROM {table.name} WHERE {where} ORDER BY {order}"
+        for rows in reader.pages(sql, _ROWS_AT_ONCE):
+            n += len(rows)
+            values = zip(told, zip(*rows, strict=True), strict=True)
+            arrays = [pa.array(_cells(c.kind, cells), type=_ARROW[c.kind]) for c, cells in values]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+    with path.open("rb") as written:
+        return TableInfo(n, hashlib.file_digest(written, "sha256").hexdigest())
 
 
 def _cells(kind: Kind, values: Sequence[Cell]) -> Sequence[Cell]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,12 @@ class SqliteReader:
         except (apsw.SQLError, apsw.BindingsError, apsw.IncompleteExecutionError) as error:
             raise StatementError(f"{error}. `edgeloop tables` lists tables, views and columns") from error
         return names, rows
+
+    def pages(self, sql: str, at_once: int) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of one statement, some at a time, so that memory holds no more; only inside `snapshot`."""
+        cursor = self._db.cursor().execute(sql)
+        while page := list(islice(cursor, at_once)):
+            yield page
 
     def moment(self, us: int) -> str:
         """A time as an SQL literal that a time column can be compared with."""

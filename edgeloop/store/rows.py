@@ -1,4 +1,4 @@
-"""Rows of the tables that `analysis` writes: ``estimates`` and ``checks`` (docs/contract.md, Tables).
+"""Rows of the tables that `analysis` writes: ``estimates``, ``checks`` and ``bridge`` (docs/contract.md, Tables).
 
 Field order is column order. They live here, in the shared ground, because the store keeps them, analysis makes them
 and reports read them.
@@ -82,3 +82,20 @@ class Check(msgspec.Struct, kw_only=True):
     value: float | None = None
     p: float | None = None
     state: Literal["ok", "warn", "block", "no data"]
+
+
+class Bar(msgspec.Struct, kw_only=True):
+    """One bar of the month bridge: what one cause adds to a metric's change from the month before, absolute.
+
+    ``bar`` is ``month 0``, ``calendar``, ``mix``, ``version``, ``interaction``, ``unexplained``, ``month 1``, and for
+    totals ``volume`` and ``total``; ``late data`` leads from the figure as last printed to the one of now.
+    """
+
+    freeze_id: str
+    month: str
+    metric: str
+    bar: str
+    change_id: str | None = None
+    value: float
+    low: float | None = None
+    high: float | None = None

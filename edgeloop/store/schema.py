@@ -14,9 +14,9 @@ import msgspec
 
 from edgeloop.clock import to_us
 from edgeloop.events import Event, Response, Stamps
-from edgeloop.store.rows import Check, Estimate
+from edgeloop.store.rows import Bar, Check, Estimate
 
-SCHEMA_NUMBER = 2
+SCHEMA_NUMBER = 3
 
 Kind = Literal["text", "int", "real", "bool", "time", "json", "blob"]
 
@@ -362,6 +362,22 @@ state ok, warn, block or no data
 """,
 )
 
+BRIDGE = _of_struct(
+    "bridge",
+    "why the headline metric moved from the month before: bars that sum to the change",
+    Bar,
+    """
+freeze_id the freeze it was computed from
+month YYYY-MM in the company's zone
+metric the metric
+bar month 0, calendar, mix, version, interaction, unexplained, month 1, volume, total or late data
+change_id the change behind a version's bar
+value what it adds, in the metric's own unit; of month 0 and month 1 the figure itself
+low lower end of its 95 % interval
+high upper end of its 95 % interval
+""",
+)
+
 EVENT_TABLES: dict[str, Table] = {
     "exposure": EXPOSURES,
     "response": RESPONSES,
@@ -384,6 +400,7 @@ TABLES: tuple[Table, ...] = (
     OFFSETS,
     ESTIMATES,
     CHECKS,
+    BRIDGE,
 )
 
 Cell = str | int | float | bytes | None

@@ -15,8 +15,8 @@ from edgeloop.log.base import TopicPartition
 from edgeloop.sqlite import connect, free_bytes, transaction
 from edgeloop.store.base import StaleStateError, StoredOffset, heads_of
 from edgeloop.store.engine import prepare
-from edgeloop.store.rows import Check, Estimate
-from edgeloop.store.schema import CHECKS, DEAD_LETTERS, ESTIMATES, INSERT_COLUMNS, SUPERSEDED, Row, Table
+from edgeloop.store.rows import Bar, Check, Estimate
+from edgeloop.store.schema import BRIDGE, CHECKS, DEAD_LETTERS, ESTIMATES, INSERT_COLUMNS, SUPERSEDED, Row, Table
 from edgeloop.store.writes import Head, Writes
 
 _CACHE_KIB = 64 << 10
@@ -232,10 +232,12 @@ class SqliteStore:
                 )
             yield SqliteTransaction(self._db)
 
-    def write_estimates(self, freeze_id: str, estimates: Sequence[Estimate], checks: Sequence[Check]) -> None:
+    def write_estimates(
+        self, freeze_id: str, estimates: Sequence[Estimate], checks: Sequence[Check], bridge: Sequence[Bar] = ()
+    ) -> None:
         """Keep what analysis found for a freeze, in place of what it found before for the same one."""
         with transaction(self._db):
-            for table, rows in ((ESTIMATES, estimates), (CHECKS, checks)):
+            for table, rows in ((ESTIMATES, estimates), (CHECKS, checks), (BRIDGE, bridge)):
                 self._db.execute(f"DELETE FROM {table.name} WHERE freeze_id = ?", (freeze_id,))
                 marks = ", ".join("?" * len(table.columns))
                 self._db.executemany(

@@ -15,10 +15,10 @@ from edgeloop.errors import HomeError
 from edgeloop.events import STORED_TOPICS
 from edgeloop.log.local import LocalLog
 from edgeloop.sqlite import BUSY_MS, transaction
-from edgeloop.store.schema import CHECKS, ESTIMATES, SCHEMA_NUMBER, Cell
+from edgeloop.store.schema import BRIDGE, CHECKS, ESTIMATES, SCHEMA_NUMBER, Cell
 from edgeloop.store.sqlite import SqliteStore
 
-_KEPT = (ESTIMATES, CHECKS)
+_KEPT = (ESTIMATES, CHECKS, BRIDGE)
 _RULES = "rules"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from cyclopts import App, Parameter
@@ -22,13 +22,27 @@ def config_command(*, common: Common = Common()) -> int:
     rows: list[tuple[object, ...]] = []
     for name in settings.__struct_fields__:
         value = getattr(settings, name)
-        if isinstance(value, msgspec.Struct):
+        if name == "metrics":
+            rows.extend(_metrics(value))
+        elif isinstance(value, msgspec.Struct):
             rows.extend((name, key, _shown(name, key, getattr(value, key))) for key in value.__struct_fields__)
         else:
             rows.append(("", name, _shown("", name, value)))
     print_rows(("section", "key", "value"), rows, as_json=common.json)
     say(f"read from {settings_file(home.path) or 'defaults and the environment; there is no edgeloop.toml'}")
     return DONE
+
+
+def _metrics(sections: dict[str, dict[str, Any]]) -> list[tuple[object, ...]]:
+    """Every metric in force, with what it says beyond the defaults."""
+    from edgeloop.metrics import MetricSettings, metrics_in_force
+
+    rows: list[tuple[object, ...]] = []
+    for metric, found in metrics_in_force(sections).items():
+        default = msgspec.to_builtins(MetricSettings())
+        said = {key: value for key, value in msgspec.to_builtins(found).items() if value != default[key]}
+        rows.extend((f"metrics.{metric}", key, str(value)) for key, value in said.items())
+    return rows
 
 
 def _shown(section: str, key: str, value: object) -> str:

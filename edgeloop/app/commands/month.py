@@ -6,23 +6,39 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from edgeloop.app.commands.base import DONE, Common, app
+from edgeloop.app.commands.base import DONE, Common, Flag, app
 from edgeloop.app.output import print_json, print_rows, say, time_text
+from edgeloop.errors import UsageError
 
 MonthFlag = Annotated[str, Parameter(help="Month as YYYY-MM, in the company's zone.")]
 
 
 @app.command
-def uplift(*, month: MonthFlag, common: Common = Common()) -> int:
+def uplift(
+    *,
+    month: MonthFlag,
+    csv: Annotated[bool, Flag, Parameter(help="Every column as CSV.", show_default=False)] = False,
+    common: Common = Common(),
+) -> int:
     """What each change did to each metric, from the month's freeze (or a provisional one made now)."""
     from edgeloop.app.estimates_table import estimates_table
     from edgeloop.app.monthly import estimate_month
     from edgeloop.months import Month
 
+    if csv and common.json:
+        raise UsageError("either --csv or --json")
     home, settings = common.open()
     _, analysis = estimate_month(home, settings, Month.parse(month, settings.timezone))
     if common.json:
         print_json(analysis.estimates)
+        return DONE
+    if csv:
+        from msgspec.structs import astuple
+
+        from edgeloop.app.answers import print_csv
+        from edgeloop.store.rows import Estimate
+
+        print_csv(Estimate.__struct_fields__, map(astuple, analysis.estimates))
         return DONE
     print_rows(*estimates_table(analysis.estimates), as_json=False)
     return DONE

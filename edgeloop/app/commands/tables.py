@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from typing import Annotated
 
-from edgeloop.app.commands.base import DONE, Common, app
+from cyclopts import Parameter
+
+from edgeloop.app.commands.base import DONE, Common, Flag, app
 from edgeloop.app.output import print_json, print_rows, time_text
+from edgeloop.errors import UsageError
 
 
 @app.command
-def sql(query: str, /, *, common: Common = Common()) -> int:
+def sql(
+    query: str,
+    /,
+    *,
+    freeze: Annotated[str | None, Parameter(help="Ask this month's freeze, or the one with this id.")] = None,
+    csv: Annotated[bool, Flag, Parameter(help="The rows as CSV.", show_default=False)] = False,
+    timeout_s: Annotated[float, Parameter(help="Stop after so many seconds.")] = 300.0,
+    common: Common = Common(),
+) -> int:
     """Ask the tables (read only), for example `edgeloop sql "SELECT * FROM version_answers"`.
 
     Parameters
@@ -17,15 +30,24 @@ def sql(query: str, /, *, common: Common = Common()) -> int:
     query
         One SELECT statement. `edgeloop tables` lists tables, views and columns.
     """
-    from edgeloop.store.opening import open_reader
+    from edgeloop.app.answers import ROWS_ON_A_TERMINAL, print_answer
+    from edgeloop.app.sql import ask_store
 
+    if csv and common.json:
+        raise UsageError("either --csv or --json")
+    if not timeout_s > 0:
+        raise UsageError("--timeout-s: a number of seconds above 0")
     home, settings = common.open()
-    reader = open_reader(home, settings, times="text")
-    try:
-        names, rows = reader.query(query)
-    finally:
-        reader.close()
-    print_rows(names, rows, as_json=common.json)
+    max_rows = ROWS_ON_A_TERMINAL if sys.stdout.isatty() and not (csv or common.json) else None
+    if freeze is None:
+        answer = ask_store(home, settings, query, timeout_s=timeout_s, max_rows=max_rows, times="text")
+    else:
+        from edgeloop.app.frozen import find_freeze
+        from edgeloop.app.sql_freeze import ask_freeze
+
+        found = find_freeze(home, freeze)
+        answer = ask_freeze(found, query, timeout_s=timeout_s, max_rows=max_rows, times="text")
+    print_answer(answer, as_json=common.json, as_csv=csv)
     return DONE
 
 

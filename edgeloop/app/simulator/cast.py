@@ -13,7 +13,6 @@ COMPANY = "Kestrel Parcels"
 TIMEZONE = "Europe/Berlin"
 CUSTOMER_FORM = "delivery"
 AGENT_FORM = "couriers"
-LOWER_IS_BETTER = ("complaint",)
 
 HUBS = tuple(f"hub-{n:02d}" for n in range(1, 13))
 ZONES = ("north", "east", "south", "west")
@@ -182,13 +181,14 @@ PROMO = Rollout(
     touchpoint="locker",
     kind="staged",
     old=Version("1.1", latency_ms=220, features=7),
-    new=Version("2.0", latency_ms=240, features=9, redeemed=0.10, ordered=0.02),
+    new=Version("2.0", latency_ms=205, features=9, redeemed=0.10, ordered=0.02),
     stages=(
         Stage(local_us("2026-02-16 00:00"), 0.01, _TENTH_US),
         Stage(_TENTH_US, 0.10, _HALF_US),
         Stage(_HALF_US, 0.50),
     ),
-    # Estimating what was brought in by stages is not built yet, so the product gives no verdict on it.
+    # It redeems more offers; but in two zones too few customers enter for the errors' guardrail to be cleared in four
+    # weeks, so no verdict is expected of every seed.
     expected_verdict=None,
     owner="Marketing strategist",
     zones=("north", "east"),

@@ -27,7 +27,6 @@ from edgeloop.app.simulator.cast import (
     AGENT_FORM,
     COMPANY,
     CUSTOMER_FORM,
-    LOWER_IS_BETTER,
     NOW_HEADER,
     REPORT_MONTH,
     ROLLOUTS,
@@ -62,7 +61,7 @@ class SimulationReport(msgspec.Struct, frozen=True):
     truth: str
 
 
-def simulate(home: Home, *, seed: int = 1, scale: float = 1.0, progress: Progress | None = None) -> SimulationReport:
+def simulate(home: Home, *, seed: int, scale: float = 1.0, progress: Progress | None = None) -> SimulationReport:
     """Fill a new home with three months of an invented company, and write its truth.json.
 
     Args:
@@ -165,8 +164,9 @@ timezone = "{TIMEZONE}"
 secret = "{secret}"
 forms = ["{CUSTOMER_FORM}", "{AGENT_FORM}"]
 
-[metrics]
-lower_is_better = [{", ".join(f'"{name}"' for name in LOWER_IS_BETTER)}]
+[metrics.offer_redeemed]
+role = "goal"
+event = "offer_redeemed"
 """
     (home.path / FILE_NAME).write_text(text, encoding="utf-8")
 

@@ -10,13 +10,15 @@ import msgspec
 import numpy as np
 
 from edgeloop.app.simulator.behaviour import CSAT, NPS, ORDERED, Lived, live
-from edgeloop.app.simulator.cast import CUSTOMER_FORM, END_US, Rollout, Stage
+from edgeloop.app.simulator.cast import END_US, Rollout, Stage
 from edgeloop.app.simulator.world import Asked, Bools, Floats, Ints, World
 from edgeloop.clock import DAY_US, HOUR_US, iso
 
 _ENGAGEMENT_US = 72 * HOUR_US
 _ANSWER_US = 14 * DAY_US
 _LONGEST_SWITCH_US = 28 * DAY_US
+_METRIC = {ORDERED: "conversion"}
+"""Engagement that goes by another name as a metric."""
 
 
 class MetricTruth(msgspec.Struct, frozen=True):
@@ -219,7 +221,7 @@ def _compare(world: World, entries: _Entries, old: Lived, new: Lived) -> dict[st
 
 
 def _figures(world: World, entries: _Entries, lived: Lived) -> dict[str, tuple[float, int]]:
-    """Metric → (figure, customers with complete windows); without such customers or answers there is no figure."""
+    """Metric of the pack → (figure, customers with complete windows); without such customers or answers none."""
     found: dict[str, tuple[float, int]] = {}
     complete = entries.at + _ENGAGEMENT_US <= entries.closes_us
     n = int(complete.sum())
@@ -231,9 +233,9 @@ def _figures(world: World, entries: _Entries, lived: Lived) -> dict[str, tuple[f
             if events.name == name:
                 value = np.ones(len(events.at)) if events.value is None else events.value
                 _add(world, entries, position, events.delivery, events.at, _ENGAGEMENT_US, count, total, value)
-        found[name] = (float((count[complete] > 0).mean()), n)
+        found[_METRIC.get(name, name)] = (float((count[complete] > 0).mean()), n)
         if name == ORDERED:
-            found[f"{name}:value"] = (float(total[complete].mean()), n)
+            found["revenue"] = (float(total[complete].mean()), n)
     answers = lived.answers
     complete = entries.at + _ANSWER_US <= entries.closes_us
     nps = np.where(answers.nps >= 9, 100.0, np.where(answers.nps <= 6, -100.0, 0.0))
@@ -243,7 +245,7 @@ def _figures(world: World, entries: _Entries, lived: Lived) -> dict[str, tuple[f
         answered = int((count[complete] > 0).sum())
         if answered:
             mean = float(total[complete].sum() / count[complete].sum())
-            found[f"{CUSTOMER_FORM}/{question}"] = (mean, answered)
+            found[question] = (mean, answered)
     return found
 
 

@@ -25,7 +25,14 @@ class Step(msgspec.Struct, frozen=True):
     sql: str
 
 
-STEPS: tuple[Step, ...] = ()
+STEPS: tuple[Step, ...] = (
+    Step(
+        3,
+        'CREATE TABLE bridge("freeze_id" text COLLATE "C", "month" text COLLATE "C", "metric" text COLLATE "C", '
+        '"bar" text COLLATE "C", "change_id" text COLLATE "C", "value" double precision, "low" double precision, '
+        '"high" double precision)',
+    ),
+)
 """In ascending order, up to ``SCHEMA_NUMBER``; databases of number 2 and later are brought forward by them."""
 
 

@@ -76,6 +76,20 @@ class PostgresReader:
         except StaleStateError as error:
             raise StoreUnavailableError(str(error)) from error
 
+    def pages(self, sql: str, at_once: int) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of one statement, some at a time, so that memory holds no more; only inside `snapshot`.
+
+        Raises:
+            StoreUnavailableError: the server does not answer now.
+        """
+        with (
+            self._session.connection() as db,
+            db.cursor("pages", binary=self._times == "us", scrollable=False) as cursor,
+        ):
+            cursor.execute(sql)
+            while page := cursor.fetchmany(at_once):
+                yield page
+
     def moment(self, us: int) -> str:
         """A time as an SQL literal that a time column can be compared with."""
         return moment(us)

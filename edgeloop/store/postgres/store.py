@@ -16,8 +16,8 @@ from edgeloop.store.postgres.copying import stored_text
 from edgeloop.store.postgres.moments import load_plain, moment
 from edgeloop.store.postgres.session import ENGINE_SCHEMA, Address, Connection, Session
 from edgeloop.store.postgres.writing import PostgresTransaction, put_meta
-from edgeloop.store.rows import Check, Estimate
-from edgeloop.store.schema import CHECKS, DEAD_LETTERS, ESTIMATES, INSERT_COLUMNS, Row
+from edgeloop.store.rows import Bar, Check, Estimate
+from edgeloop.store.schema import BRIDGE, CHECKS, DEAD_LETTERS, ESTIMATES, INSERT_COLUMNS, Row
 from edgeloop.store.writes import Head
 
 READER_ROLE = "edgeloop_reader"
@@ -276,12 +276,14 @@ class PostgresStore:
         """Always 0: the database keeps house itself."""
         return 0
 
-    def write_estimates(self, freeze_id: str, estimates: Sequence[Estimate], checks: Sequence[Check]) -> None:
+    def write_estimates(
+        self, freeze_id: str, estimates: Sequence[Estimate], checks: Sequence[Check], bridge: Sequence[Bar] = ()
+    ) -> None:
         """Keep what analysis found for a freeze, in place of what it found before for the same one."""
         with self.transaction(), self._session.connection() as db:
             # Two at once would each delete what was there before, and both leave theirs.
-            db.execute(f"LOCK TABLE {ESTIMATES.name}, {CHECKS.name} IN SHARE ROW EXCLUSIVE MODE")
-            for table, found in ((ESTIMATES, estimates), (CHECKS, checks)):
+            db.execute(f"LOCK TABLE {ESTIMATES.name}, {CHECKS.name}, {BRIDGE.name} IN SHARE ROW EXCLUSIVE MODE")
+            for table, found in ((ESTIMATES, estimates), (CHECKS, checks), (BRIDGE, bridge)):
                 db.execute(f"DELETE FROM {table.name} WHERE freeze_id = %s", (freeze_id,))
                 marks = ", ".join(["%s"] * len(table.columns))
                 with db.cursor() as cursor:
@@ -322,6 +324,6 @@ class PostgresStore:
             return cursor.execute(sql, bindings or None).fetchall()
 
 
-def _cells(found: Estimate | Check) -> Row:
+def _cells(found: Estimate | Check | Bar) -> Row:
     """A row of what analysis found; NaN is no number here either, as in SQLite."""
     return tuple(None if cell != cell else cell for cell in msgspec.structs.astuple(found))

@@ -1,0 +1,319 @@
+"""How can a change be measured? By the design of its draw: concurrent arms, zones, blocks of time, or a full switch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from analysis import checks as tested
+from analysis import history
+from analysis.change import LedgerChange, Stage
+from analysis.effects import Result, StageData, headline, result, stage_data
+from analysis.entry import Arm, Cohort, first_met, randomised_cohort
+from analysis.estimators.permutation import ZoneEffect
+from analysis.frames import Frames
+from analysis.judge import Judged, Pace, Weighed
+from analysis.metrics import ENGAGEMENT_WINDOW_US, Metric
+from analysis.rows import NO_ALLOCATION, NO_CONTROL, SAME_CAPACITY, StageFacts
+from analysis.switches import SwitchData, daily, switch_data, switch_result
+from analysis.values import Values
+from analysis.verdict import ALPHA, floor_missed
+from analysis.zones import ZoneData, staged_data, staged_result, switchback_data, switchback_result
+from edgeloop.clock import DAY_US
+from edgeloop.months import Month
+from edgeloop.store.rows import Grade
+
+UNLABELLED = (
+    "the arms are not labelled and no random assignment was declared, so nothing says which version is the stable one"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StageOutcome:
+    """One stage's results; ``complete`` are units of the two arms with complete windows."""
+
+    facts: StageFacts
+    results: Sequence[Result]
+    complete: tuple[int, int]
+    data: StageData | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """A change as far as it could be measured; ``weighed`` is None where it was refused."""
+
+    weighed: Weighed | None
+    refusal: str | None = None
+    stages: Sequence[StageOutcome] = ()
+    headline: int = 1
+    checks: Sequence[tested.Finding] = ()
+    not_identifiable: Sequence[Metric] = field(default=())
+
+    def all_checks(self, judged: Judged) -> list[tested.Finding]:
+        """Its checks, with what was found on the way to the verdict."""
+        rare = [
+            tested.Finding(f"rare_events:{m.name}", self.headline, "warn" if e >= 1 / ALPHA else "ok", e)
+            for m, e in judged.rare.items()
+        ]
+        return sorted([*self.checks, *rare], key=lambda f: (f.stage, f.check))
+
+
+def measure(
+    frames: Frames,
+    tables: Mapping[str, pd.DataFrame],
+    change: LedgerChange,
+    known: Sequence[LedgerChange],
+    metrics: Sequence[Metric],
+    month: Month,
+    as_of_us: int,
+) -> Measured:
+    """Everything that one change's design lets us say, before anything is decided."""
+    if change.refusal is not None:
+        return Measured(None, change.refusal)
+    if not any(stage.start_us < min(month.end_us, as_of_us + 1) for stage in change.stages):
+        return Measured(None, "not enough data: it has not begun yet")
+    if change.full_switch:
+        return _switch(frames, tables, change, known, metrics, month, as_of_us)
+    if change.by_zone:
+        return _zones(frames, tables, change, metrics, month, as_of_us)
+    return _arms(frames, tables, change, metrics, month, as_of_us)
+
+
+def _arms(
+    frames: Frames,
+    tables: Mapping[str, pd.DataFrame],
+    change: LedgerChange,
+    metrics: Sequence[Metric],
+    month: Month,
+    as_of_us: int,
+) -> Measured:
+    x = frames.exposures
+    begun = [stage for stage in change.stages if stage.start_us < min(month.end_us, as_of_us + 1)]
+    cohorts = [
+        randomised_cohort(x, change, stage, month_end_us=month.end_us, as_of_us=as_of_us, timezone=month.timezone)
+        for stage in begun
+    ]
+    if _unlabelled(change, cohorts):
+        return Measured(None, UNLABELLED)
+    first_us = first_met(x, change)
+    stages = [stage_data(frames, cohort, first_us) for cohort in cohorts]
+    window_us = next((m.window_us for m in metrics if m.headline), ENGAGEMENT_WINDOW_US) or ENGAGEMENT_WINDOW_US
+    found = tested.sample_ratio_checks(x, change, cohorts)
+    for cohort in cohorts:
+        found += tested.stage_checks(x, change, cohort, window_us)
+    found += history.pre_period_checks(frames, stages, metrics)
+    by_courier = change.unit == "courier"
+    asked = [m for m in metrics if m.respondent == "customer" or by_courier]
+    main = headline(stages, window_us)
+    number = main.cohort.stage.number
+    found.append(history.joined_share(tables, number, main.cohort.until_us))
+    outcomes = [
+        StageOutcome(
+            _facts(change, data, found),
+            [r for m in asked if _told(r := result(frames, data, m))],
+            (data.cohort.control.complete_units(window_us), data.cohort.treated.complete_units(window_us)),
+            data,
+        )
+        for data in stages
+    ]
+    # A wrong ratio anywhere says that the draw is broken; the other alarms concern the stage that decides.
+    alarms = [f.alarm for f in found if f.alarm and (f.stage in (number, 0) or f.check.startswith("srm"))]
+    of_main = next(o for o in outcomes if o.facts.number == number)
+    shared = change.shares_capacity and change.unit == "subject"
+    weighed = Weighed(
+        change,
+        of_main.results,
+        alarms,
+        tested.full_days(main.cohort, window_us),
+        _pace(main.cohort),
+        quasi=of_main.facts.grade != "randomised" or shared,
+        assigned=_assigned(change, main.cohort.stage),
+    )
+    hidden = [] if by_courier else [m for m in metrics if m.respondent == "agent" and _answered(frames, main, m)]
+    return Measured(weighed, None, outcomes, number, found, hidden)
+
+
+def _zones(
+    frames: Frames,
+    tables: Mapping[str, pd.DataFrame],
+    change: LedgerChange,
+    metrics: Sequence[Metric],
+    month: Month,
+    as_of_us: int,
+) -> Measured:
+    """The stage with most zones (or blocks) of both kinds decides; others are rows of their own."""
+    block = change.unit == "zone_time"
+    read = switchback_data if block else staged_data
+    begun = [stage for stage in change.stages if stage.start_us < min(month.end_us, as_of_us + 1)]
+    stages = [read(frames.exposures, change, stage, month_end_us=month.end_us, as_of_us=as_of_us) for stage in begun]
+    main = max(stages, key=lambda d: (min(d.cells), d.stage.number))
+    if min(main.cells) == 0:
+        what = "blocks" if block else "zones"
+        return Measured(
+            None, f"{main.cells[0]} {what} have the old version and {main.cells[1]} the new one: nothing to compare"
+        )
+    number = main.stage.number
+    grade: Grade = "randomised" if change.assignment == "random" else "quasi"
+    found = [history.joined_share(tables, number, main.until_us)]
+    outcomes = []
+    for data in stages:
+        results: list[Result] = []
+        for metric in metrics:
+            if metric.respondent == "agent" or metric.kind == "quantile":
+                continue
+            effect, values = (switchback_result if block else staged_result)(frames, data, metric)
+            if effect is not None:
+                results.append(_zone_result(data, metric, effect, values, "switchback" if block else "staged"))
+        notes = () if change.assignment == "random" else ("zones were not drawn at random",)
+        facts = StageFacts(
+            data.stage.number, ("old version", "new version"), ("", ""), grade, None, None, notes,
+            data.stage.end_us is not None and as_of_us >= data.stage.end_us,
+        )  # fmt: skip
+        outcomes.append(StageOutcome(facts, results, data.complete_people(ENGAGEMENT_WINDOW_US)))
+    of_main = next(o.results for o in outcomes if o.facts.number == number)
+    alarms = [f.alarm for f in found if f.alarm]
+    weighed = Weighed(
+        change, of_main, alarms, main.full_days, Pace(len(main.matcher.crowd), 0.0), quasi=grade != "randomised",
+        exact="permutation",
+    )  # fmt: skip
+    hidden = [m for m in metrics if m.respondent == "agent" and frames.agent_answers.name.code(m.key) is not None]
+    return Measured(weighed, None, outcomes, number, found, hidden)
+
+
+def _zone_result(data: ZoneData, metric: Metric, effect: ZoneEffect, values: Values, estimator: str) -> Result:
+    treated = data.treated[data.cell] & data.after
+    control = ~data.treated[data.cell] & data.after
+    events = int(np.count_nonzero(values.did & control)), int(np.count_nonzero(values.did & treated))
+    return Result(
+        metric=metric,
+        n=data.cells,
+        people=data.complete_people(metric.window_us),
+        events=events,
+        control=effect.control,
+        treated=effect.treated,
+        effect=effect,
+        lift=None,
+        floor=floor_missed(metric.source, *events, data.full_days) or effect.refusal,
+        estimator=estimator,
+        left_out=values.left_out,
+        n_immature=int(np.count_nonzero(~data.matcher.crowd.complete(metric.window_us))),
+        notes=(f"{effect.assignments} possible assignments of {'blocks' if data.by_block else 'zones'}",),
+    )
+
+
+def _switch(
+    frames: Frames,
+    tables: Mapping[str, pd.DataFrame],
+    change: LedgerChange,
+    known: Sequence[LedgerChange],
+    metrics: Sequence[Metric],
+    month: Month,
+    as_of_us: int,
+) -> Measured:
+    x = frames.exposures
+    data = switch_data(
+        x, change, list(known), since_us=int(x.at.min()) if len(x.at) else 0, month_end_us=month.end_us,
+        as_of_us=as_of_us, timezone=month.timezone,
+    )  # fmt: skip
+    if data is None:
+        return Measured(None, "not enough data: nothing is known of the days before the switch")
+    found = [history.joined_share(tables, 1, data.until_us)]
+    results = [_switch_result(frames, data, m) for m in metrics if m.respondent == "customer" and m.kind != "quantile"]
+    number = change.stages[0].number
+    facts = StageFacts(
+        number, ("before", "after"), ("before", "after"), "before_after", None, None, (NO_CONTROL,),
+        change.end_us is not None,
+    )  # fmt: skip
+    kept = [r for r in results if _told(r)]
+    after = max((sum(r.people) for r in kept), default=0)
+    weighed = Weighed(
+        change, kept, [f.alarm for f in found if f.alarm], max((r.n[1] for r in kept), default=0),
+        Pace(after, 0.0), before_after=True, exact="placebo",
+    )  # fmt: skip
+    n_days = data.switch_day, len(data.days) - 1 - data.switch_day
+    hidden = [m for m in metrics if m.respondent == "agent" and frames.agent_answers.name.code(m.key) is not None]
+    return Measured(weighed, None, [StageOutcome(facts, kept, n_days)], number, found, hidden)
+
+
+def _switch_result(frames: Frames, data: SwitchData, metric: Metric) -> Result:
+    effect, values = switch_result(frames, data, metric)
+    late = data.own.day >= data.switch_day
+    events = int(np.count_nonzero(values.did & ~late)), int(np.count_nonzero(values.did & late))
+    people = int(np.count_nonzero(values.counted & ~late)), int(np.count_nonzero(values.counted & late))
+    _, rows = daily(data.own, values)
+    days = int(np.count_nonzero(rows[: data.switch_day])), int(np.count_nonzero(rows[data.switch_day :]))
+    return Result(
+        metric=metric,
+        n=days,
+        people=people,
+        events=events,
+        control=effect.control,
+        treated=effect.treated,
+        effect=effect,
+        lift=None,
+        floor=floor_missed(metric.source, *events, days[1]) or effect.refusal,
+        estimator="structural_time_series",
+        left_out=values.left_out,
+        notes=("n are days",),
+    )
+
+
+def _facts(change: LedgerChange, data: StageData, found: Sequence[tested.Finding]) -> StageFacts:
+    cohort = data.cohort
+    number = cohort.stage.number
+    shared = change.shares_capacity and change.unit == "subject"
+    doubted = any(f.alarm and (f.stage in (number, 0) or f.check.startswith("srm")) for f in found)
+    notes = []
+    if cohort.stage.allocation is None:
+        notes.append(NO_ALLOCATION)
+    if shared:
+        notes.append(SAME_CAPACITY)
+    if cohort.unclustered:
+        notes.append(f"{cohort.unclustered} customers without a courier left out")
+    srm_p = next((f.p for f in found if f.check == "srm" and f.stage == number), None)
+    return StageFacts(
+        number,
+        (cohort.control.label, cohort.treated.label),
+        (cohort.agents[0].label, cohort.agents[1].label),
+        "quasi" if shared or doubted else "randomised",
+        srm_p,
+        cohort.crossovers,
+        notes,
+        cohort.stage.end_us is not None and cohort.closes_us >= cohort.stage.end_us,
+    )
+
+
+def _assigned(change: LedgerChange, stage: Stage) -> float | None:
+    """The new version's share of the two arms, as declared."""
+    weights = stage.allocation or {}
+    new = weights.get(change.to_version)
+    old = weights.get(change.from_version or "", weights.get("stable"))
+    return new / (new + old) if new and old else None
+
+
+def _unlabelled(change: LedgerChange, cohorts: Sequence[Cohort]) -> bool:
+    declared = change.assignment == "random" and change.from_version is not None
+    met = any(len(cohort.entries.key) for cohort in cohorts)
+    return met and not declared and not any(cohort.labelled for cohort in cohorts)
+
+
+def _told(r: Result) -> bool:
+    """A metric that nobody in either arm has anything of says nothing of this change."""
+    return r.control is not None or r.treated is not None
+
+
+def _answered(frames: Frames, main: StageData, metric: Metric) -> bool:
+    rows, _ = main.couriers.of(frames.agent_answers, metric.key, 0, metric.window_us)
+    return len(rows) > 0
+
+
+def _pace(cohort: Cohort) -> Pace:
+    """Entries of the two arms, and how many a day in the last week."""
+    arms: tuple[Arm, Arm] = (cohort.control, cohort.treated)
+    week_us = max(1, min(7 * DAY_US, cohort.until_us - cohort.stage.start_us))
+    lately = sum(int((arm.at >= cohort.until_us - week_us).sum()) for arm in arms)
+    ended = cohort.stage.end_us is not None and cohort.closes_us >= cohort.stage.end_us
+    return Pace(sum(len(arm.person) for arm in arms), 0.0 if ended else lately * DAY_US / week_us)

@@ -1,0 +1,146 @@
+"""Everybody changed at once: what would the days after have been? A structural time series, judged by placebo dates.
+
+Local level, day of week and a regression on untouched series (Brodersen et al. 2015, "Inferring causal impact using
+Bayesian structural time-series models"). Its own interval rejects too many true nulls, so the same procedure is run at
+dates before the switch, and their spread decides.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from analysis.moments import FloatArray
+
+LEAST_BEFORE, LEAST_DATES = 56, 40
+_HISTORY = 14  # days that a placebo date needs before it
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SwitchEffect:
+    """The effect of a full switch, like `analysis.lift.Effect`; ``control`` is the counterfactual's mean."""
+
+    control: float
+    treated: float
+    effect: float
+    refusal: str | None
+    placebos: FloatArray = field(repr=False)
+    """The effect that the same procedure finds at each placebo date."""
+    apart: int = 1
+    """How many placebo spans there are that do not overlap."""
+
+    @property
+    def se(self) -> float | None:
+        """The placebos' root mean square."""
+        return float(np.sqrt(np.mean(self.placebos**2))) if self.refusal is None else None
+
+    @property
+    def p(self) -> float | None:
+        """The larger of the placebos' rank, (1 + dates at least as large) / (1 + dates), and a t test of their spread.
+
+        Spans of placebo dates overlap, so the rank alone rejects true nulls too often (7–11 % of AR(0.5) series).
+        """
+        se = self.se
+        if se is None:
+            return None
+        rank = (1 + int(np.count_nonzero(np.abs(self.placebos) >= abs(self.effect)))) / (1 + len(self.placebos))
+        return max(rank, 2 * float(stats.t.sf(abs(self.effect) / se, self._df)) if se else rank)
+
+    def interval(self, alpha: float = 0.05) -> tuple[float, float] | None:
+        """Effect ± the placebos' own quantile: it excludes 0 exactly where p ≤ alpha; infinite where dates are few."""
+        se = self.se
+        if se is None:
+            return None
+        n = len(self.placebos)
+        allowed = math.floor(alpha * (n + 1) + 1e-9) - 1  # placebos that may be at least as large
+        if allowed < 0:
+            return -math.inf, math.inf
+        half = max(float(np.sort(np.abs(self.placebos))[::-1][allowed]), float(stats.t.isf(alpha / 2, self._df)) * se)
+        return self.effect - half, self.effect + half
+
+    @property
+    def _df(self) -> int:
+        # One for each span apart from the others: 0.5–5 % of true nulls were then rejected in 400 series a design.
+        return self.apart
+
+
+def switch_effect(sums: FloatArray, rows: FloatArray, switch_day: int, controls: FloatArray) -> SwitchEffect:
+    """Mean per person after the switch less the counterfactual's, weighted by each day's people.
+
+    The variances of the model are estimated once, on the days before the switch; each placebo date then only forgets
+    what comes after it.
+
+    Args:
+        sums: the metric's sum of each day, shape (days,).
+        rows: each day's people, shape (days,).
+        switch_day: the first day after.
+        controls: daily figures of what was not touched, shape (days, k); k may be 0.
+    """
+    days, after = len(sums), len(sums) - switch_day
+    there = rows > 0
+    y = np.where(there, sums / np.maximum(rows, 1), np.nan)
+    plain = _mean(sums, rows, 0, switch_day), _mean(sums, rows, switch_day, days)
+    dates = list(range(_HISTORY, switch_day - after + 1)) if after > 0 else []
+    refusal = _refusal(switch_day, after, len(dates))
+    if refusal is not None or np.nanstd(y[:switch_day]) == 0:
+        why = refusal or "nothing varied on the days before the switch"
+        return SwitchEffect(plain[0], plain[1], plain[1] - plain[0], why, np.zeros(0))
+    scale = float(np.nanstd(y[:switch_day]))
+    center = float(np.nanmean(y[:switch_day]))
+    z = (y - center) / scale
+    exog = _standard(controls, switch_day) if controls.shape[1] else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a fit that has not settled shows in the placebos' spread
+        parameters = _model(z[:switch_day], None if exog is None else exog[:switch_day]).fit(disp=False).params
+        found = [
+            _gap(z, rows, exog, parameters, date, min(date + after, days)) * scale for date in [switch_day, *dates]
+        ]
+    effect = found[0]
+    apart = max(1, (switch_day - _HISTORY) // after)
+    return SwitchEffect(plain[1] - effect, plain[1], effect, None, np.array(found[1:]), apart)
+
+
+def _refusal(before: int, after: int, dates: int) -> str | None:
+    if after <= 0:
+        return "not enough data: no day after the switch is complete yet"
+    if before < LEAST_BEFORE or dates < LEAST_DATES:
+        needed = max(LEAST_BEFORE, _HISTORY + after + LEAST_DATES - 1)
+        return (
+            f"not enough data: {before} complete days before the switch, {needed} are needed to judge {after} after it"
+        )
+    return None
+
+
+def _model(y: FloatArray, exog: FloatArray | None) -> Any:
+    from statsmodels.tsa.statespace.structural import UnobservedComponents  # takes a second to load
+
+    return UnobservedComponents(y, level="llevel", seasonal=7, stochastic_seasonal=False, exog=exog)
+
+
+def _gap(
+    z: FloatArray, rows: FloatArray, exog: FloatArray | None, parameters: FloatArray, date: int, end: int
+) -> float:
+    """What was seen in [date, end) less what the days before it foretell."""
+    known = z[:end].copy()
+    known[date:] = np.nan
+    filtered = _model(known, None if exog is None else exog[:end]).filter(parameters)
+    foretold = np.asarray(filtered.forecasts[0])[date:end]
+    weight = rows[date:end] * ~np.isnan(z[date:end])
+    return float(np.nansum(weight * (z[date:end] - foretold)) / weight.sum()) if weight.sum() else 0.0
+
+
+def _standard(controls: FloatArray, switch_day: int) -> FloatArray:
+    before = controls[:switch_day]
+    spread = before.std(axis=0)
+    found: FloatArray = (controls - before.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    return found
+
+
+def _mean(sums: FloatArray, rows: FloatArray, begin: int, end: int) -> float:
+    people = float(rows[begin:end].sum())
+    return float(sums[begin:end].sum()) / people if people else 0.0

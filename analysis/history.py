@@ -1,0 +1,87 @@
+"""Were the arms alike before, and does the join still hold? Checks that look at the days before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.checks import Finding
+from analysis.effects import StageData
+from analysis.frames import Frames
+from analysis.lift import compare, mean_sample
+from analysis.metrics import Metric
+from analysis.moments import cells
+from analysis.srm import alarm
+from analysis.values import before_values
+from edgeloop.clock import DAY_US
+
+JOINED_DAYS, MEDIAN_DAYS = 7, 28
+JOINED_LEAST = 0.8  # of the median of the days before
+JOINED_OUTCOMES = 50  # fewer say nothing
+
+
+def pre_period_checks(frames: Frames, stages: Sequence[StageData], metrics: Sequence[Metric]) -> list[Finding]:
+    """Whether the goals differed before anybody met the change: p < 0.001, Bonferroni over goals and stages."""
+    found: list[tuple[int, str, float, float]] = []
+    for data in stages:
+        for metric in metrics:
+            if metric.role != "goal" or metric.source not in ("share", "sum") or metric.respondent != "customer":
+                continue
+            difference = _difference_before(frames, data, metric)
+            if difference is not None:
+                found.append((data.cohort.stage.number, metric.name, *difference))
+    findings = []
+    for number, name, effect, p in found:
+        blocked = alarm(p, len(found))
+        text = f"the arms differed in {name} before they met the change (p = {p:.1e})" if blocked else None
+        findings.append(Finding(f"pre_period:{name}", number, "block" if blocked else "ok", effect, p, text))
+    return findings
+
+
+def joined_share(tables: Mapping[str, pd.DataFrame], stage: int, until_us: int) -> Finding:
+    """The share of outcomes that meet an exposure in the last seven days, against the median of the 28 days before."""
+    name = "joined_share"
+    attributions = tables.get("attributions")
+    if attributions is None or len(attributions) == 0:
+        return Finding(name, stage, "no data")
+    edges = until_us - DAY_US * np.arange(JOINED_DAYS + MEDIAN_DAYS, -1, -1)
+    missed = attributions["occurred_at"][(attributions["model_id"] == "").to_numpy(dtype=bool)].to_numpy(np.int64)
+    outcomes = np.concatenate(
+        [
+            tables["engagement"]["occurred_at"].to_numpy(dtype=np.int64),
+            tables["answers"]["occurred_at"].to_numpy(dtype=np.int64),
+        ]
+    )
+    per_day = np.histogram(outcomes, edges)[0]
+    lost = np.histogram(missed, edges)[0]
+    lately = per_day[MEDIAN_DAYS:].sum()
+    spoken = per_day[:MEDIAN_DAYS] > 0
+    if lately < JOINED_OUTCOMES or np.count_nonzero(spoken) < MEDIAN_DAYS // 2:
+        return Finding(name, stage, "no data")
+    daily = 1 - lost[:MEDIAN_DAYS][spoken] / per_day[:MEDIAN_DAYS][spoken]
+    median, share = float(np.median(daily)), 1 - float(lost[MEDIAN_DAYS:].sum()) / float(lately)
+    if share < JOINED_LEAST * median:
+        text = f"only {share:.0%} of the outcomes meet an exposure ({median:.0%} in the weeks before)"
+        return Finding(name, stage, "block", share, None, text)
+    return Finding(name, stage, "ok", share)
+
+
+def _difference_before(frames: Frames, data: StageData, metric: Metric) -> tuple[float, float] | None:
+    """(difference, p) of the covariate between the arms' units with a history."""
+    crowd = data.customers.crowd
+    before = before_values(frames, data.customers, metric, data.first_us)
+    if before is None:
+        return None
+    x, history = before
+    n = len(crowd.treated)
+    y = np.bincount(crowd.unit[history], weights=x[history], minlength=n).astype(np.float64)
+    people = np.bincount(crowd.unit[history], minlength=n)
+    there = people > 0
+    mean = y[there] / people[there]
+    arms = cells(mean, np.ones(len(mean)), crowd.treated[there].astype(np.int64), 2)
+    if min(m.n for m in arms) < 2:
+        return None
+    effect = compare(mean_sample(arms[0]), mean_sample(arms[1]))
+    return (effect.effect, effect.p) if effect.p is not None else None

@@ -1,0 +1,145 @@
+"""A full switch of a model: daily series of its people before and after, for the structural time series.
+
+Who meets the model on a day counts on that day; outcomes are those of the window from that day's first exposure. Days
+whose windows are not over are left out, and so are the days before the switch whose windows reach past it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.change import BEFORE_AFTER_US, LedgerChange
+from analysis.days import day_of, midnights
+from analysis.entry import OPEN_US
+from analysis.estimators.switch import SwitchEffect, switch_effect
+from analysis.frames import ABSENT, Exposures, Frames
+from analysis.metrics import Metric
+from analysis.moments import FloatArray, IntArray
+from analysis.values import Crowd, RepeatedMatcher, Values, exposure_marks, outcome_values
+
+MOST_CONTROLS = 3
+LIVE_SHARE = 0.95  # of the days on which a model has to have been asked, for its series to be a control
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """The people of one model by day: ``day`` per person of the crowd, and the rows of their exposures."""
+
+    matcher: RepeatedMatcher
+    rows: IntArray
+    day: IntArray
+    n_days: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SwitchData:
+    """The switched model's series, those of untouched models, and where in them the switch is."""
+
+    own: Series
+    others: tuple[Series, ...]
+    days: IntArray
+    """Midnights, one more than days."""
+    switch_day: int
+    until_us: int
+
+
+def switch_data(
+    x: Exposures,
+    change: LedgerChange,
+    ledger: list[LedgerChange],
+    *,
+    since_us: int,
+    month_end_us: int,
+    as_of_us: int,
+    timezone: str,
+) -> SwitchData | None:
+    """The days from the first that the tables hold to the end of the span after, at most 28 days after the switch.
+
+    Controls are at most three other models without a change of their own in these days, the busiest first. None where
+    nothing is known of the days before.
+    """
+    end = min(change.end_us or OPEN_US, month_end_us, as_of_us, change.start_us + BEFORE_AFTER_US)
+    own_rows = _asked(x, change.model_id, since_us, end)
+    if len(own_rows) == 0 or int(x.at[own_rows].min()) >= change.start_us or end <= change.start_us:
+        return None
+    days = midnights(int(x.at[own_rows].min()), end, timezone)
+    switch_day = int(np.searchsorted(days, change.start_us, side="left"))
+    closes = np.full(len(days) - 1, as_of_us)
+    closes[:switch_day] = min(change.start_us, as_of_us)
+    own = _series(x, own_rows, days, closes)
+    touched = {c.model_id for c in ledger if c.start_us < end and c.last_us >= int(days[0])}
+    others = []
+    for model in x.model.labels:
+        if str(model) in touched or str(model) == change.model_id:
+            continue
+        rows = _asked(x, str(model), int(days[0]), end)
+        live = len(np.unique(day_of(x.at[rows], days))) if len(rows) else 0
+        if live >= LIVE_SHARE * (len(days) - 1):
+            others.append((-len(rows), str(model), rows))
+    chosen = sorted(others, key=lambda o: o[:2])[:MOST_CONTROLS]
+    return SwitchData(own, tuple(_series(x, rows, days, closes) for *_, rows in chosen), days, switch_day, end)
+
+
+def switch_result(frames: Frames, data: SwitchData, metric: Metric) -> tuple[SwitchEffect, Values]:
+    """The effect of the switch on one metric, from the days whose windows are over."""
+    values = _values(frames, data.own, metric)
+    sums, rows = daily(data.own, values)
+    complete = _complete_days(data, metric.window_us)
+    controls = []
+    for series in data.others:
+        y, n = daily(series, _values(frames, series, metric))
+        if (n[complete] > 0).all():
+            controls.append(y[complete] / n[complete])
+    before = int(np.count_nonzero(complete[: data.switch_day]))
+    table = np.stack(controls, axis=1) if controls else np.zeros((int(np.count_nonzero(complete)), 0))
+    return switch_effect(sums[complete], rows[complete], before, table), values
+
+
+def daily(series: Series, values: Values) -> tuple[FloatArray, FloatArray]:
+    """Σy and Σd of each day."""
+    who = values.counted
+    y = np.bincount(series.day[who], weights=values.y[who], minlength=series.n_days).astype(np.float64)
+    d = np.bincount(series.day[who], weights=values.d[who], minlength=series.n_days).astype(np.float64)
+    return y, d
+
+
+def _complete_days(data: SwitchData, window_us: int) -> np.ndarray:
+    """Days of which every window is over: before the switch by the switch, after it by ``as_of``."""
+    crowd = data.own.matcher.crowd
+    open_days = np.unique(data.own.day[~crowd.complete(window_us)])
+    complete = np.ones(data.own.n_days, dtype=bool)
+    complete[open_days] = False
+    # The first day may have begun before the tables do, the last one is cut where the span ends.
+    complete[-1] &= bool(data.days[-1] <= data.until_us)
+    return complete
+
+
+def _asked(x: Exposures, model: str, start_us: int, end_us: int) -> IntArray:
+    mask = x.model.equals(model) & (x.at >= start_us) & (x.at < end_us)
+    mask &= ~x.arm.equals("holdout") & ~x.anonymous & (x.subject.codes != ABSENT)
+    return np.flatnonzero(mask).astype(np.int64)
+
+
+def _series(x: Exposures, rows: IntArray, days: IntArray, closes: IntArray) -> Series:
+    n_days = len(days) - 1
+    day = day_of(x.at[rows], days)
+    key = x.subject.codes[rows] * n_days + day
+    order = np.lexsort((x.at[rows], key))
+    first = order[np.concatenate([[True], np.diff(key[order]) != 0])] if len(order) else order
+    rows, day = rows[first], day[first]
+    n = len(rows)
+    crowd = Crowd(
+        person=x.subject.codes[rows], at=x.at[rows], row=rows, unit=np.arange(n), treated=np.zeros(n, dtype=bool),
+        unit_day=day, closes_us=closes[day], clustered=False, n_control=n,
+    )  # fmt: skip
+    return Series(RepeatedMatcher(crowd), rows, day, n_days)
+
+
+def _values(frames: Frames, series: Series, metric: Metric) -> Values:
+    if metric.source != "exposure":
+        return outcome_values(frames, series.matcher, metric)
+    marked = exposure_marks(frames.exposures, metric)[series.rows]
+    has = ~np.isnan(marked)
+    return Values(np.where(has, marked, 0.0), has.astype(np.float64), has, has & (marked > 0))

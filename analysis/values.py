@@ -1,0 +1,279 @@
+"""What is each unit's value? Outcomes inside the windows of the people of two arms, summed per person and per unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from analysis.entry import Arm, Cohort
+from analysis.frames import ABSENT, BoolArray, Exposures, Frames, Outcomes
+from analysis.metrics import Metric
+from analysis.moments import FloatArray, IntArray
+from edgeloop.clock import DAY_US
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crowd:
+    """The people of two arms in one numbering, control first: arrays have one element per person.
+
+    ``unit`` numbers the units of both arms from 0; ``treated`` and ``unit_day`` have one element per unit.
+    """
+
+    person: IntArray
+    at: IntArray
+    row: IntArray
+    unit: IntArray
+    treated: BoolArray
+    unit_day: IntArray
+    closes_us: int | IntArray
+    """The last moment that a window may reach, of all or of each person."""
+    clustered: bool
+    n_control: int
+    """People of the control arm."""
+
+    @classmethod
+    def of(cls, control: Arm, treated: Arm) -> Crowd:
+        """Two arms as one."""
+        units = (control.n_units, treated.n_units)
+        return cls(
+            person=np.concatenate([control.person, treated.person]),
+            at=np.concatenate([control.at, treated.at]),
+            row=np.concatenate([control.row, treated.row]),
+            unit=np.concatenate([control.unit, treated.unit + units[0]]),
+            treated=np.repeat([False, True], units),
+            unit_day=np.concatenate([control.unit_day, treated.unit_day]),
+            closes_us=control.closes_us,
+            clustered=control.clustered,
+            n_control=len(control.person),
+        )
+
+    def __len__(self) -> int:
+        return len(self.person)
+
+    @property
+    def person_treated(self) -> BoolArray:
+        """Which people are in the treated arm."""
+        return np.arange(len(self.person)) >= self.n_control
+
+    def complete(self, window_us: int) -> BoolArray:
+        """Which people have their whole window behind them."""
+        done: BoolArray = self.at <= self.closes_us - window_us
+        return done
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Values:
+    """One metric's numerator ``y`` and denominator ``d`` per person of a crowd, and who ``counted`` is.
+
+    ``did`` are the people with the event, a sum other than 0, an answer, or an exposure with the mark.
+    """
+
+    y: FloatArray
+    d: FloatArray
+    counted: BoolArray
+    did: BoolArray
+    left_out: int = 0
+    """Values in another currency."""
+
+
+class Joining(Protocol):
+    """Joins outcomes to a crowd."""
+
+    crowd: Crowd
+
+    def of(self, outcomes: Outcomes, name: str, from_us: int, to_us: int) -> tuple[IntArray, IntArray]:
+        """(row of the outcomes, position in the crowd) with from ≤ outcome − entry ≤ to, of one name."""
+        ...
+
+
+class Matcher:
+    """The outcomes of a crowd in which everybody is once: joined by person alone."""
+
+    def __init__(self, crowd: Crowd, n_people: int) -> None:
+        self.crowd = crowd
+        self._position = np.full(n_people, ABSENT, dtype=np.int64)
+        self._position[crowd.person] = np.arange(len(crowd))
+        self._kept: dict[tuple[int, str], tuple[IntArray, IntArray, IntArray]] = {}
+
+    def position(self, person: IntArray) -> IntArray:
+        """Where people are in the crowd; −1 for others."""
+        found: IntArray = self._position[person]
+        return found
+
+    def of(self, outcomes: Outcomes, name: str, from_us: int, to_us: int) -> tuple[IntArray, IntArray]:
+        """(row of the outcomes, position in the crowd) with from ≤ outcome − entry ≤ to, of one name."""
+        rows, position, lag = self._joined(outcomes, name)
+        inside = (lag >= from_us) & (lag <= to_us)
+        return rows[inside], position[inside]
+
+    def _joined(self, outcomes: Outcomes, name: str) -> tuple[IntArray, IntArray, IntArray]:
+        kept = self._kept.get((id(outcomes), name))
+        if kept is None:
+            span = outcomes.span(name)
+            position = self._position[outcomes.person[span]]
+            rows = np.flatnonzero(position != ABSENT)
+            position = position[rows]
+            rows += span.start
+            kept = self._kept[id(outcomes), name] = (rows, position, outcomes.at[rows] - self.crowd.at[position])
+        return kept
+
+
+class RepeatedMatcher:
+    """The outcomes of a crowd in which people are several times: an outcome counts for each entry it follows."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self.crowd = crowd
+        self._times = np.unique(crowd.at)
+        key = self._key(crowd.person, np.searchsorted(self._times, crowd.at))
+        self._order = np.argsort(key, kind="stable")
+        self._keys = key[self._order]
+
+    def of(self, outcomes: Outcomes, name: str, from_us: int, to_us: int) -> tuple[IntArray, IntArray]:
+        """(row of the outcomes, position in the crowd) with from ≤ outcome − entry ≤ to, of one name."""
+        span = outcomes.span(name)
+        rows = np.arange(span.start, span.stop)
+        person, at = outcomes.person[span], outcomes.at[span]
+        # The earliest entry that may have caused it, and one past the latest.
+        first = np.searchsorted(self._keys, self._key(person, np.searchsorted(self._times, at - to_us)))
+        after = np.searchsorted(self._keys, self._key(person, np.searchsorted(self._times, at - from_us, side="right")))
+        times = np.maximum(after - first, 0)
+        begins = np.repeat(first - np.concatenate([[0], np.cumsum(times)[:-1]]), times) if len(rows) else first
+        found = self._order[begins + np.arange(len(begins))]
+        return np.repeat(rows, times), found
+
+    def _key(self, person: IntArray, moment: IntArray) -> IntArray:
+        # Ranks of moments, because person and µs do not fit into one integer.
+        key: IntArray = person * (len(self._times) + 1) + moment
+        return key
+
+
+def outcome_values(frames: Frames, matcher: Joining, metric: Metric) -> Values:
+    """Shares and sums count everyone (none = 0); answers count who answered, Σ answers' values / Σ answers."""
+    crowd, n = matcher.crowd, len(matcher.crowd)
+    outcomes = outcomes_of(frames, metric)
+    rows, position = matcher.of(outcomes, metric.key, metric.after_us, metric.window_us)
+    complete = crowd.complete(metric.window_us)
+    kept = complete[position]
+    rows, position = rows[kept], position[kept]
+    if metric.source == "share":
+        did = np.bincount(position, minlength=n) >= metric.at_least
+        return Values(did.astype(np.float64), np.ones(n), complete, did & complete)
+    value, left_out = outcomes.value[rows], 0
+    if metric.source == "sum":
+        has, wanted = ~np.isnan(value), _in_currency(outcomes, rows, metric.currency)
+        left_out = int(np.count_nonzero(has & ~wanted))
+        position, value = position[has & wanted], value[has & wanted]
+    y = np.bincount(position, weights=value, minlength=n).astype(np.float64)
+    if metric.source == "sum":
+        return Values(y, np.ones(n), complete, y != 0, left_out)
+    answers = np.bincount(position, minlength=n).astype(np.float64)
+    return Values(y, answers, answers > 0, answers > 0)
+
+
+def exposure_values(x: Exposures, cohort: Cohort, matcher: Matcher, marked: FloatArray) -> Values:
+    """Σ marked exposures / Σ exposures of each person, over all exposures to the model in the stage from the entry on.
+
+    Args:
+        marked: per row of ``x`` what is averaged: 1 or 0, or NaN where the exposure does not count.
+    """
+    n = len(matcher.crowd)
+    known = cohort.rows[(x.subject.codes[cohort.rows] != ABSENT) & ~x.anonymous[cohort.rows]]
+    position = matcher.position(x.subject.codes[known])
+    value = marked[known]
+    kept = (position != ABSENT) & ~np.isnan(value)
+    position, value = position[kept], value[kept]
+    y = np.bincount(position, weights=value, minlength=n).astype(np.float64)
+    d = np.bincount(position, minlength=n).astype(np.float64)
+    return Values(y, d, d > 0, y > 0)
+
+
+def before_values(
+    frames: Frames, matcher: Matcher, metric: Metric, first_us: IntArray
+) -> tuple[FloatArray, BoolArray] | None:
+    """(covariate per person, who has a history) from the days before each person first met the change.
+
+    Args:
+        first_us: each person's first exposure to the change in any stage, shape (people,).
+
+    None where the metric has no covariate.
+    """
+    settings = metric.covariate
+    own = settings.source == "same"
+    if settings.source == "none" or (own and metric.source not in ("share", "sum")):
+        return None
+    crowd, n = matcher.crowd, len(matcher.crowd)
+    window = round(settings.window_days * DAY_US)
+    history = frames.first_seen[crowd.person] < first_us
+    if settings.source == "exposure":
+        return _exposures_before(frames, matcher, settings.name, first_us, window, history)
+    outcomes = frames.profiles if settings.source == "profile" else frames.engagement
+    name = metric.key if own else settings.name
+    rows, position = matcher.of(outcomes, name, -(1 << 62), 0)
+    lag = outcomes.at[rows] - first_us[position]
+    inside = (lag < 0) & (lag >= -window)
+    rows, position = rows[inside], position[inside]
+    value = outcomes.value[rows]
+    if own and metric.source == "share":
+        x = (np.bincount(position, minlength=n) > 0).astype(np.float64)
+        return x, history
+    if own:
+        wanted = ~np.isnan(value) & _in_currency(outcomes, rows, metric.currency)
+        position, value = position[wanted], value[wanted]
+    else:
+        value = np.where(np.isnan(value), 1.0, value)
+    x = np.bincount(position, weights=value, minlength=n).astype(np.float64)
+    if settings.source == "profile":
+        times = np.bincount(position, minlength=n)
+        return x / np.maximum(times, 1), times > 0
+    return x, history
+
+
+def before_sums(frames: Frames, matcher: Matcher, metric: Metric, first_us: IntArray, days: float) -> FloatArray:
+    """Each person's sum of a metric's values in the days before it first met the change, shape (people,)."""
+    outcomes = outcomes_of(frames, metric)
+    rows, position = matcher.of(outcomes, metric.key, -(1 << 62), 0)
+    lag = outcomes.at[rows] - first_us[position]
+    kept = (lag < 0) & (lag >= -round(days * DAY_US)) & ~np.isnan(outcomes.value[rows])
+    kept &= _in_currency(outcomes, rows, metric.currency)
+    weights = outcomes.value[rows[kept]]
+    return np.bincount(position[kept], weights=weights, minlength=len(matcher.crowd)).astype(np.float64)
+
+
+def exposure_marks(x: Exposures, metric: Metric) -> FloatArray:
+    """Per exposure what a metric of exposures averages: the field, or whether it is above a threshold; NaN: absent."""
+    values, threshold = x.fields[metric.key], metric.settings.threshold
+    return values if threshold is None else np.where(np.isnan(values), np.nan, values > threshold)
+
+
+def outcomes_of(frames: Frames, metric: Metric) -> Outcomes:
+    """Where the metric's outcomes are."""
+    if metric.respondent == "agent":
+        return frames.agent_answers
+    return frames.answers if metric.source == "answer" else frames.engagement
+
+
+def _exposures_before(
+    frames: Frames, matcher: Matcher, field: str, first_us: IntArray, window_us: int, history: BoolArray
+) -> tuple[FloatArray, BoolArray] | None:
+    """The mean of a numeric field over the person's exposures of the days before."""
+    x, n = frames.exposures, len(matcher.crowd)
+    values = x.fields.get(field)
+    if values is None:
+        return None
+    known = np.flatnonzero((x.subject.codes != ABSENT) & ~np.isnan(values))
+    position = matcher.position(x.subject.codes[known])
+    known, position = known[position != ABSENT], position[position != ABSENT]
+    lag = x.at[known] - first_us[position]
+    inside = (lag < 0) & (lag >= -window_us)
+    known, position = known[inside], position[inside]
+    times = np.bincount(position, minlength=n)
+    total = np.bincount(position, weights=values[known], minlength=n).astype(np.float64)
+    return total / np.maximum(times, 1), history & (times > 0)
+
+
+def _in_currency(outcomes: Outcomes, rows: IntArray, currency: str | None) -> BoolArray:
+    codes = outcomes.currency.codes[rows]
+    wanted = ABSENT if currency is None else outcomes.currency.code(currency)
+    return codes == wanted if wanted is not None else np.zeros(len(codes), dtype=bool)
