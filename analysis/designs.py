@@ -17,7 +17,9 @@ from analysis.estimators.permutation import ZoneEffect
 from analysis.frames import Frames
 from analysis.judge import Judged, Pace, Weighed
 from analysis.metrics import ENGAGEMENT_WINDOW_US, Metric
+from analysis.novelty import novelty_checks
 from analysis.rows import NO_ALLOCATION, NO_CONTROL, SAME_CAPACITY, StageFacts
+from analysis.segments import Segment, segments
 from analysis.switches import SwitchData, daily, switch_data, switch_result
 from analysis.values import Values
 from analysis.verdict import ALPHA, floor_missed
@@ -51,14 +53,21 @@ class Measured:
     headline: int = 1
     checks: Sequence[tested.Finding] = ()
     not_identifiable: Sequence[Metric] = field(default=())
+    parted: Sequence[Segment] = ()
+    """The deciding stage's results by segment."""
 
-    def all_checks(self, judged: Judged) -> list[tested.Finding]:
+    @property
+    def deciding(self) -> StageData | None:
+        """The people of the deciding stage, where its arms were concurrent."""
+        return next((s.data for s in self.stages if s.facts.number == self.headline), None)
+
+    def all_checks(self, judged: Judged, more: Sequence[tested.Finding] = ()) -> list[tested.Finding]:
         """Its checks, with what was found on the way to the verdict."""
         rare = [
             tested.Finding(f"rare_events:{m.name}", self.headline, "warn" if e >= 1 / ALPHA else "ok", e)
             for m, e in judged.rare.items()
         ]
-        return sorted([*self.checks, *rare], key=lambda f: (f.stage, f.check))
+        return sorted([*self.checks, *rare, *more], key=lambda f: (f.stage, f.check))
 
 
 def measure(
@@ -132,8 +141,9 @@ def _arms(
         quasi=of_main.facts.grade != "randomised" or shared,
         assigned=_assigned(change, main.cohort.stage),
     )
+    found += novelty_checks(frames, main, metrics)
     hidden = [] if by_courier else [m for m in metrics if m.respondent == "agent" and _answered(frames, main, m)]
-    return Measured(weighed, None, outcomes, number, found, hidden)
+    return Measured(weighed, None, outcomes, number, found, hidden, segments(frames, main, of_main.results))
 
 
 def _zones(

@@ -103,6 +103,8 @@ class Result:
     beside: str | None = None
     """Why this row stands beside another of the same metric, and decides nothing."""
     notes: tuple[str, ...] = ()
+    control_var: float | None = None
+    """The variance of the control arm's figure, where the arms were compared as means."""
 
     @property
     def practical(self) -> float | None:
@@ -161,7 +163,7 @@ def result(frames: Frames, data: StageData, metric: Metric) -> Result:
     units = unit_values(matcher.crowd, values)
     control, treated = (_sample(metric, matcher.crowd, m[0]) for m in units.moments())
     plain = compare(control, treated) if control and treated else None
-    samples, estimator = (control, treated), _plain_name(metric, matcher.crowd)
+    samples, estimator = (control, treated), plain_name(metric, matcher.crowd)
     before = before_values(frames, matcher, metric, data.first_us) if metric.respondent == "customer" else None
     adjusted = None
     if before is not None and control and treated:
@@ -188,6 +190,7 @@ def result(frames: Frames, data: StageData, metric: Metric) -> Result:
         plain=plain if adjusted is not None else None,
         values=values,
         n_immature=_immature(matcher.crowd, metric.window_us),
+        control_var=samples[0].mean_var if samples[0] else None,
     )
     return _with_harm(made)
 
@@ -228,7 +231,8 @@ def _sample(metric: Metric, crowd: Crowd, moments: Moments) -> Sample | None:
     return proportion_sample(moments) if metric.source == "share" else mean_sample(moments)
 
 
-def _plain_name(metric: Metric, crowd: Crowd) -> str:
+def plain_name(metric: Metric, crowd: Crowd) -> str:
+    """The estimator without covariates."""
     return "ratio" if metric.source in ("answer", "exposure") or crowd.clustered else "difference_in_means"
 
 

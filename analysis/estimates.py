@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from types import MappingProxyType
 
 import pandas as pd
 
 from analysis import metrics as asked
+from analysis.bridge import Delta, Interplay, Printed, month_bridge
 from analysis.change import LedgerChange
 from analysis.designs import Measured, measure
 from analysis.frames import prepare
-from analysis.judge import Judged, judge
+from analysis.interactions import Interaction, Randomised, overlaps
+from analysis.judge import Judged, Weighed, judge
 from analysis.ledger import ledger
 from analysis.metrics import ANSWER_WINDOW_US, Metric
 from analysis.rows import ChangeRows, StageRows
+from analysis.segments import Segment, judge_segments
 from edgeloop.metrics import PACK, MetricSettings
 from edgeloop.months import Month
-from edgeloop.store.rows import Check, Estimate
+from edgeloop.store.rows import Bar, Check, Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,10 @@ class Analysis:
     checks: list[Check]
     metrics: list[Metric] = field(default_factory=list)
     """Those that the data can answer."""
+    bridge: list[Bar] = field(default_factory=list)
+    """From the month before to this one, of the headline."""
+    unnamed: list[str] = field(default_factory=list)
+    """Changes that more or fewer people met than in the month before, and that have no estimate for the bridge."""
 
 
 def analyse(
@@ -38,6 +47,8 @@ def analyse(
     freeze_id: str,
     as_of_us: int,
     metrics: Mapping[str, MetricSettings] = PACK,
+    printed: Mapping[str, float] = MappingProxyType({}),
+    holidays: Sequence[str] = (),
 ) -> Analysis:
     """Everything that can be said of the month's changes from the freeze's tables alone.
 
@@ -46,6 +57,8 @@ def analyse(
         month: a change is listed if [start, end + window] touches it; its figures are cumulative to the month's end.
         as_of_us: the latest ``received_at``; windows that end later are not complete.
         metrics: the configured ones, by name.
+        printed: metric → the figure of the month before as its own report had it.
+        holidays: dates (``YYYY-MM-DD``) that count as Sundays.
     """
     known = ledger(tables, timezone=month.timezone)
     frames = prepare(tables)
@@ -53,7 +66,15 @@ def analyse(
     longest = max([ANSWER_WINDOW_US, *(m.window_us for m in wanted)])
     listed = [change for change in known if change.touches(month, longest)]
     measured = [measure(frames, tables, change, known, wanted, month, as_of_us) for change in listed]
-    judged = iter(judge([m.weighed for m in measured if m.weighed is not None]))
+    weighed = [(m, m.weighed) for m in measured if m.weighed is not None]
+    judged = iter(judge([w for _, w in weighed]))
+    parted = iter(judge_segments([w for _, w in weighed], [m.parted for m, _ in weighed]))
+    drawn = [
+        Randomised(w.change.change_id, m.deciding)
+        for m, w in weighed
+        if m.deciding is not None and w.change.unit == "subject" and not w.quasi
+    ]
+    interactions, overlapping = overlaps(frames, drawn, wanted)
     estimates: list[Estimate] = []
     found: list[Check] = []
     for change, m in zip(listed, measured, strict=True):
@@ -63,14 +84,48 @@ def analyse(
             found += [write.check(f) for f in m.checks]
             continue
         decided = next(judged)
-        estimates += _rows(write, m, decided)
-        found += [write.check(f) for f in m.all_checks(decided)]
-    return Analysis(listed, estimates, found, wanted)
+        estimates += _rows(write, m, decided, next(parted))
+        found += [write.check(f) for f in m.all_checks(decided, overlapping.get(change.change_id, ()))]
+    goal = next((m for m in wanted if m.headline), None)
+    bridge = Printed([], [])
+    if goal is not None:
+        bridge = month_bridge(
+            frames,
+            month,
+            goal,
+            known,
+            {w.change.change_id: d for m, w in weighed if (d := _delta(m, w, goal)) is not None},
+            freeze_id=freeze_id,
+            as_of_us=as_of_us,
+            interplay=[_interplay(i) for i in interactions if i.proven and i.metric == goal],
+            printed=printed.get(goal.name),
+            holidays=[date.fromisoformat(day) for day in holidays],
+        )
+    return Analysis(listed, estimates, found, wanted, bridge.bars, bridge.unnamed)
 
 
-def _rows(write: ChangeRows, m: Measured, judged: Judged) -> list[Estimate]:
+def _delta(m: Measured, w: Weighed, metric: Metric) -> Delta | None:
+    """What the month bridge takes of a change: its plain 95 % interval, where no floor is missed."""
+    result = next((r for r in w.results if r.metric == metric and not r.beside), None)
+    if result is None or result.effect is None or result.floor is not None:
+        return None
+    control = None
+    if m.deciding is not None and w.change.rollout_id is not None:
+        control = (w.change.model_id, w.change.rollout_id, str(m.headline))
+    return Delta(result.effect.effect, result.effect.interval(), result.effect.se, control, result.control_var or 0.0)
+
+
+def _interplay(found: Interaction) -> Interplay:
+    a, b, both = (Delta(t.effect, t.interval(), t.se) for t in (found.model.a, found.model.b, found.model.both))
+    return Interplay(found.changes, both, (a, b))
+
+
+def _rows(write: ChangeRows, m: Measured, judged: Judged, parted: Sequence[Segment]) -> list[Estimate]:
     rows: list[Estimate] = []
     for stage in m.stages:
-        writer = StageRows(write, stage.facts, m.headline, judged if stage.facts.number == m.headline else None)
+        decides = stage.facts.number == m.headline
+        writer = StageRows(write, stage.facts, m.headline, judged if decides else None)
         rows += [writer.row(r) for r in stage.results] or [writer.empty(stage.complete)]
+        if decides:
+            rows += [writer.segment(s) for s in parted]
     return rows + [write.not_identifiable(metric, m.headline) for metric in m.not_identifiable]

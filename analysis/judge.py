@@ -79,7 +79,9 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class _Test:
+class Test:
+    """A p, the interval at each level, and where both come from."""
+
     p: float
     interval: Callable[[float], tuple[float, float]]
     by: DecidedBy
@@ -87,7 +89,7 @@ class _Test:
 
 def judge(weighed: Sequence[Weighed]) -> list[Judged]:
     """One judgement per change; the families are the month's, over all of them."""
-    tests = [{r.metric: test for r in w.results if (test := _test(w, r)) is not None} for w in weighed]
+    tests = [{r.metric: test for r in w.results if (test := deciding_test(w, r)) is not None} for w in weighed]
     decisions: list[dict[Metric, Decision]] = [{} for _ in weighed]
     for role in ("goal", "guardrail", "watch"):
         family = [
@@ -109,7 +111,12 @@ def judge(weighed: Sequence[Weighed]) -> list[Judged]:
     return [_judged(w, decisions[i]) for i, w in enumerate(weighed)]
 
 
-def _test(w: Weighed, r: Result) -> _Test | None:
+def deciding_test(w: Weighed, r: Result, units: int | None = None) -> Test | None:
+    """The p and the intervals with which a metric enters its family; None where nothing can be tested.
+
+    Args:
+        units: how many count towards the plan, where these are more than the result's own.
+    """
     e = r.effect
     if e is None or e.p is None or e.interval() is None:
         return None
@@ -119,15 +126,15 @@ def _test(w: Weighed, r: Result) -> _Test | None:
         return effect.interval(alpha) or (-math.inf, math.inf)
 
     if w.exact is not None:
-        return _Test(e.p, fixed, w.exact)
+        return Test(e.p, fixed, w.exact)
     n, se = sum(r.n), e.se
-    if n >= w.planned or not se:
-        return _Test(e.p, fixed, "fixed")
+    if (units or n) >= w.planned or not se:
+        return Test(e.p, fixed, "fixed")
 
     def always(alpha: float) -> tuple[float, float]:
         return always_valid.interval(effect.effect, se or 0.0, n, w.planned, alpha)
 
-    return _Test(always_valid.p_value(effect.effect, se, n, w.planned), always, "always_valid")
+    return Test(always_valid.p_value(effect.effect, se, n, w.planned), always, "always_valid")
 
 
 def _judged(w: Weighed, decisions: Mapping[Metric, Decision]) -> Judged:

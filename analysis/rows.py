@@ -12,6 +12,7 @@ from analysis.change import LedgerChange
 from analysis.effects import Result
 from analysis.judge import Decision, Judged
 from analysis.metrics import Metric
+from analysis.segments import Segment, segment_reason
 from analysis.verdict import expected_loss
 from edgeloop.clock import HOUR_US
 from edgeloop.months import Month
@@ -117,6 +118,9 @@ class StageRows:
         """The row of one metric."""
         metric = result.metric
         base = self._common(self._reason(result), result.n, metric, result.grade or self.facts.grade)
+        return self._decided(self._figures(base, result), result)
+
+    def _figures(self, base: Estimate, result: Result) -> Estimate:
         base = msgspec.structs.replace(
             base,
             estimator=result.estimator,
@@ -125,7 +129,7 @@ class StageRows:
             control=result.control,
             treated=result.treated,
         )
-        if metric.source == "answer" and all(result.people):
+        if result.metric.source == "answer" and all(result.people):
             rates = [events / people for events, people in zip(result.events, result.people, strict=True)]
             base = msgspec.structs.replace(base, response_control=rates[0], response_treated=rates[1])
         e = result.effect
@@ -135,7 +139,23 @@ class StageRows:
         if result.lift is not None:
             lift = result.lift
             base = msgspec.structs.replace(base, lift=lift.lift, lift_low=lift.low, lift_high=lift.high)
-        return self._decided(base, result)
+        return base
+
+    def segment(self, segment: Segment) -> Estimate:
+        """The row of one metric in one segment; the verdict is the change's and not on it."""
+        result, decision = segment.result, segment.decision
+        row = self._figures(self._common(segment_reason(segment), result.n, result.metric), result)
+        row = msgspec.structs.replace(row, dimension=segment.dimension, segment=segment.value, verdict=None)
+        if decision is None:
+            return row
+        return msgspec.structs.replace(
+            row,
+            p_adjusted=decision.p_adjusted,
+            p_adjust=ADJUSTMENT,
+            decided_by=decision.by,
+            decision_low=decision.low,
+            decision_high=decision.high,
+        )
 
     def _decided(self, base: Estimate, result: Result) -> Estimate:
         judged, metric = self.judged, result.metric

@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -192,6 +193,8 @@ class Settings(_Section, frozen=True):
     typeform: TypeformSettings = TypeformSettings()
     zigpoll: ZigpollSettings = ZigpollSettings()
     mixpanel: MixpanelSettings = MixpanelSettings()
+    holidays: list[str] = []
+    """Dates (``YYYY-MM-DD``) on which customers behave as on a Sunday, for the month bridge."""
     metrics: dict[str, dict[str, Any]] = {}
     """``[metrics.NAME]`` sections as written; `metrics_in_force` has them over the pack."""
 
@@ -235,6 +238,11 @@ def load(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
         metrics_in_force(settings.metrics)
     except ValueError as error:
         raise UsageError(f"{path or 'settings'}: {error}. `edgeloop config` prints every metric in force") from error
+    for day in settings.holidays:
+        try:
+            date.fromisoformat(day)
+        except ValueError as error:
+            raise UsageError(f"{path or 'settings'}: holidays: {day!r} is no date; write it as 2026-12-25") from error
     for slide, text in settings.zigpoll.questions.items():
         try:
             scale_of(text)

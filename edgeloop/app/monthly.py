@@ -76,7 +76,7 @@ def estimate_month(home: Home, settings: Settings, month: Month) -> tuple[Freeze
     analysis = analyse_freeze(freeze)
     store = open_store(home, settings)
     try:
-        store.write_estimates(freeze.manifest.freeze_id, analysis.estimates, analysis.checks)
+        store.write_estimates(freeze.manifest.freeze_id, analysis.estimates, analysis.checks, analysis.bridge)
     finally:
         store.close()
     return freeze, analysis
@@ -91,6 +91,8 @@ def analyse_freeze(freeze: Freeze) -> Analysis:
         freeze_id=manifest.freeze_id,
         as_of_us=manifest.as_of_us,
         metrics=manifest.metrics,
+        printed=manifest.printed,
+        holidays=manifest.holidays,
     )
 
 

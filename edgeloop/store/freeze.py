@@ -96,6 +96,10 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     tables: dict[str, TableInfo]
     previous: str | None = None
     """``freeze_id`` of the latest final freeze of an earlier month."""
+    printed: dict[str, float] = {}
+    """Metric → the figure of the month before as the report of ``previous`` had it."""
+    holidays: list[str] = []
+    """Dates that count as Sundays."""
 
 
 class FreezeError(EdgeloopError):
@@ -211,6 +215,8 @@ def write_freeze(
                 counts=_counts(reader),
                 tables=tables,
                 previous=previous,
+                printed=_printed(reader, previous, month),
+                holidays=sorted(settings.holidays),
             )
         digest = hashlib.sha256(msgspec.json.encode(manifest, order="sorted")).hexdigest()
         manifest = msgspec.structs.replace(manifest, freeze_id=f"{month.name}-{digest[:12]}")
@@ -292,6 +298,11 @@ def _cells(kind: Kind, values: Sequence[Cell]) -> Sequence[Cell]:
     if kind == "real":
         return [None if value is None else float(value) + 0.0 for value in values]
     return values
+
+
+def _printed(reader: Reader, previous: str | None, month: Month) -> dict[str, float]:
+    sql = "SELECT metric, value FROM bridge WHERE freeze_id = ? AND month = ? AND bar = 'month 1' ORDER BY metric"
+    return dict(reader.query(sql, (previous, month.previous().name))[1]) if previous is not None else {}
 
 
 def _meta(reader: Reader, name: str) -> bytes:

@@ -1,0 +1,118 @@
+"""Which changes ran on the same people, and did they meddle with each other? (docs/meaning.md, "Overlapping changes")
+
+For two changes with randomised arms on customers: everybody who entered the deciding stage of both. The outcome is
+counted from the later of the two entries, because before it only one of them could act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from analysis.checks import Finding, State
+from analysis.effects import StageData
+from analysis.estimators.interaction import JointModel, independence, joint_model
+from analysis.frames import ABSENT, Frames
+from analysis.metrics import Metric
+from analysis.moments import cells
+from analysis.srm import ALARM_P
+from analysis.values import Crowd, Matcher, outcome_values
+from analysis.verdict import ALPHA
+
+LEAST_BOTH = 400  # people who entered both; fewer cannot fill four cells
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Randomised:
+    """A change with randomised arms on customers, in the stage that decides."""
+
+    change_id: str
+    data: StageData
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """Two changes and one metric; ``proven`` at α over all pairs and goals of the month."""
+
+    changes: tuple[str, str]
+    stages: tuple[int, int]
+    metric: Metric
+    model: JointModel
+    proven: bool
+
+
+def overlaps(
+    frames: Frames, changes: Sequence[Randomised], metrics: Sequence[Metric]
+) -> tuple[list[Interaction], dict[str, list[Finding]]]:
+    """The month's interactions, and per change the findings that belong into ``checks``.
+
+    ``overlap:OTHER`` warns where the two draws are not independent: then the effect of each carries some of the
+    other's. ``interaction:METRIC:OTHER`` warns where the two together do other than the sum of both.
+    """
+    goals = [m for m in metrics if m.role == "goal" and m.source in ("share", "sum") and m.respondent == "customer"]
+    found: list[Interaction] = []
+    checks: dict[str, list[Finding]] = {}
+    for one, two in combinations(changes, 2):
+        met = _both(frames, one.data, two.data)
+        if met is None:
+            continue
+        crowd, second = met
+        first = crowd.person_treated.astype(np.int64)
+        counts = np.bincount(2 * first + second, minlength=4).reshape(2, 2)
+        p = independence(counts)
+        state: State = "no data" if p is None else "warn" if p < ALARM_P else "ok"
+        for change, beside in ((one, two), (two, one)):
+            number = change.data.cohort.stage.number
+            finding = Finding(f"overlap:{beside.change_id}", number, state, float(len(crowd)), p)
+            checks.setdefault(change.change_id, []).append(finding)
+        matcher = Matcher(crowd, len(frames.exposures.subject.labels))
+        for metric in goals:
+            values = outcome_values(frames, matcher, metric)
+            kept = values.counted
+            of_cell = cells(values.y[kept], np.ones(int(kept.sum())), (2 * first + second)[kept], 4)
+            model = joint_model((of_cell[:2], of_cell[2:]))
+            if model is not None and model.both.se:
+                stages = one.data.cohort.stage.number, two.data.cohort.stage.number
+                found.append(Interaction((one.change_id, two.change_id), stages, metric, model, False))
+    tests = len(found)
+    found = [Interaction(i.changes, i.stages, i.metric, i.model, i.model.both.p * tests <= ALPHA) for i in found]
+    for i in found:
+        for own, other, stage in ((*i.changes, i.stages[0]), (*i.changes[::-1], i.stages[1])):
+            name = f"interaction:{i.metric.name}:{other}"
+            checks.setdefault(own, []).append(
+                Finding(name, stage, "warn" if i.proven else "ok", i.model.both.effect, i.model.both.p)
+            )
+    return found, checks
+
+
+def _both(frames: Frames, one: StageData, two: StageData) -> tuple[Crowd, np.ndarray] | None:
+    """Those who entered both, as a crowd of the first change's arms that enters at the later entry, and the second
+    change's arm of each (0 or 1); None where they are few or the stages share no time."""
+    a, b = one.customers.crowd, two.customers.crowd
+    begins = max(one.cohort.stage.start_us, two.cohort.stage.start_us)
+    if begins >= min(one.cohort.until_us, two.cohort.until_us):
+        return None
+    where = np.full(len(frames.exposures.subject.labels), ABSENT, dtype=np.int64)
+    where[b.person] = np.arange(len(b))
+    there = where[a.person]
+    kept = np.flatnonzero(there != ABSENT)  # a's order: its old version first
+    if len(kept) < LEAST_BOTH:
+        return None
+    of_b = there[kept]
+    treated = a.person_treated[kept]
+    n = len(kept)
+    crowd = Crowd(
+        person=a.person[kept],
+        at=np.maximum(a.at[kept], b.at[of_b]),
+        row=a.row[kept],
+        unit=np.arange(n),
+        treated=treated,
+        unit_day=np.zeros(n, dtype=np.int64),
+        closes_us=min(one.cohort.closes_us, two.cohort.closes_us),
+        clustered=False,
+        n_control=int(np.count_nonzero(~treated)),
+    )
+    return crowd, b.person_treated[of_b].astype(np.int64)

@@ -1,0 +1,203 @@
+"""Did it help everybody alike? Each metric's effect by where, on what and for whom the entry exposure was shown.
+
+A segment is a value of the exposure a person entered with; what is known only later (answered, clicked, delivered) is
+an outcome and never a segment. Segments decide only where the effects differ (Cochran's Q, Bonferroni over dimensions),
+and then in a family of their own (docs/meaning.md, "Segments").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import stats
+
+from analysis.checks import full_days
+from analysis.effects import Result, StageData, plain_name, sample_of, unit_values
+from analysis.families import adjust
+from analysis.frames import ABSENT, BoolArray, Coded, Frames
+from analysis.judge import Decision, Weighed, deciding_test
+from analysis.lift import Comparison, compare, log_ratio
+from analysis.moments import IntArray
+from analysis.values import Crowd
+from analysis.verdict import ALPHA, floor_missed
+
+MOST_VALUES = 12  # of a dimension; the rest are one segment
+OTHER, UNKNOWN = "other", "unknown"
+NEW, RETURNING = "new", "returning"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dimension:
+    """One way to part people: ``cell`` has one code into ``values`` per person of the crowd."""
+
+    name: str
+    values: tuple[str, ...]
+    cell: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One metric in one segment; ``result`` has the figures, ``differ`` is the dimension's p of equal effects."""
+
+    dimension: str
+    value: str
+    result: Result
+    differ: float | None
+    gated: bool
+    """The dimension's effects differ, so that its segments may decide."""
+    units: int
+    """Of the metric in all segments together: where these reach the plan, the segments' tests are fixed too."""
+    decision: Decision | None = None
+
+
+def dimensions(frames: Frames, data: StageData) -> list[Dimension]:
+    """The dimensions that part the customers of a stage into two or more."""
+    x, crowd = frames.exposures, data.customers.crowd
+    columns: dict[str, Coded] = {
+        "touchpoint": x.touchpoint,
+        "zone": x.zone,
+        "device": x.device,
+        "segment": x.segment,
+    }
+    found = [_coded(name, coded, crowd) for name, coded in columns.items()]
+    returning = (frames.first_seen[crowd.person] < data.first_us).astype(np.int64)
+    found.append(Dimension("customer", (NEW, RETURNING), returning))
+    return [d for d in found if len(np.unique(d.cell)) > 1]
+
+
+def segments(frames: Frames, data: StageData, results: Sequence[Result]) -> list[Segment]:
+    """Every metric by every dimension, before anything is decided.
+
+    Args:
+        results: those of the stage; metrics of agents and quantiles have no segments.
+    """
+    told = [r for r in results if r.values is not None and r.metric.respondent == "customer" and not r.beside]
+    told = [r for r in told if r.metric.kind != "quantile"]
+    parted = dimensions(frames, data) if told else []
+    found: list[Segment] = []
+    for result in told:
+        days = full_days(data.cohort, result.metric.window_us)
+        of_metric = [(d, _of(d, data.customers.crowd, result, days)) for d in parted]
+        tests = {d.name: heterogeneity([r.effect for r in rows.values() if r.floor is None]) for d, rows in of_metric}
+        asked = max(sum(p is not None for p in tests.values()), 1)
+        for d, rows in of_metric:
+            p = tests[d.name]
+            gated = p is not None and p * asked <= ALPHA
+            found += [Segment(d.name, value, row, p, gated, sum(result.n)) for value, row in rows.items()]
+    return found
+
+
+def judge_segments(weighed: Sequence[Weighed], parted: Sequence[Sequence[Segment]]) -> list[list[Segment]]:
+    """The month's segments with what they decide: one family over the metrics and dimensions whose gate is open.
+
+    Args:
+        weighed: the month's changes.
+        parted: the segments of each of them.
+    """
+    family = []
+    for i, (w, own) in enumerate(zip(weighed, parted, strict=True)):
+        for j, segment in enumerate(own):
+            test = (
+                deciding_test(w, segment.result, segment.units)
+                if segment.gated and segment.result.floor is None
+                else None
+            )
+            if test is not None:
+                family.append(((i, j), test))
+    decided = {
+        found.key: Decision(*found.interval, found.p_adjusted, by.by, found.rejected)
+        for found, (_, by) in zip(
+            adjust([(key, test.p, test.interval) for key, test in family], alpha=ALPHA), family, strict=True
+        )
+    }
+    return [
+        [replace(segment, decision=decided.get((i, j))) for j, segment in enumerate(own)]
+        for i, own in enumerate(parted)
+    ]
+
+
+def heterogeneity(effects: Sequence[Comparison | None]) -> float | None:
+    """p of "all effects are the same": Cochran's Q = Σ w·(Δ − Δ̄)² with w = 1/SE², χ² of k − 1; None under two effects.
+
+    Cochran 1954, "The combination of estimates from different experiments".
+    """
+    told = [(e.effect, e.se) for e in effects if e is not None and e.se]
+    if len(told) < 2:
+        return None
+    effect, se = np.array(told, dtype=np.float64).T
+    weight = se**-2
+    mean = float(weight @ effect) / float(weight.sum())
+    return float(stats.chi2.sf(float(weight @ (effect - mean) ** 2), len(told) - 1))
+
+
+def _coded(name: str, coded: Coded, crowd: Crowd) -> Dimension:
+    """The most frequent values in order of name, then the rest, then those without."""
+    code = coded.codes[crowd.row]
+    counts = np.bincount(code[code != ABSENT], minlength=len(coded.labels))
+    labels = [str(label) for label in coded.labels]
+    ranked = sorted((i for i in range(len(labels)) if counts[i]), key=lambda i: (-int(counts[i]), labels[i]))
+    kept = sorted(ranked[:MOST_VALUES], key=lambda i: labels[i])
+    cell_of = np.full(len(labels) + 1, len(kept), dtype=np.int64)
+    cell_of[kept] = np.arange(len(kept))
+    cell_of[ABSENT] = len(kept) + 1
+    return Dimension(name, (*(labels[i] for i in kept), OTHER, UNKNOWN), cell_of[code])
+
+
+def _of(dimension: Dimension, crowd: Crowd, whole: Result, days: int) -> dict[str, Result]:
+    """Value → the metric among those who entered with it; values that nobody of either arm has are left out."""
+    metric, values = whole.metric, whole.values
+    if values is None:
+        return {}
+    n_cells = len(dimension.values)
+    parts = unit_values(crowd, values, dimension.cell, n_cells).moments(n_cells)
+    people = _count(dimension, crowd, crowd.complete(metric.window_us), n_cells)
+    events = _count(dimension, crowd, values.did & values.counted, n_cells)
+    found: dict[str, Result] = {}
+    for i, value in enumerate(dimension.values):
+        moments = parts[0][i], parts[1][i]
+        if moments[0].n == 0 or moments[1].n == 0:
+            continue
+        control, treated = (sample_of(metric, crowd, m) for m in moments)
+        if control is None or treated is None:
+            continue
+        of_value = int(events[0][i]), int(events[1][i])
+        found[value] = Result(
+            metric=metric,
+            n=(moments[0].n, moments[1].n),
+            people=(int(people[0][i]), int(people[1][i])),
+            events=of_value,
+            control=control.mean,
+            treated=treated.mean,
+            effect=compare(control, treated),
+            lift=log_ratio(control, treated) if metric.source != "answer" else None,
+            floor=floor_missed(metric.source, *of_value, days),
+            estimator=plain_name(metric, crowd),
+        )
+    return found
+
+
+def _count(dimension: Dimension, crowd: Crowd, who: BoolArray, n_cells: int) -> tuple[IntArray, IntArray]:
+    """People of each segment in (control, treated)."""
+    n = crowd.n_control
+    return (
+        np.bincount(dimension.cell[:n][who[:n]], minlength=n_cells).astype(np.int64),
+        np.bincount(dimension.cell[n:][who[n:]], minlength=n_cells).astype(np.int64),
+    )
+
+
+def segment_reason(segment: Segment) -> str:
+    """The row's reason, in words."""
+    if segment.result.floor is not None:
+        return segment.result.floor
+    if segment.differ is None:
+        return "for looking only: no other segment to compare with"
+    if not segment.gated:
+        return f"for looking only: no sign that {segment.dimension}s differ (p = {segment.differ:.2g})"
+    if segment.decision is None:
+        return "no interval: nothing varies"
+    holds = segment.decision.low <= 0 <= segment.decision.high
+    less = segment.result.metric.lower_is_better
+    word = "no clear change" if holds else "better" if (segment.decision.low > 0) != less else "worse"
+    return f"{word}; the effects differ between {segment.dimension}s (p = {segment.differ:.2g})"
