@@ -20,6 +20,7 @@ from analysis.metrics import ENGAGEMENT_WINDOW_US, Metric
 from analysis.novelty import novelty_checks
 from analysis.rows import NO_ALLOCATION, NO_CONTROL, SAME_CAPACITY, StageFacts
 from analysis.segments import Segment, segments
+from analysis.survey import Covariates, surveyed
 from analysis.switches import SwitchData, daily, switch_data, switch_result
 from analysis.values import Values
 from analysis.verdict import ALPHA, floor_missed
@@ -78,6 +79,7 @@ def measure(
     metrics: Sequence[Metric],
     month: Month,
     as_of_us: int,
+    chain: Sequence[tuple[str, str]] = (),
 ) -> Measured:
     """Everything that one change's design lets us say, before anything is decided."""
     if change.refusal is not None:
@@ -88,7 +90,7 @@ def measure(
         return _switch(frames, tables, change, known, metrics, month, as_of_us)
     if change.by_zone:
         return _zones(frames, tables, change, metrics, month, as_of_us)
-    return _arms(frames, tables, change, metrics, month, as_of_us)
+    return _arms(frames, tables, change, metrics, month, as_of_us, chain)
 
 
 def _arms(
@@ -98,6 +100,7 @@ def _arms(
     metrics: Sequence[Metric],
     month: Month,
     as_of_us: int,
+    chain: Sequence[tuple[str, str]],
 ) -> Measured:
     x = frames.exposures
     begun = [stage for stage in change.stages if stage.start_us < min(month.end_us, as_of_us + 1)]
@@ -119,22 +122,19 @@ def _arms(
     main = headline(stages, window_us)
     number = main.cohort.stage.number
     found.append(history.joined_share(tables, number, main.cohort.until_us))
-    outcomes = [
-        StageOutcome(
-            _facts(change, data, found),
-            [r for m in asked if _told(r := result(frames, data, m))],
-            (data.cohort.control.complete_units(window_us), data.cohort.treated.complete_units(window_us)),
-            data,
-        )
-        for data in stages
-    ]
+    outcomes = []
+    for data in stages:
+        results, answering = _results(frames, data, asked, chain)
+        found += answering
+        complete = data.cohort.control.complete_units(window_us), data.cohort.treated.complete_units(window_us)
+        outcomes.append(StageOutcome(_facts(change, data, found), results, complete, data))
     # A wrong ratio anywhere says that the draw is broken; the other alarms concern the stage that decides.
     alarms = [f.alarm for f in found if f.alarm and (f.stage in (number, 0) or f.check.startswith("srm"))]
     of_main = next(o for o in outcomes if o.facts.number == number)
     shared = change.shares_capacity and change.unit == "subject"
     weighed = Weighed(
         change,
-        of_main.results,
+        [r for r in of_main.results if not r.beside],
         alarms,
         tested.full_days(main.cohort, window_us),
         _pace(main.cohort),
@@ -294,6 +294,27 @@ def _facts(change: LedgerChange, data: StageData, found: Sequence[tested.Finding
         notes,
         cohort.stage.end_us is not None and cohort.closes_us >= cohort.stage.end_us,
     )
+
+
+def _results(
+    frames: Frames, data: StageData, metrics: Sequence[Metric], chain: Sequence[tuple[str, str]]
+) -> tuple[list[Result], list[tested.Finding]]:
+    """Every metric of a stage; questions of customers weighted for who answers, the plain figure beside."""
+    results: list[Result] = []
+    found: list[tested.Finding] = []
+    covariates: Covariates | None = None
+    for metric in metrics:
+        plain = result(frames, data, metric)
+        if not _told(plain):
+            continue
+        if metric.source != "answer" or metric.respondent != "customer":
+            results.append(plain)
+            continue
+        covariates = covariates or Covariates.of(frames, data)
+        rows, answering = surveyed(frames, data, plain, covariates, chain)
+        results += rows
+        found += answering
+    return results, found
 
 
 def _assigned(change: LedgerChange, stage: Stage) -> float | None:

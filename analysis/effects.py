@@ -192,7 +192,7 @@ def result(frames: Frames, data: StageData, metric: Metric) -> Result:
         n_immature=_immature(matcher.crowd, metric.window_us),
         control_var=samples[0].mean_var if samples[0] else None,
     )
-    return _with_harm(made)
+    return with_harm(made)
 
 
 def unit_values(crowd: Crowd, values: Values, cell: IntArray | None = None, n_cells: int = 1) -> UnitValues:
@@ -220,20 +220,22 @@ def sample_of(metric: Metric, crowd: Crowd, moments: Moments) -> Sample | None:
 
 
 def _sample(metric: Metric, crowd: Crowd, moments: Moments) -> Sample | None:
-    if moments.n == 0:
+    if moments.n == 0 or moments.d <= 0:
         return None
     if moments.n == 1:
         return Sample(1, moments.y / moments.d, 0.0)
     if metric.kind == "nps" and not crowd.clustered and moments.dd == moments.n:
         return nps_sample(moments)
-    if metric.source in ("answer", "exposure") or crowd.clustered:
+    if metric.source in ("answer", "exposure") or metric.per or crowd.clustered:
         return ratio_sample(moments)
     return proportion_sample(moments) if metric.source == "share" else mean_sample(moments)
 
 
 def plain_name(metric: Metric, crowd: Crowd) -> str:
     """The estimator without covariates."""
-    return "ratio" if metric.source in ("answer", "exposure") or crowd.clustered else "difference_in_means"
+    return (
+        "ratio" if metric.source in ("answer", "exposure") or metric.per or crowd.clustered else "difference_in_means"
+    )
 
 
 def _adjusted(
@@ -303,7 +305,7 @@ def _of_exposures(frames: Frames, data: StageData, metric: Metric) -> Result:
         values=values,
         n_immature=0,
     )
-    return made if metric.kind == "quantile" else _with_harm(made)
+    return made if metric.kind == "quantile" else with_harm(made)
 
 
 def _exposure_rows(frames: Frames, cohort: Cohort, matcher: Matcher, values: FloatArray) -> tuple[IntArray, IntArray]:
@@ -328,7 +330,8 @@ def _capped(frames: Frames, data: StageData, metric: Metric, values: Values) -> 
     return Values(np.minimum(values.y, most), values.d, values.counted, values.did, values.left_out), True
 
 
-def _with_harm(made: Result) -> Result:
+def with_harm(made: Result) -> Result:
+    """A guardrail's result with the effect that is tested against its margin."""
     if made.metric.role != "guardrail" or made.effect is None or made.margin is None:
         return made
     return replace(made, harm=(made.effect, made.margin))

@@ -49,6 +49,7 @@ def analyse(
     metrics: Mapping[str, MetricSettings] = PACK,
     printed: Mapping[str, float] = MappingProxyType({}),
     holidays: Sequence[str] = (),
+    chain: Sequence[tuple[str, str]] = (),
 ) -> Analysis:
     """Everything that can be said of the month's changes from the freeze's tables alone.
 
@@ -59,13 +60,14 @@ def analyse(
         metrics: the configured ones, by name.
         printed: metric → the figure of the month before as its own report had it.
         holidays: dates (``YYYY-MM-DD``) that count as Sundays.
+        chain: (step, engagement name) on the way from the entry to an answer.
     """
     known = ledger(tables, timezone=month.timezone)
     frames = prepare(tables)
     wanted = asked.resolve(frames, metrics)
     longest = max([ANSWER_WINDOW_US, *(m.window_us for m in wanted)])
     listed = [change for change in known if change.touches(month, longest)]
-    measured = [measure(frames, tables, change, known, wanted, month, as_of_us) for change in listed]
+    measured = [measure(frames, tables, change, known, wanted, month, as_of_us, chain) for change in listed]
     weighed = [(m, m.weighed) for m in measured if m.weighed is not None]
     judged = iter(judge([w for _, w in weighed]))
     parted = iter(judge_segments([w for _, w in weighed], [m.parted for m, _ in weighed]))

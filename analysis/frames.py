@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -104,7 +105,8 @@ class Outcomes:
     """Engagement events, or answers, of the people who met any model, sorted by (name, person, time).
 
     ``person`` is a code of ``Exposures.subject`` (of ``courier`` for agents); ``value`` is NaN where absent;
-    ``currency`` is −1 where absent; ``kinds`` says of which kind a question is (empty for engagement).
+    ``currency`` is −1 where absent; ``kinds`` says of which kind a question is, ``scales`` from where to where its
+    numbers go, where that is known (both empty for engagement).
     """
 
     person: IntArray
@@ -113,10 +115,18 @@ class Outcomes:
     value: FloatArray
     currency: Coded
     kinds: Mapping[str, str]
+    scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def sort(
-        cls, person: IntArray, at: IntArray, name: Coded, value: FloatArray, currency: Coded, kinds: Mapping[str, str]
+        cls,
+        person: IntArray,
+        at: IntArray,
+        name: Coded,
+        value: FloatArray,
+        currency: Coded,
+        kinds: Mapping[str, str],
+        scales: Mapping[str, tuple[float, float]] = MappingProxyType({}),
     ) -> Outcomes:
         """Outcomes in any order, put in order."""
         order = np.lexsort((at, person, name.codes))
@@ -127,6 +137,7 @@ class Outcomes:
             value[order],
             Coded(currency.codes[order], currency.labels),
             kinds,
+            scales,
         )
 
     def span(self, name: str) -> slice:
@@ -258,7 +269,19 @@ def _answers(frame: pd.DataFrame, people: pd.Index[str]) -> Outcomes:
         np.where(nps, coded, number),
         Coded(np.full(len(number), ABSENT, dtype=np.int64), pd.Index([], dtype=object)),
         kinds,
+        _scales(question[right], kept[right]),
     )
+
+
+def _scales(question: pd.Series[str], answers: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Question → the ends of its scale, as most of its answers say."""
+    ends = pd.DataFrame({"question": question, "low": _number(answers["low"]), "high": _number(answers["high"])})
+    counts = ends.dropna().value_counts().rename("n").reset_index()
+    first = counts.sort_values(["question", "n", "low", "high"], ascending=[True, False, True, True])
+    return {
+        str(q): (float(low), float(high))
+        for q, low, high in first.drop_duplicates("question")[["question", "low", "high"]].itertuples(index=False)
+    }
 
 
 def _main_kinds(question: pd.Series[str], kind: pd.Series[str]) -> dict[str, str]:

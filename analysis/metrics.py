@@ -44,6 +44,8 @@ class Metric:
     lower_is_better: bool = False
     after_us: int = 0
     at_least: int = 1
+    per: str = ""
+    """Of a ratio of engagement: the name that is counted below the line."""
     settings: MetricSettings = field(default=MetricSettings(), compare=False)
 
     @property
@@ -90,6 +92,7 @@ def _metric(frames: Frames, name: str, s: MetricSettings) -> Metric | None:
         lower_is_better=s.direction == "down",
         after_us=round(s.after_h * HOUR_US),
         at_least=s.at_least,
+        per=s.per,
         settings=s,
     )
     if s.source == "exposures":

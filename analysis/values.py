@@ -166,6 +166,10 @@ def outcome_values(frames: Frames, matcher: Joining, metric: Metric) -> Values:
         left_out = int(np.count_nonzero(has & ~wanted))
         position, value = position[has & wanted], value[has & wanted]
     y = np.bincount(position, weights=value, minlength=n).astype(np.float64)
+    if metric.per:
+        _, below = matcher.of(outcomes, metric.per, metric.after_us, metric.window_us)
+        times = np.bincount(below[complete[below]], minlength=n).astype(np.float64)
+        return Values(y, times, complete, y != 0, left_out)
     if metric.source == "sum":
         return Values(y, np.ones(n), complete, y != 0, left_out)
     answers = np.bincount(position, minlength=n).astype(np.float64)
@@ -201,7 +205,7 @@ def before_values(
     """
     settings = metric.covariate
     own = settings.source == "same"
-    if settings.source == "none" or (own and metric.source not in ("share", "sum")):
+    if settings.source == "none" or metric.per or (own and metric.source not in ("share", "sum")):
         return None
     crowd, n = matcher.crowd, len(matcher.crowd)
     window = round(settings.window_days * DAY_US)

@@ -41,7 +41,9 @@ class MetricSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, f
     exposures (``latency_ms``, ``error``, ``fallback``, ``energy_mj``)."""
     kind: MetricKind = "proportion"
     """``proportion``: units with at least one; ``mean``: sum per unit, or mean of answers; ``ratio``: share of
-    exposures; ``quantile``: of exposures; ``nps``: promoters less detractors."""
+    exposures, or Σ values / Σ events of ``per``; ``quantile``: of exposures; ``nps``: promoters less detractors."""
+    per: str = ""
+    """Of a ratio of engagement: the name whose events are the denominator, as ``visit`` in spend per visit."""
     window_h: Annotated[float, Meta(gt=0, le=24 * 90)] = 72.0
     """From the entry; answers have 14 days unless said otherwise."""
     after_h: Annotated[float, Meta(ge=0)] = 0.0
@@ -147,8 +149,11 @@ def _problem(metric: MetricSettings) -> str | None:
     if not metric.event:
         return 'event is missing: an engagement name, "SURVEY/QUESTION", or a field of exposures'
     of_exposures = metric.source == "exposures"
-    if of_exposures != (metric.kind in ("ratio", "quantile")):
-        return f"kind {metric.kind!r} does not go with source {metric.source!r}"
+    if of_exposures != (metric.kind in ("ratio", "quantile")) and not (metric.per and metric.kind == "ratio"):
+        hint = '; a ratio of engagement needs per = "NAME"' if metric.kind == "ratio" else ""
+        return f"kind {metric.kind!r} does not go with source {metric.source!r}{hint}"
+    if metric.per and (metric.kind, metric.source) != ("ratio", "engagement"):
+        return 'per belongs to kind = "ratio" with source = "engagement"'
     if metric.source in ("answers", "agent_answers") and metric.kind == "proportion":
         return 'answers have kind "mean" or "nps"'
     if metric.source == "engagement" and metric.kind == "nps":

@@ -176,6 +176,13 @@ class MixpanelSettings(_Section, frozen=True):
     """Of the project, where ``time_basis`` is ``project_local``."""
 
 
+class SurveySettings(_Section, frozen=True):
+    """How a customer comes to a survey: the engagement that says so, for the chain from entry to answer."""
+
+    delivered: str = "delivered"
+    invited: str = "survey_sent"
+
+
 class Settings(_Section, frozen=True):
     """Everything a company may set."""
 
@@ -193,6 +200,7 @@ class Settings(_Section, frozen=True):
     typeform: TypeformSettings = TypeformSettings()
     zigpoll: ZigpollSettings = ZigpollSettings()
     mixpanel: MixpanelSettings = MixpanelSettings()
+    survey: SurveySettings = SurveySettings()
     holidays: list[str] = []
     """Dates (``YYYY-MM-DD``) on which customers behave as on a Sunday, for the month bridge."""
     metrics: dict[str, dict[str, Any]] = {}

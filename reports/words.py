@@ -103,7 +103,7 @@ def noun(e: Estimate) -> str:
     """The metric as something that can rise or fall: ``the share of customers with “slot rebooked”``."""
     if e.metric_kind == "proportion":
         return f"the share of customers with “{label(e.metric)}”"
-    if e.metric_kind == "ratio":
+    if e.metric_kind == "ratio" and is_share(e):
         return f"the share of requests with “{label(e.metric)}”"
     if is_sum(e):
         return f"the value of “{_spaced(e.metric.removesuffix(':value'))}” per customer"
@@ -141,7 +141,8 @@ def between(e: Estimate) -> str:
 
 def is_share(e: Estimate) -> bool:
     """Whether the metric is a share, of customers or of requests."""
-    return e.metric_kind in ("proportion", "ratio")
+    # Only metrics of exposures have no window; a ratio of engagement is an amount per event.
+    return e.metric_kind == "proportion" or (e.metric_kind == "ratio" and e.window_h is None)
 
 
 def is_sum(e: Estimate) -> bool:

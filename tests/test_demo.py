@@ -85,7 +85,8 @@ def test_the_held_out_are_in_neither_arm_and_their_ratio_is_checked(demo: Demo) 
     assert credited == [(0,)]
     assert held[0][0] > 300
     analysis = analyse_freeze(Freeze(demo.home.freezes / MONTH))
-    own = [e for e in analysis.estimates if e.change_id == "rebooking-canary" and e.metric == "card_opened"]
+    whole = [e for e in analysis.estimates if e.change_id == "rebooking-canary" and e.dimension == "all"]
+    own = [e for e in whole if e.metric == "card_opened"]
     assert [(e.control_arm, e.n_control, e.treated_arm, e.n_treated) for e in own] == [
         ("stable", entered["stable"], "canary", entered["canary"])
     ]

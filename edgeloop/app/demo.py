@@ -78,7 +78,10 @@ def demo(home: Home, *, seed: int, scale: float, as_json: bool) -> int:
 
 def compare(truth: Truth, estimates: Sequence[Estimate]) -> list[Found]:
     """What was planted beside what was found, in the order of the truth."""
-    found = {(e.change_id, e.stage, e.metric): e for e in estimates if e.respondent != "agent"}
+    found: dict[tuple[str, int, str], Estimate] = {}
+    for row in estimates:
+        if row.respondent != "agent" and row.dimension == "all":
+            found.setdefault((row.change_id, row.stage, row.metric), row)  # the figure that decides comes first
     refused = {e.change_id: e.reason for e in estimates if e.metric == ALL_METRICS and e.grade is None}
     rows = []
     for change in truth.changes:

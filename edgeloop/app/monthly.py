@@ -93,6 +93,7 @@ def analyse_freeze(freeze: Freeze) -> Analysis:
         metrics=manifest.metrics,
         printed=manifest.printed,
         holidays=manifest.holidays,
+        chain=(("delivered", manifest.survey.delivered), ("invited", manifest.survey.invited)),
     )
 
 

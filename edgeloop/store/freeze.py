@@ -22,7 +22,7 @@ from edgeloop.clock import iso
 from edgeloop.errors import EdgeloopError
 from edgeloop.metrics import MetricSettings, metrics_in_force
 from edgeloop.months import Month
-from edgeloop.settings import Settings
+from edgeloop.settings import Settings, SurveySettings
 from edgeloop.store.base import Reader
 from edgeloop.store.schema import (
     ANSWERS,
@@ -100,6 +100,7 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     """Metric → the figure of the month before as the report of ``previous`` had it."""
     holidays: list[str] = []
     """Dates that count as Sundays."""
+    survey: SurveySettings = SurveySettings()
 
 
 class FreezeError(EdgeloopError):
@@ -217,6 +218,7 @@ def write_freeze(
                 previous=previous,
                 printed=_printed(reader, previous, month),
                 holidays=sorted(settings.holidays),
+                survey=settings.survey,
             )
         digest = hashlib.sha256(msgspec.json.encode(manifest, order="sorted")).hexdigest()
         manifest = msgspec.structs.replace(manifest, freeze_id=f"{month.name}-{digest[:12]}")
