@@ -5,22 +5,23 @@ People are first exposures of a period (of a block); figures are Σy/Σpeople ov
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from analysis.change import BEFORE_AFTER_US, LedgerChange, Stage
 from analysis.entry import OPEN_US, Entries, first_exposures, rows_of
 from analysis.estimators.permutation import ZoneEffect
-from analysis.estimators.staged import ZoneSums, staged_effect
+from analysis.estimators.staged import ZoneSums, panel_effect, staged_effect
 from analysis.estimators.switchback import switchback_effect
 from analysis.frames import ABSENT, BoolArray, Exposures, Frames
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray
 from analysis.values import Crowd, RepeatedMatcher, Values, exposure_marks, outcome_values
-from edgeloop.clock import HOUR_US
+from edgeloop.clock import DAY_US, HOUR_US
 
 NEW_SHARE = 0.9  # of a zone's exposures that carry the new version: it has changed; below 1 − this it has not
+WEEK_US = 7 * DAY_US
 WASHOUT_US = HOUR_US  # at the beginning of a block, when the other version's effect goes on
 
 
@@ -89,7 +90,29 @@ def staged_result(frames: Frames, data: ZoneData, metric: Metric) -> tuple[ZoneE
     if not treated.any() or treated.all():
         return None, values
     before, after = (ZoneSums(y[there], rows[there]) for y, rows in sums)
-    return staged_effect(before, after, treated), values
+    effect = staged_effect(before, after, treated)
+    if effect.se is None:  # a single zone has no spread of its own, but it has one over the weeks
+        effect = replace(effect, se=_weekly_se(data, values, np.flatnonzero(there), treated))
+    return effect, values
+
+
+def _weekly_se(data: ZoneData, values: Values, zones: IntArray, treated: BoolArray) -> float | None:
+    """Of two-way fixed effects over zones and the whole weeks, before and after, in which each zone has people."""
+    week = (data.matcher.crowd.at - data.stage.start_us) // WEEK_US
+    first = int(week.min(initial=0))
+    last = int((data.until_us - data.stage.start_us) // WEEK_US)
+    weeks, n = last - first, len(data.zone)
+    if weeks <= 0 or len(zones) < 3:
+        return None
+    who = values.counted & (week >= first) & (week < last)
+    key = data.cell[who] * weeks + (week[who] - first)
+    y = np.bincount(key, weights=values.y[who], minlength=n * weeks).reshape(n, weeks)[zones]
+    rows = np.bincount(key, weights=values.d[who], minlength=n * weeks).reshape(n, weeks)[zones]
+    spoke = rows.min(axis=0) > 0
+    before, after = int(np.count_nonzero(spoke[:-first])), int(np.count_nonzero(spoke[-first:]))
+    if min(before, after) == 0:
+        return None
+    return panel_effect(y[:, spoke] / rows[:, spoke], treated, before).se
 
 
 def switchback_data(x: Exposures, change: LedgerChange, stage: Stage, *, month_end_us: int, as_of_us: int) -> ZoneData:
