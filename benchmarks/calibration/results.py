@@ -1,0 +1,110 @@
+"""From moments to what the verdict reads: the steps of `analysis.effects.result` that come after the sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.change import LedgerChange, Stage
+from analysis.effects import LEAST_HISTORY, Result, plain_name, sample_of, with_harm
+from analysis.estimators import cuped
+from analysis.judge import Pace, Weighed
+from analysis.lift import Sample, compare, log_ratio
+from analysis.metrics import Metric, Source
+from analysis.moments import Moments
+from analysis.values import Crowd
+from analysis.verdict import floor_missed
+from edgeloop.clock import HOUR_US
+from edgeloop.metrics import PACK
+
+Arms = tuple[Moments, Moments]
+NOBODY_ENTERS = Pace(0, 0.0)
+_SOURCES: dict[str, Source] = {"answers": "answer", "agent_answers": "answer", "exposures": "exposure"}
+
+
+def pack_metric(name: str) -> Metric:
+    """A metric of the pack as `analysis.metrics.resolve` makes it of a month that has it."""
+    s = PACK[name]
+    source: Source = _SOURCES.get(s.source, "share" if s.kind == "proportion" else "sum")
+    return Metric(
+        name, s.kind, source, s.event, round(s.window_h * HOUR_US), headline=s.headline,
+        role="watch" if s.role == "off" else s.role, lower_is_better=s.direction == "down", at_least=s.at_least,
+        settings=s,
+    )  # fmt: skip
+
+
+def crowd(*, clustered: bool = False) -> Crowd:
+    """Nobody in particular: only whether units are clusters of people is read of it."""
+    nothing = np.zeros(0, dtype=np.int64)
+    return Crowd(nothing, nothing, nothing, nothing, nothing.astype(bool), nothing, 0, clustered, 0)
+
+
+SINGLE, CLUSTERED = crowd(), crowd(clustered=True)
+
+
+def result_of(
+    metric: Metric,
+    arms: Arms,
+    *,
+    people: tuple[int, int],
+    events: tuple[int, int],
+    full_days: int,
+    of: Crowd = SINGLE,
+    before: tuple[cuped.CovariateMoments, cuped.CovariateMoments] | None = None,
+) -> Result:
+    """One metric between two arms, (control, new version).
+
+    Args:
+        people: complete ones.
+        events: people with the event, a sum other than 0, an answer, or a marked exposure.
+        before: moments with the covariates, where something is known of the days before.
+    """
+    plain = sample_of(metric, of, arms[0]), sample_of(metric, of, arms[1])
+    samples = plain
+    if before is not None and plain[0] and plain[1] and min(p.n for p in before) >= LEAST_HISTORY:
+        made = (cuped.adjusted_ratios if of.clustered else cuped.adjusted_means)(*before)
+        if cuped.explains(made, (plain[0], plain[1])):
+            samples = made
+    both: tuple[Sample, Sample] | None = (samples[0], samples[1]) if samples[0] and samples[1] else None
+    return with_harm(
+        Result(
+            metric=metric,
+            n=(arms[0].n, arms[1].n),
+            people=people,
+            events=events,
+            control=samples[0].mean if samples[0] else None,
+            treated=samples[1].mean if samples[1] else None,
+            effect=compare(*both) if both else None,
+            lift=log_ratio(*both) if both and metric.source != "answer" else None,
+            floor=floor_missed(metric.source, *events, full_days),
+            estimator=plain_name(metric, of) if samples is plain else "cuped",
+        )
+    )
+
+
+def weighed(
+    results: Sequence[Result],
+    *,
+    planned: int | None,
+    full_days: int,
+    share: float,
+    pace: Pace = NOBODY_ENTERS,
+    alarms: Sequence[str] = (),
+) -> Weighed:
+    """A canary with one stage, ready for `analysis.judge`; ``planned`` None: nobody declared a number."""
+    allocation = {"1": 1 - share, "2": share}
+    change = LedgerChange(
+        "c", "eta", "2", "1", "canary", True, (Stage(1, 0, None, allocation),), 0, "eta 2", "r", planned_units=planned
+    )
+    return Weighed(change, results, alarms, full_days, pace, assigned=share)
+
+
+def share_moments(n: int, events: int) -> Moments:
+    """Of units of which so many have the event."""
+    return Moments(n, events, events, n, n, events)
+
+
+def sum_moments(n: int, y: float, yy: float) -> Moments:
+    """Of units' sums."""
+    return Moments(n, y, yy, n, n, y)
