@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -26,6 +27,7 @@ SHORTEST_DAYS = 7
 _EVENT_TOPICS = (*STORED_TOPICS, *BACKFILL_TOPICS)
 _FOR_EVER_MS = -1
 _EXISTS = 36
+_GROWN_S, _LOOK_AGAIN_S = 30.0, 0.1
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -78,6 +80,7 @@ def create_topics(settings: Settings, *, partitions: int | None = None, backfill
                 ).to_dict()["results"],
                 kafka,
             )
+            _wait_until_grown(admin, kafka, list(small), partitions)
         for name, topic in found.items():
             if name in small and partitions is not None:
                 made.append(Made(kafka.topic_prefix + name, f"grew from {topic.partitions} partitions", partitions))
@@ -200,6 +203,18 @@ def _create(admin: Any, kafka: KafkaSettings, wanted: Mapping[str, dict[str, Any
     named = {kafka.topic_prefix + name: topic for name, topic in wanted.items()}
     _refused(admin.create_topics(named, raise_errors=False)["topics"], kafka)
     admin.wait_for_topics(list(named))
+
+
+def _wait_until_grown(admin: Any, kafka: KafkaSettings, names: list[str], partitions: int) -> None:
+    """Wait until the broker that answers knows the new partitions: the controller takes them on before it does."""
+    until = time.monotonic() + _GROWN_S
+    while any(topic.partitions < partitions for topic in _described(admin, kafka, names).values()):
+        if time.monotonic() > until:
+            raise EdgeloopError(
+                f"Kafka at {kafka.bootstrap} took the new partitions on and does not show them after {_GROWN_S:.0f} s. "
+                "Look again with `edgeloop topics check`; nothing else is left to do"
+            )
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def _refused(answers: list[dict[str, Any]], kafka: KafkaSettings) -> None:
