@@ -20,7 +20,7 @@ from analysis.words.ratings import CLASSES, Sentiment
 ScoredBy = Literal["number", "model", "lexicon", "unscored"]
 SCORED_BY: tuple[ScoredBy, ...] = ("number", "model", "lexicon", "unscored")
 LEAST_RATED, LEAST_OF_A_CLASS = 200, 30
-MOST_RATED = 4_000
+MOST_RATED = 2_000
 """More teach little and take long; of more, those of the smallest hashes are taken."""
 FOLDS = 5
 _WORD = r"(?u)\b\w+\b"
@@ -124,4 +124,4 @@ def _pipeline() -> Any:
         TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, min_df=2),
         TfidfVectorizer(analyzer="word", ngram_range=(1, 2), sublinear_tf=True, min_df=2, token_pattern=_WORD),
     )
-    return make_pipeline(parts, LogisticRegression(C=4.0, class_weight="balanced", max_iter=2_000))
+    return make_pipeline(parts, LogisticRegression(C=4.0, class_weight="balanced", solver="newton-cg", max_iter=200))
