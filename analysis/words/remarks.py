@@ -116,10 +116,13 @@ def _told(responses: pd.DataFrame | None) -> dict[tuple[str, str], tuple[str | N
     """(subject, response id) → the language that the survey told, and whether nobody knows who it was."""
     if responses is None:
         return {}
-    columns = ["subject", "response_id", "language", "anonymous"]
+    columns = ["subject", "response_id", "language"]
+    nobody = (responses["anonymous"] == 1).to_numpy(dtype=bool, na_value=False)
     return {
-        (str(subject), str(response)): (language if isinstance(language, str) else None, anonymous in (True, 1))
-        for subject, response, language, anonymous in responses[columns].astype(object).itertuples(index=False)
+        (str(subject), str(response)): (language if isinstance(language, str) else None, anonymous)
+        for (subject, response, language), anonymous in zip(
+            responses[columns].itertuples(index=False), nobody.tolist(), strict=True
+        )
     }
 
 
