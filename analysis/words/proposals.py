@@ -61,7 +61,8 @@ def proposals(language: Language, texts: Sequence[str], people: Sequence[str | N
         return []
     weights = TfidfTransformer().fit_transform(counts[:, common])
     model = NMF(groups, init="nndsvd", random_state=0, max_iter=500)
-    with warnings.catch_warnings():
+    # A perfect fit leaves a remainder of a rounding error below nothing, of which the root is taken for a report only.
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a little short of the best groups is good enough
         strength = model.fit_transform(weights)
     strength, words_of = _rounded(strength), _rounded(model.components_)
