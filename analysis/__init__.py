@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from analysis import lift, moments
 from analysis.change import LedgerChange, Stage
+from analysis.counted import Counted
 from analysis.estimates import Analysis, analyse
 from analysis.frames import READ
 from analysis.ledger import ledger
 from analysis.rows import ALL_METRICS
 
-__all__ = ["ALL_METRICS", "READ", "Analysis", "LedgerChange", "Stage", "analyse", "ledger", "lift", "moments"]
+__all__ = [
+    "ALL_METRICS", "READ", "Analysis", "Counted", "LedgerChange", "Stage", "analyse", "ledger", "lift", "moments",
+]  # fmt: skip

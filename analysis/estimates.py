@@ -12,6 +12,7 @@ import pandas as pd
 from analysis import metrics as asked
 from analysis.bridge import Delta, Interplay, Printed, month_bridge
 from analysis.change import LedgerChange
+from analysis.counted import Counted, counted
 from analysis.designs import Measured, measure
 from analysis.frames import prepare
 from analysis.interactions import Interaction, Randomised, overlaps
@@ -38,6 +39,8 @@ class Analysis:
     """From the month before to this one, of the headline."""
     unnamed: list[str] = field(default_factory=list)
     """Changes that more or fewer people met than in the month before, and that have no estimate for the bridge."""
+    counted: list[Counted] = field(default_factory=list)
+    """The answers behind each figure of a question."""
 
 
 def analyse(
@@ -103,7 +106,8 @@ def analyse(
             printed=printed.get(goal.name),
             holidays=[date.fromisoformat(day) for day in holidays],
         )
-    return Analysis(listed, estimates, found, wanted, bridge.bars, bridge.unnamed)
+    used = [c for change, m in zip(listed, measured, strict=True) for c in counted(change.change_id, m.stages)]
+    return Analysis(listed, estimates, found, wanted, bridge.bars, bridge.unnamed, used)
 
 
 def _delta(m: Measured, w: Weighed, metric: Metric) -> Delta | None:
