@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from analysis import Analysis
 from edgeloop.store.freeze import Freeze
-from reports import changes, decisions, glossary, health, numbers, strip, trust, voices, words
+from reports import asking, changes, decisions, feedback, glossary, health, numbers, strip, trust, voices, words
 from reports.changes import ChangeRows
 from reports.findings import Decision, Findings, Line
 
@@ -32,9 +32,9 @@ def build(freeze: Freeze, analysis: Analysis) -> Findings:
         {m.name: m.currency for m in analysis.metrics if m.currency is not None},
     )
     asked = decisions.decisions(gathered, manifest.as_of_us, month, exposures)
-    used = trust.used_answers(gathered)
-    funnels = trust.funnels(answers, attributions, used, month)
-    before = trust.funnels(answers, attributions, used, month.previous())
+    found = feedback.uses(answers, attributions, analysis, month, manifest.freeze_id)
+    done = feedback.done_actions(frames.get("actions"))
+    reported = manifest.reported
     return Findings(
         company=manifest.company,
         month=numbers.month(month.name),
@@ -47,7 +47,13 @@ def build(freeze: Freeze, analysis: Analysis) -> Findings:
         standing=_standing(freeze),
         brief=_brief(gathered, asked),
         strip=strip.strip(
-            exposures, frames["engagement"], answers, frames["profiles"], (funnels, before), month, manifest.as_of_us
+            exposures,
+            frames["engagement"],
+            answers,
+            frames["profiles"],
+            (feedback.row("", found, done), feedback.row("", reported, done) if reported else None),
+            month,
+            manifest.as_of_us,
         ),
         strip_note=strip.NOTE,
         decisions=tuple(asked),
@@ -61,13 +67,29 @@ def build(freeze: Freeze, analysis: Analysis) -> Findings:
         ),
         voices=voices.voices(answers, exposures, attributions, month),
         voices_notes=(
-            "Themes, weighted scores and questions for next month are not estimated by this version.",
+            "Themes and weighted scores are not estimated by this version.",
             "Scores by version describe the answers credited to each; the fair comparison is under “Did it help?”.",
         ),
-        health=health.health(exposures, frames["profiles"], frames["telemetry"], analysis.changes, month),
-        trust=trust.trust(
-            funnels, analysis.checks, {c.change_id: c.title for c in analysis.changes}, frames, manifest, month
+        feedback=feedback.feedback(
+            found,
+            reported,
+            done,
+            {c.change_id: c.title for c in analysis.changes},
+            month,
+            asking.unused(answers, found, analysis, month),
+            asking.asks(
+                answers,
+                exposures,
+                attributions,
+                gathered,
+                analysis,
+                manifest.metrics,
+                month,
+            ),
+            {},
         ),
+        health=health.health(exposures, frames["profiles"], frames["telemetry"], analysis.changes, month),
+        trust=trust.trust(analysis.checks, {c.change_id: c.title for c in analysis.changes}, frames, manifest, month),
         method=glossary.METHOD,
         glossary=glossary.GLOSSARY,
     )

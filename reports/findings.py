@@ -181,20 +181,62 @@ class CheckRow(msgspec.Struct, frozen=True):
     state: CheckState
 
 
-class Funnel(msgspec.Struct, frozen=True):
-    """Answers of one side, from the door to a decision."""
+class UseRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How far some answers got; each number is part of the one before. ``acted`` None: actions are not recorded."""
 
-    side: str
+    label: str
+    of: str = ""
+    """Whose answers they are, where the label does not say it."""
     collected: int
     joined: int
-    used: int
+    counted: int
+    named: int
+    acted: int | None
+    decisions: str = ""
+    """The decisions that name them."""
+
+
+class Unused(msgspec.Struct, frozen=True, kw_only=True):
+    """A question that no estimate counts, or no decision names."""
+
+    label: str
+    of: str
+    n: int
+    why: str
+    do: str
+    role: str
+    counted: bool
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """Something worth asking next month, by the rule that found it."""
+
+    rule: Literal["blocked", "no question", "theme", "response rate", "not asked"]
+    what: str
+    why: str
+    role: str
+
+
+class Feedback(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the feedback was used: from the door to a decision, and to what was done."""
+
+    headline: str
+    notes: tuple[str, ...]
+    sides: tuple[UseRow, ...]
+    sources: tuple[UseRow, ...]
+    questions: tuple[UseRow, ...]
+    last: tuple[UseRow, ...]
+    """The month before as its report counted it, and what was done since; empty where that is not known."""
+    last_summary: str
+    unused: tuple[Unused, ...]
+    asks: tuple[Ask, ...]
+    definitions: tuple[Line, ...]
 
 
 class Trust(msgspec.Struct, frozen=True):
     """Whether the data behind all this holds."""
 
     summary: str
-    funnels: tuple[Funnel, ...]
     lines: tuple[Line, ...]
     checks: tuple[CheckRow, ...]
 
@@ -222,6 +264,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     bridge: str
     voices: tuple[Voice, ...]
     voices_notes: tuple[str, ...]
+    feedback: Feedback
     health: Health
     trust: Trust
     method: tuple[Line, ...]

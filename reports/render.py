@@ -9,8 +9,9 @@ import hashlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import charts
+from reports import charts, numbers
 from reports.findings import Findings
+from reports.language import t
 
 _VERDICT_MARKS = {
     "promote": "▲",
@@ -51,5 +52,7 @@ def _environment() -> Environment:
         diverging=charts.diverging,
         verdict_marks=_VERDICT_MARKS,
         certainty_marks=_CERTAINTY_MARKS,
+        count=numbers.count,
+        t=t,
     )
     return environment

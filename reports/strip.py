@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 
 import pandas as pd
 
 from edgeloop.clock import HOUR_US
 from edgeloop.months import Month
 from reports import numbers, words
-from reports.findings import Funnel, Indicator, State
+from reports.findings import Indicator, State, UseRow
 from reports.health import P95_TARGET_MS, PARITY_TARGET, milliseconds, p95, parity, under, weeks
+from reports.language import t
 from reports.voices import FEWEST_ANSWERS, score, shown_score, within
 
 CONVERSION_WINDOW_US = 72 * HOUR_US
@@ -28,15 +28,15 @@ def strip(
     engagement: pd.DataFrame,
     answers: pd.DataFrame,
     profiles: pd.DataFrame,
-    funnels: tuple[Sequence[Funnel], Sequence[Funnel]],
+    used: tuple[UseRow, UseRow | None],
     month: Month,
     as_of_us: int,
 ) -> tuple[Indicator, ...]:
-    """The rows; ``funnels`` are this month's and last month's."""
+    """The rows; ``used`` are this month's answers and last month's, where its report counted them."""
     return (
         _conversion(exposures, engagement, month, as_of_us),
         _satisfaction(answers, month),
-        _used(*funnels),
+        _used(*used, len(within(answers, month.previous()))),
         _latency(exposures, month),
         _parity(profiles, month),
     )
@@ -134,16 +134,20 @@ def _satisfaction(answers: pd.DataFrame, month: Month) -> Indicator:
     )
 
 
-def _used(now: Sequence[Funnel], then: Sequence[Funnel]) -> Indicator:
-    collected, used = sum(f.collected for f in now), sum(f.used for f in now)
-    earlier = sum(f.collected for f in then)
+def _used(now: UseRow, then: UseRow | None, earlier: int) -> Indicator:
+    """``earlier`` are last month's answers, told where no report counted how far they got."""
+    previous = t("{n} collected", n=numbers.count(earlier)) if earlier else t("none collected")
+    if then is not None and then.collected:
+        previous = t("{used} of {all}", used=numbers.count(then.named), all=numbers.count(then.collected))
     return Indicator(
-        name="Answers used",
-        meaning="answers behind a verdict of this report, of all collected",
-        this=f"{numbers.count(used)} of {numbers.count(collected)}" if collected else "none collected",
-        previous=f"{numbers.count(earlier)} collected" if earlier else "none collected",
-        target="all",
-        state="unknown" if not collected else "met" if used == collected else "missed",
+        name=t("Answers used"),
+        meaning=t("answers named in a decision of this report, of all collected"),
+        this=t("{used} of {all}", used=numbers.count(now.named), all=numbers.count(now.collected))
+        if now.collected
+        else t("none collected"),
+        previous=previous,
+        target=t("all"),
+        state="unknown" if not now.collected else "met" if now.named == now.collected else "missed",
     )
 
 

@@ -1,8 +1,8 @@
-"""Can you trust this? Answers from the door to a decision, what was not matched, late or refused, and the checks."""
+"""Can you trust this? What was not matched, late or refused, and the checks."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -11,12 +11,10 @@ from edgeloop.months import Month
 from edgeloop.store.freeze import Manifest
 from edgeloop.store.rows import Check
 from reports import numbers
-from reports.changes import ChangeRows
-from reports.findings import CheckRow, CheckState, Funnel, Line, Trust
+from reports.findings import CheckRow, CheckState, Line, Trust
 from reports.voices import within
 
 MIN_FULL_DAYS = 7
-_SIDES = (("customer", "Customers"), ("agent", "Delivery agents"))
 _NAMES = {
     "srm": "People shared out as planned",
     "srm_combined": "People shared out as planned, all stages",
@@ -31,41 +29,7 @@ _NAMES = {
 _WORST: dict[CheckState, int] = {"block": 0, "warn": 1, "no data": 2, "ok": 3}
 
 
-def used_answers(gathered: Sequence[ChangeRows]) -> frozenset[tuple[str, str, str]]:
-    """(model, question, side) of every survey row that a verdict rests on."""
-    return frozenset(
-        (e.model_id, e.metric, e.respondent or "customer")
-        for own in gathered
-        for e in own.rows
-        if e.response_control is not None and e.decided_by is not None and e.verdict is not None
-    )
-
-
-def funnels(
-    answers: pd.DataFrame, attributions: pd.DataFrame, used: Collection[tuple[str, str, str]], month: Month
-) -> tuple[Funnel, ...]:
-    """Answers of a month: collected, joined to a model version, and credited to a model whose verdict used them."""
-    a = within(attributions[attributions["outcome_type"] == "answer"], month)
-    a = a[a["model_id"].fillna("") != ""]
-    key = a["outcome_id"].astype(str) + "\n" + a["subject"].astype(str)
-    told = pd.Series(
-        list(zip(a["model_id"], a["outcome_name"], a["respondent"], strict=True)), index=a.index, dtype=object
-    )
-    behind = told.isin(list(used))
-    this = within(answers, month)
-    return tuple(
-        Funnel(
-            title,
-            int((this["respondent"] == side).sum()),
-            int(key[a["respondent"] == side].nunique()),
-            int(key[(a["respondent"] == side) & behind].nunique()),
-        )
-        for side, title in _SIDES
-    )
-
-
 def trust(
-    found: Sequence[Funnel],
     checks: Sequence[Check],
     titles: Mapping[str, str],
     frames: Mapping[str, pd.DataFrame],
@@ -77,7 +41,7 @@ def trust(
         (_check(check, titles.get(check.change_id, check.change_id)) for check in checks),
         key=lambda row: (_WORST[row.state], row.change),
     )
-    return Trust(_summary(rows), tuple(found), _lines(frames, manifest, month), tuple(rows))
+    return Trust(_summary(rows), _lines(frames, manifest, month), tuple(rows))
 
 
 def _summary(rows: Sequence[CheckRow]) -> str:

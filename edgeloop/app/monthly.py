@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -19,6 +20,7 @@ from edgeloop.months import Month
 from edgeloop.settings import Settings
 from edgeloop.store.base import Reader
 from edgeloop.store.freeze import (
+    FeedbackUse,
     Freeze,
     final_freezes,
     latest_received_us,
@@ -157,4 +159,24 @@ def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: P
         provisional=provisional,
         simulated=home.simulated,
         previous=earlier[-1].manifest.freeze_id if earlier else None,
+        reported=_reported(home, month, earlier[-1].manifest.freeze_id) if earlier else (),
     )
+
+
+def _reported(home: Home, month: Month, freeze_id: str) -> tuple[FeedbackUse, ...]:
+    """What the report of the month before, made of that freeze, said of its answers; nothing where there is none."""
+    path = feedback_file(home, month.previous())
+    if not path.exists():
+        return ()
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=tuple[FeedbackUse, ...])
+    except msgspec.DecodeError as error:
+        raise UsageError(
+            f"{path} is not what a report wrote ({error}): restore it, or remove it and make that report again"
+        ) from error
+    return tuple(use for use in found if use.freeze_id == freeze_id)
+
+
+def feedback_file(home: Home, month: Month) -> Path:
+    """Where a report keeps how far its month's answers got, for the report after it."""
+    return home.reports / f"{month.name}.feedback.json"

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pandas as pd
@@ -18,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edgeloop import __version__
-from edgeloop.clock import iso
+from edgeloop.clock import from_us, iso
 from edgeloop.errors import EdgeloopError
 from edgeloop.metrics import MetricSettings, metrics_in_force
 from edgeloop.months import Month
@@ -68,6 +70,26 @@ class TableInfo(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class FeedbackUse(msgspec.Struct, kw_only=True, frozen=True):
+    """How far a month's answers to one question got, as its report counted them: each number is part of the one before.
+
+    One row for each set of changes whose decisions name the answers (docs/meaning.md, "Use of feedback"), so that
+    nobody is counted twice; with no such change ``named`` is 0, else it is ``counted``.
+    """
+
+    freeze_id: str
+    month: str
+    respondent: str
+    source: str
+    survey_id: str
+    question: str
+    changes: tuple[str, ...]
+    collected: int
+    joined: int
+    counted: int
+    named: int
+
+
 class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     """What a freeze holds and how it was made; ``freeze_id`` is the month and a hash of everything else in it."""
 
@@ -101,6 +123,10 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     holidays: list[str] = []
     """Dates that count as Sundays."""
     survey: SurveySettings = SurveySettings()
+    refused: dict[str, int] = {}
+    """Date (company's zone) → dead letters received on it, in this month and the one before."""
+    reported: tuple[FeedbackUse, ...] = ()
+    """The month before as its own report counted it, where one was made of ``previous``."""
 
 
 class FreezeError(EdgeloopError):
@@ -172,6 +198,7 @@ def write_freeze(
     provisional: bool,
     simulated: bool,
     previous: str | None = None,
+    reported: Sequence[FeedbackUse] = (),
 ) -> Freeze:
     """Write the freeze of a month into ``path`` (which appears at once, whole).
 
@@ -219,6 +246,8 @@ def write_freeze(
                 printed=_printed(reader, previous, month),
                 holidays=sorted(settings.holidays),
                 survey=settings.survey,
+                refused=_refused(reader, month),
+                reported=tuple(reported),
             )
         digest = hashlib.sha256(msgspec.json.encode(manifest, order="sorted")).hexdigest()
         manifest = msgspec.structs.replace(manifest, freeze_id=f"{month.name}-{digest[:12]}")
@@ -310,6 +339,15 @@ def _printed(reader: Reader, previous: str | None, month: Month) -> dict[str, fl
 def _meta(reader: Reader, name: str) -> bytes:
     rows = reader.query("SELECT value FROM meta WHERE name = ?", (name,))[1]
     return str(rows[0][0]).encode() if rows else b"{}"
+
+
+def _refused(reader: Reader, month: Month) -> dict[str, int]:
+    """Date → dead letters received on it."""
+    begin, end = reader.moment(month.previous().start_us), reader.moment(month.end_us)
+    sql = f"SELECT received_at FROM dead_letters WHERE received_at >= {begin} AND received_at < {end}"
+    zone = ZoneInfo(month.timezone)
+    days = Counter(str(from_us(us).astimezone(zone).date()) for (us,) in reader.query(sql)[1])
+    return dict(sorted(days.items()))
 
 
 def _counts(reader: Reader) -> dict[str, int]:

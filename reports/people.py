@@ -1,0 +1,43 @@
+"""Who answers for it? The field's roles by their titles, with the person where the freeze names one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reports import words
+from reports.language import t
+
+
+def role_title(role: str) -> str:
+    """A role as people call it, by its key in the settings; another text as it is."""
+    titles = {
+        "data_engineer": t("data engineer"),
+        "crm_manager": t("CRM manager"),
+        "it_lead": t("IT lead"),
+        "operations_lead": t("operations lead"),
+        "data_science_lead": t("data science lead"),
+        "edge_systems_engineer": t("edge systems engineer"),
+        "product_manager": t("product manager"),
+        "devops_lead": t("DevOps lead"),
+        "feedback_collector": t("feedback collector"),
+        "data_analyst": t("data analyst"),
+        "feedback_integrator": t("feedback integrator"),
+    }
+    return titles.get(role, role)
+
+
+def who(role: str, holders: Mapping[str, str], with_role: str = "") -> str:
+    """``Data engineer``, or ``Ana Silva (data engineer)`` where somebody holds the role.
+
+    Args:
+        holders: role → name.
+        with_role: a second role that takes part.
+    """
+    first = _one(role, holders)
+    text = t("{first} with {second}", first=first, second=_one(with_role, holders)) if with_role else first
+    return words.capital(text)
+
+
+def _one(role: str, holders: Mapping[str, str]) -> str:
+    name = holders.get(role, "")
+    return t("{name} ({role})", name=name, role=role_title(role)) if name else role_title(role)
