@@ -12,7 +12,9 @@ from analysis.estimates import Analysis, analyse
 from analysis.frames import READ
 from analysis.ledger import ledger
 from analysis.rows import ALL_METRICS
+from analysis.words import WordsOfMonth, remarks
 
 __all__ = [
-    "ALL_METRICS", "READ", "Analysis", "Counted", "LedgerChange", "Stage", "analyse", "ledger", "lift", "moments",
+    "ALL_METRICS", "READ", "Analysis", "Counted", "LedgerChange", "Stage", "WordsOfMonth", "analyse", "ledger", "lift",
+    "moments", "remarks",
 ]  # fmt: skip

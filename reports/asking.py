@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
@@ -33,10 +34,9 @@ _SOURCES = {"answers": "customer", "agent_answers": "agent"}
 def unused(answers: pd.DataFrame, found: Sequence[FeedbackUse], analysis: Analysis, month: Month) -> tuple[Unused, ...]:
     """Questions of this month and the one before that no decision names, those no estimate counts first."""
     this, before = within(answers, month), within(answers, month.previous())
-    keys = ["respondent", "survey_id", "question"]
-    n_before = before.groupby(keys).size().to_dict()
-    numeric = {tuple(map(str, key)) for key in this[this["value"].notna()].groupby(keys).groups}
-    wanted = sorted({(str(a), str(b), str(c)) for a, b, c in (*this.groupby(keys).groups, *n_before)})
+    n_before, numeric = _keys(before), set(_keys(this[this["value"].notna()]))
+    scaled = {key[:2] for key in numeric}
+    wanted = sorted({*_keys(this), *n_before})
     made = []
     for key in wanted:
         own = [u for u in found if (u.respondent, u.survey_id, u.question) == key]
@@ -46,9 +46,9 @@ def unused(answers: pd.DataFrame, found: Sequence[FeedbackUse], analysis: Analys
         if named:
             continue
         if not n:
-            why, do, role = _not_answered(int(n_before[key]))
+            why, do, role = _not_answered(n_before[key])
         elif key not in numeric:
-            why, do, role = _words_only()
+            why, do, role = _words_only(beside=key[:2] in scaled)
         elif not joined:
             why, do, role = _not_tied()
         elif not counted:
@@ -90,6 +90,12 @@ def answered_of_met(side: str, answers: pd.DataFrame, exposures: pd.DataFrame, m
     return len(met & set(told["subject"].dropna())), len(met)
 
 
+def _keys(answers: pd.DataFrame) -> Counter[tuple[str, str, str]]:
+    """(side, survey, question) → answers."""
+    columns = (answers[name].astype(str) for name in ("respondent", "survey_id", "question"))
+    return Counter(zip(*columns, strict=True))
+
+
 def higher(now: tuple[int, int], then: tuple[int, int]) -> bool:
     """Whether the share k/n of now is above that of then, by more than chance: z > 1.96, pooled."""
     (k1, n1), (k0, n0) = now, then
@@ -110,12 +116,14 @@ def _not_answered(before: int) -> tuple[str, str, str]:
     return why, t("Ask it again, or take it out of the plan."), "feedback_collector"
 
 
-def _words_only() -> tuple[str, str, str]:
-    return (
-        t("Words and choices only: they are read for their themes, and no estimate counts them."),
-        t("Put a question on a scale beside it where a decision needs a figure."),
-        "feedback_collector",
+def _words_only(*, beside: bool) -> tuple[str, str, str]:
+    """``beside``: the same survey asks for a number too."""
+    do = (
+        t("Nothing to mend: the score asked beside it counts.")
+        if beside
+        else t("Put a question on a scale beside it where a decision needs a figure.")
     )
+    return t("Words and choices only: they are read for their themes, no estimate counts them."), do, "data_analyst"
 
 
 def _not_tied() -> tuple[str, str, str]:
@@ -271,11 +279,11 @@ def _grew(side: str, now: float, then: float) -> str:
     shares = {"now": numbers.percent(now, 0), "then": numbers.percent(then, 0)}
     if side == "agent":
         return t(
-            "{now} of delivery agents’ remarks are about it, {then} the month before, and no question asks for a score.",
+            "{now} of delivery agents’ remarks are about it, {then} the month before; no question asks for a score.",
             **shares,
         )
     return t(
-        "{now} of customers’ remarks are about it, {then} the month before, and no question asks for a score.", **shares
+        "{now} of customers’ remarks are about it, {then} the month before; no question asks for a score.", **shares
     )
 
 

@@ -52,17 +52,20 @@ def uses(
         {name: own[name].fillna("").astype(str) for name in ("respondent", "source", "survey_id", "question")}
     )
     places = np.flatnonzero(inside).tolist()
-    rows["changes"] = ["\n".join(sorted(set(by.get(place, ())))) for place in places]
+    rows["changes"] = pd.Series(
+        [tuple(sorted(set(by.get(place, ())))) for place in places], index=rows.index, dtype=object
+    )
     rows["joined"], rows["counted"] = joined[inside], counted[inside]
     made = []
     keys = ["respondent", "source", "survey_id", "question", "changes"]
     for key, group in rows.groupby(keys, sort=True):
-        respondent, source, survey, question, changes = map(str, key)
+        respondent, source, survey, question = map(str, key[:4])
+        changes: tuple[str, ...] = key[4]
         n = int(group["counted"].sum())
         made.append(
             FeedbackUse(
                 freeze_id=freeze_id, month=month.name, respondent=respondent, source=source, survey_id=survey,
-                question=question, changes=tuple(changes.split("\n")) if changes else (), collected=len(group),
+                question=question, changes=changes, collected=len(group),
                 joined=int(group["joined"].sum()), counted=n, named=n if changes else 0,
             )
         )  # fmt: skip
