@@ -7,6 +7,7 @@ named in a decision, acted on.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -52,15 +53,13 @@ def uses(
         {name: own[name].fillna("").astype(str) for name in ("respondent", "source", "survey_id", "question")}
     )
     places = np.flatnonzero(inside).tolist()
-    rows["changes"] = pd.Series(
-        [tuple(sorted(set(by.get(place, ())))) for place in places], index=rows.index, dtype=object
-    )
+    sets = [tuple(sorted(set(by.get(place, ())))) for place in places]
+    rows["changes"] = pd.Series(sets, index=rows.index, dtype=object)
     rows["joined"], rows["counted"] = joined[inside], counted[inside]
     made = []
-    keys = ["respondent", "source", "survey_id", "question", "changes"]
-    for key, group in rows.groupby(keys, sort=True):
-        respondent, source, survey, question = map(str, key[:4])
-        changes: tuple[str, ...] = key[4]
+    key: Any
+    for key, group in rows.groupby(["respondent", "source", "survey_id", "question", "changes"], sort=True):
+        respondent, source, survey, question, changes = key
         n = int(group["counted"].sum())
         made.append(
             FeedbackUse(
