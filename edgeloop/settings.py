@@ -21,6 +21,7 @@ from msgspec import Meta
 from edgeloop.errors import UsageError
 from edgeloop.events import AnswerKind
 from edgeloop.metrics import metrics_in_force
+from edgeloop.roles import DutySettings, RoleSettings, check_ladder, responsibility
 
 CreditRule = Literal["last_touch", "first_touch", "linear", "time_decay", "position_based"]
 _ANSWER_KINDS = get_args(AnswerKind)
@@ -183,6 +184,20 @@ class SurveySettings(_Section, frozen=True):
     invited: str = "survey_sent"
 
 
+class EscalationSettings(_Section, frozen=True):
+    """Who is told after how many days without an answer, and after a date that has passed."""
+
+    ladder: dict[str, int] = msgspec.field(default_factory=lambda: {"owner": 2, "deputy": 4, "feedback_integrator": 7})
+    """``owner``, ``deputy`` or a role → days."""
+
+
+class SlackSettings(_Section, frozen=True):
+    """Where reminders go beside mail: an incoming webhook of Slack, or of what takes the same."""
+
+    webhook: str = ""
+    """Its address, which is the secret; empty: none."""
+
+
 class Settings(_Section, frozen=True):
     """Everything a company may set."""
 
@@ -205,11 +220,18 @@ class Settings(_Section, frozen=True):
     """Dates (``YYYY-MM-DD``) on which customers behave as on a Sunday, for the month bridge."""
     metrics: dict[str, dict[str, Any]] = {}
     """``[metrics.NAME]`` sections as written; `metrics_in_force` has them over the pack."""
+    roles: dict[str, RoleSettings] = {}
+    """``[roles.NAME]``: who holds which of the field's roles."""
+    decisions: dict[str, DutySettings] = {}
+    """``[decisions.KIND]`` as written; `edgeloop.roles.responsibility` has them over the defaults."""
+    escalation: EscalationSettings = EscalationSettings()
+    slack: SlackSettings = SlackSettings()
 
 
 SECRETS = frozenset(
     {
         ("kafka", "sasl_password"),
+        ("slack", "webhook"),
         ("store", "url"),
         ("typeform", "secret"),
         ("typeform", "previous_secret"),
@@ -246,6 +268,11 @@ def load(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
         metrics_in_force(settings.metrics)
     except ValueError as error:
         raise UsageError(f"{path or 'settings'}: {error}. `edgeloop config` prints every metric in force") from error
+    try:
+        responsibility(settings.roles, settings.decisions)
+        check_ladder(settings.escalation.ladder)
+    except ValueError as error:
+        raise UsageError(f"{path or 'settings'}: {error}") from error
     for day in settings.holidays:
         try:
             date.fromisoformat(day)
@@ -327,12 +354,16 @@ def _from_environment(environ: Mapping[str, str]) -> list[tuple[str | None, str,
 
 def _parse(cls: type[_Section], key: str, text: str) -> Any:
     """A variable's text as the setting's type; lists are separated by commas, tables are ``key=value,key=value``."""
-    default = next(f.default for f in msgspec.structs.fields(cls) if f.name == key)
+    field = next(f for f in msgspec.structs.fields(cls) if f.name == key)
+    default = field.default
     if isinstance(default, tuple):
         return [part.strip() for part in text.split(",") if part.strip()]
     if default is msgspec.NODEFAULT:  # a table
         pairs = [part.strip().split("=", 1) for part in text.split(",") if part.strip()]
-        return dict(pairs) if all(len(pair) == 2 for pair in pairs) else text
+        if not all(len(pair) == 2 for pair in pairs):
+            return text
+        whole = field.type == dict[str, int]
+        return {name: int(value) if whole and value.strip().isdecimal() else value for name, value in pairs}
     if isinstance(default, bool):
         return text.strip().lower() in ("1", "true", "yes", "on")
     if isinstance(default, int | float):
