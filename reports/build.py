@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from analysis import Analysis
 from edgeloop.store.freeze import Freeze
-from reports import asking, changes, decisions, feedback, glossary, health, numbers, strip, trust, voices, words
+from reports import asking, changes, decisions, feedback, glossary, health, numbers, people, strip, trust, voices, words
 from reports.changes import ChangeRows
 from reports.findings import Decision, Findings, Line
 
@@ -86,7 +86,7 @@ def build(freeze: Freeze, analysis: Analysis) -> Findings:
                 manifest.metrics,
                 month,
             ),
-            {},
+            people.holders(manifest),
         ),
         health=health.health(exposures, frames["profiles"], frames["telemetry"], analysis.changes, month),
         trust=trust.trust(analysis.checks, {c.change_id: c.title for c in analysis.changes}, frames, manifest, month),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from edgeloop.store.freeze import Manifest
 from reports import words
 from reports.language import t
 
@@ -24,6 +25,11 @@ def role_title(role: str) -> str:
         "feedback_integrator": t("feedback integrator"),
     }
     return titles.get(role, role)
+
+
+def holders(manifest: Manifest) -> dict[str, str]:
+    """Role → who holds it, as the freeze knows it; roles that nobody holds are absent."""
+    return {role: held.name for role, held in manifest.responsibility.holders.items()}
 
 
 def who(role: str, holders: Mapping[str, str], with_role: str = "") -> str:

@@ -24,9 +24,12 @@ from edgeloop.clock import from_us, iso
 from edgeloop.errors import EdgeloopError
 from edgeloop.metrics import MetricSettings, metrics_in_force
 from edgeloop.months import Month
+from edgeloop.roles import Responsibility, responsibility
 from edgeloop.settings import Settings, SurveySettings
 from edgeloop.store.base import Reader
 from edgeloop.store.schema import (
+    ACTION_HISTORY,
+    ACTIONS,
     ANSWERS,
     ATTRIBUTIONS,
     CHANGES,
@@ -51,7 +54,11 @@ _ORDER = {  # ids are unique per key only, so the key is part of the order
     TELEMETRY: "occurred_at, telemetry_id, site",
     CHANGES: "occurred_at, change_id, model_id",
     ATTRIBUTIONS: "occurred_at, outcome_id, subject, model_id, exposure_id",
+    ACTIONS: "occurred_at, action_id",
+    ACTION_HISTORY: "occurred_at, action_id, state",
 }
+_WHOLE = (CHANGES, ACTIONS, ACTION_HISTORY)
+"""Kept whatever their time: an early change may still run, an early action still be open."""
 _ARROW: dict[Kind, pa.DataType] = {
     "text": pa.string(),
     "int": pa.int64(),
@@ -123,6 +130,8 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     holidays: list[str] = []
     """Dates that count as Sundays."""
     survey: SurveySettings = SurveySettings()
+    responsibility: Responsibility = Responsibility()
+    """Who held which role, and which role answers for what; no addresses."""
     refused: dict[str, int] = {}
     """Date (company's zone) → dead letters received on it, in this month and the one before."""
     reported: tuple[FeedbackUse, ...] = ()
@@ -217,7 +226,7 @@ def write_freeze(
                 until = month.end_us if table is EXPOSURES else month.end_us + window_us
                 where = (
                     "1 = 1"
-                    if table is CHANGES
+                    if table in _WHOLE
                     else f"occurred_at >= {reader.moment(since_us)} AND occurred_at < {reader.moment(until)}"
                 )
                 tables[table.name] = _write_table(reader, work, table, where, order)
@@ -246,6 +255,7 @@ def write_freeze(
                 printed=_printed(reader, previous, month),
                 holidays=sorted(settings.holidays),
                 survey=settings.survey,
+                responsibility=responsibility(settings.roles, settings.decisions),
                 refused=_refused(reader, month),
                 reported=tuple(reported),
             )

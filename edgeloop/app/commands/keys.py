@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from edgeloop.app.commands.base import DONE, Common, app
 from edgeloop.app.output import print_json, print_rows, say
-from edgeloop.settings import SECRETS, settings_file
+from edgeloop.settings import SECRETS, Settings, settings_file
 
 keys_app = App(name="keys", help="Keys that senders of events show at the door.")
 app.command(keys_app)
@@ -24,6 +24,14 @@ def config_command(*, common: Common = Common()) -> int:
         value = getattr(settings, name)
         if name == "metrics":
             rows.extend(_metrics(value))
+        elif name == "roles":
+            rows.extend(
+                (f"roles.{role}", key, _shown("roles", key, getattr(held, key)))
+                for role, held in value.items()
+                for key in held.__struct_fields__
+            )
+        elif name == "decisions":
+            rows.extend(_decisions(settings))
         elif isinstance(value, msgspec.Struct):
             rows.extend((name, key, _shown(name, key, getattr(value, key))) for key in value.__struct_fields__)
         else:
@@ -45,8 +53,20 @@ def _metrics(sections: dict[str, dict[str, Any]]) -> list[tuple[object, ...]]:
     return rows
 
 
+def _decisions(settings: Settings) -> list[tuple[object, ...]]:
+    """Who answers for each kind of decision, with the defaults."""
+    from edgeloop.roles import KINDS, responsibility
+
+    table = responsibility(settings.roles, settings.decisions)
+    return [
+        (f"decisions.{kind}", letter, _shown("", letter, getattr(table.duty(verdict), letter)))
+        for kind, verdict in KINDS.items()
+        for letter in table.duty(verdict).__struct_fields__
+    ]
+
+
 def _shown(section: str, key: str, value: object) -> str:
-    if (section, key) in SECRETS:
+    if (section, key) in SECRETS or (section == "roles" and key.endswith("address")):
         return "(set)" if value else "(not set)"
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
