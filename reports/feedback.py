@@ -156,6 +156,7 @@ def feedback(
         unused=tuple(msgspec.structs.replace(u, role=people.who(u.role, holders)) for u in unused),
         asks=tuple(msgspec.structs.replace(a, role=people.who(a.role, holders)) for a in asks),
         definitions=_definitions(),
+        uses=tuple(found),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from edgeloop.store.freeze import FeedbackUse
 from edgeloop.store.rows import Grade, Verdict
 from reports.words import Certainty, Direction
 
@@ -231,6 +232,90 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True):
     unused: tuple[Unused, ...]
     asks: tuple[Ask, ...]
     definitions: tuple[Line, ...]
+    uses: tuple[FeedbackUse, ...]
+    """The counts that all the others are sums of."""
+
+
+LineState = Literal["ok", "needs a person", "not known"]
+
+
+class ChecklistLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a pillar's checklist, filled from the data."""
+
+    what: str
+    target: str
+    figure: str
+    state: LineState
+    who: str
+
+
+class Pillar(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the three things that fail at once, and its checklist."""
+
+    key: Literal["data", "model", "feedback"]
+    title: str
+    lines: tuple[ChecklistLine, ...]
+
+
+class Incident(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that went wrong in the month and wants an explanation."""
+
+    at_us: int
+    when: str
+    what: str
+    detail: str
+    who: str
+    open: bool
+    """Not over, as far as the data tells."""
+
+
+class Complexity(msgspec.Struct, frozen=True, kw_only=True):
+    """What one version costs on the device; ``before`` are texts of the month before, empty for a new version."""
+
+    model_id: str
+    version: str
+    exposures: str
+    new: bool
+    features: str
+    features_state: State
+    p50: str
+    p95: str
+    p95_before: str
+    p95_state: State
+    errors: str
+    errors_before: str
+    errors_state: State
+    energy: str
+    energy_before: str
+
+
+class AgendaItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One item of the meeting; ``at`` is the minute it begins."""
+
+    at: int
+    minutes: int
+    what: str
+    lines: tuple[str, ...]
+    who: str
+
+
+class Workshop(msgspec.Struct, frozen=True, kw_only=True):
+    """The pack for the monthly meeting: one hour, three checklists, what went wrong, what the models cost."""
+
+    company: str
+    month: str
+    previous_month: str
+    freeze_id: str
+    code_version: str
+    as_of: str
+    simulated: bool
+    title: str
+    standing: str
+    agenda: tuple[AgendaItem, ...]
+    pillars: tuple[Pillar, ...]
+    incidents: tuple[Incident, ...]
+    models: tuple[Complexity, ...]
+    models_summary: str
 
 
 class Trust(msgspec.Struct, frozen=True):

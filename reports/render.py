@@ -10,8 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import charts, numbers
-from reports.findings import Findings
-from reports.language import t
+from reports.findings import Findings, Workshop
+from reports.language import spoken, t
 
 _VERDICT_MARKS = {
     "promote": "▲",
@@ -36,6 +36,18 @@ def render(findings: Findings) -> str:
     )
 
 
+def render_workshop(pack: Workshop) -> str:
+    """The pack for the meeting: the page's own look, and what a checklist needs beside it."""
+    environment = _environment()
+    css = "".join(environment.get_template(name).render() for name in ("page.css", "workshop.css"))
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    return environment.get_template("workshop.html.j2").render(
+        w=pack,
+        css=Markup(css),  # noqa: S704 -- our own files; they hold nothing of the month
+        csp=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+    )
+
+
 @functools.cache
 def _environment() -> Environment:
     environment = Environment(
@@ -53,6 +65,7 @@ def _environment() -> Environment:
         verdict_marks=_VERDICT_MARKS,
         certainty_marks=_CERTAINTY_MARKS,
         count=numbers.count,
+        language=spoken,
         t=t,
     )
     return environment

@@ -43,7 +43,7 @@ EXPORTED = {
         "moments",
         "remarks",
     ],
-    "reports": ["Findings", "build", "render"],
+    "reports": ["Findings", "build", "render", "render_workshop", "workshop"],
     # Apart from their room: they load Faust, which no other command needs.
     "streams.faust_app": ["Publisher", "application"],
     "streams.worker": ["Alert", "Counts", "Feed", "Identities", "Join", "Steps", "Tell"],

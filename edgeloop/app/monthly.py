@@ -100,13 +100,21 @@ def analyse_freeze(freeze: Freeze) -> Analysis:
 
 
 def report_month(home: Home, settings: Settings, month: Month) -> Path:
-    """Write the month's report; its path."""
+    """Write the month's report, the pack for the meeting, and how far the answers got; the report's path."""
     freeze, analysis = estimate_month(home, settings, month)
-    page = reports.render(reports.build(freeze, analysis))
+    findings = reports.build(freeze, analysis)
     home.reports.mkdir(exist_ok=True)
+    feedback_file(home, month).write_bytes(msgspec.json.format(msgspec.json.encode(findings.feedback.uses)) + b"\n")
+    pack = reports.render_workshop(reports.workshop(freeze, analysis, findings))
+    workshop_file(home, month).write_text(pack, encoding="utf-8", newline="\n")
     path = home.reports / f"{month.name}.html"
-    path.write_text(page, encoding="utf-8", newline="\n")
+    path.write_text(reports.render(findings), encoding="utf-8", newline="\n")
     return path
+
+
+def workshop_file(home: Home, month: Month) -> Path:
+    """Where the pack for the monthly meeting lies, beside the report."""
+    return home.reports / f"{month.name}-workshop.html"
 
 
 def live_ledger(reader: Reader, timezone: str) -> list[LedgerChange]:
