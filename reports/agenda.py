@@ -121,8 +121,8 @@ def _models(models: Sequence[Complexity], holders: Mapping[str, str]) -> list[Ag
 def _feedback(findings: Findings, holders: Mapping[str, str]) -> list[AgendaItem]:
     u = findings.feedback
     lines = [*(a.what for a in u.asks)]
-    if u.unused:
-        n = len(u.unused)
+    n = sum(q.mend for q in u.unused)
+    if n:
         lines.insert(
             0,
             tn("{n} question was used by no decision", "{n} questions were used by no decision", n, n=numbers.count(n)),

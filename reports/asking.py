@@ -58,10 +58,10 @@ def unused(answers: pd.DataFrame, found: Sequence[FeedbackUse], analysis: Analys
         made.append(
             Unused(
                 label=question_label(key[1], key[2]), of=side_title(key[0]), n=n, why=why, do=do, role=role,
-                counted=counted > 0,
+                counted=counted > 0, mend=not n or key in numeric or key[:2] not in scaled,
             )
         )  # fmt: skip
-    return tuple(sorted(made, key=lambda u: (u.counted, -u.n, u.of, u.label))[:MOST])
+    return tuple(sorted(made, key=lambda u: (not u.mend, u.counted, -u.n, u.of, u.label))[:MOST])
 
 
 def asks(

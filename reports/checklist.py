@@ -194,9 +194,9 @@ def feedback_pillar(
         ),
         _line(
             t("Answers named in a decision"),
-            t("some of every question"),
+            t("some of every question on a scale"),
             t("{n} of {all}", n=numbers.count(named), all=numbers.count(collected)),
-            _state(None if not collected else not u.unused),
+            _state(None if not collected else not any(q.mend for q in u.unused)),
             people.who("feedback_integrator", holders),
         ),
         _line(
@@ -248,12 +248,17 @@ def _not_worse(now: float | None, then: float | None) -> LineState:
 def _of_versions(what: str, target: str, states: Sequence[str], who: str) -> ChecklistLine:
     known = [state for state in states if state != "unknown"]
     met = sum(state == "met" for state in known)
-    figure = t("{n} of {all} versions", n=numbers.count(met), all=numbers.count(len(known))) if known else t("unknown")
+    figure = t("{n} of {all} keep it", n=numbers.count(met), all=numbers.count(len(known))) if known else t("unknown")
     return _line(what, target, figure, _state(met == len(known) if known else None), who)
 
 
 def _with_before(now: str, then: str) -> str:
-    return t("{now}, last month {then}", now=now, then=then)
+    """One word where neither is known."""
+    return (
+        now
+        if now == then and now in (t("unknown"), t("not told"))
+        else t("{now}, last month {then}", now=now, then=then)
+    )
 
 
 def _share(part: tuple[int, int]) -> str:

@@ -207,6 +207,8 @@ class Unused(msgspec.Struct, frozen=True, kw_only=True):
     do: str
     role: str
     counted: bool
+    mend: bool
+    """Whether somebody has to do something about it; words beside a score need nothing."""
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
