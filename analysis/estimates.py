@@ -38,6 +38,8 @@ class Analysis:
     """From the month before to this one, of the headline."""
     unnamed: list[str] = field(default_factory=list)
     """Changes that more or fewer people met than in the month before, and that have no estimate for the bridge."""
+    known: list[LedgerChange] = field(default_factory=list)
+    """Every change that the freeze tells of, of other months too."""
 
 
 def analyse(
@@ -103,7 +105,7 @@ def analyse(
             printed=printed.get(goal.name),
             holidays=[date.fromisoformat(day) for day in holidays],
         )
-    return Analysis(listed, estimates, found, wanted, bridge.bars, bridge.unnamed)
+    return Analysis(listed, estimates, found, wanted, bridge.bars, bridge.unnamed, known)
 
 
 def _delta(m: Measured, w: Weighed, metric: Metric) -> Delta | None:

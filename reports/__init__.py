@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reports.build import build
 from reports.findings import Findings
+from reports.notices import written
 from reports.render import render
 
-__all__ = ["Findings", "build", "render"]
+__all__ = ["Findings", "build", "render", "written"]

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("connectors", "streams", "analysis", "reports")
 SHARED = "edgeloop"
 EXPORTED = {
-    "connectors": ["Intake", "Item", "Taken", "mail", "mixpanel", "native", "summary", "typeform", "zigpoll"],
+    "connectors": ["Intake", "Item", "Taken", "mail", "mixpanel", "native", "slack", "summary", "typeform", "zigpoll"],
     "streams": [
         "ONLY_LANE",
         "Drain",
@@ -30,7 +30,7 @@ EXPORTED = {
     ],
     "analysis.estimators": ["always_valid", "cuped"],
     "analysis": ["ALL_METRICS", "READ", "Analysis", "LedgerChange", "Stage", "analyse", "ledger", "lift", "moments"],
-    "reports": ["Findings", "build", "render"],
+    "reports": ["Findings", "build", "render", "written"],
     # Apart from their room: they load Faust, which no other command needs.
     "streams.faust_app": ["Publisher", "application"],
     "streams.worker": ["Alert", "Counts", "Feed", "Identities", "Join", "Steps", "Tell"],

@@ -19,8 +19,8 @@ from edgeloop.log.local import SCHEMA_NUMBER as LOG_SCHEMA
 from edgeloop.log.local import LocalLog
 from edgeloop.sqlite import connect_read_only
 from edgeloop.store.base import Reader
-from edgeloop.store.reader import SqliteReader
 from edgeloop.store.engine import FIRST_IN_PLACE
+from edgeloop.store.reader import SqliteReader
 from edgeloop.store.schema import DEAD_LETTERS, EVENT_TABLES
 from edgeloop.store.schema import SCHEMA_NUMBER as STORE_SCHEMA
 from streams import Rules

@@ -12,6 +12,7 @@ import pandas as pd
 
 import reports
 from analysis import READ, Analysis, LedgerChange, analyse, ledger
+from edgeloop.app.asked import ask
 from edgeloop.clock import DAY_US
 from edgeloop.errors import UsageError
 from edgeloop.home import Home
@@ -50,7 +51,7 @@ def freeze_month(home: Home, settings: Settings, month: Month) -> Freeze:
             f"{month.name} is frozen already ({path}). A frozen month is never edited: what came later is in the next "
             "month's freeze"
         )
-    reader = open_reader(home, settings)
+    reader = _reader(home, settings)
     try:
         require_over(month, latest_received_us(reader))
         return _write(home, settings, month, reader, path, provisional=False)
@@ -63,7 +64,7 @@ def month_freeze(home: Home, settings: Settings, month: Month) -> Freeze:
     path = home.freezes / month.name
     if path.exists():
         return Freeze(path)
-    reader = open_reader(home, settings)
+    reader = _reader(home, settings)
     try:
         return _write(home, settings, month, reader, home.freezes / f"{month.name}.provisional", provisional=True)
     finally:
@@ -98,9 +99,11 @@ def analyse_freeze(freeze: Freeze) -> Analysis:
 
 
 def report_month(home: Home, settings: Settings, month: Month) -> Path:
-    """Write the month's report; its path."""
+    """Write the month's report; its path. What a final one asks is kept as actions, before anybody reads it."""
     freeze, analysis = estimate_month(home, settings, month)
-    page = reports.render(reports.build(freeze, analysis))
+    findings = reports.build(freeze, analysis)
+    page = reports.render(findings)
+    ask(home, settings, freeze, analysis, findings)
     home.reports.mkdir(exist_ok=True)
     path = home.reports / f"{month.name}.html"
     path.write_text(page, encoding="utf-8", newline="\n")
@@ -136,6 +139,17 @@ def _coded(pages: Iterable[list[tuple[Any, ...]]]) -> pd.DataFrame:
         kinds = pd.CategoricalDtype(pd.Index(list(labels.pop(name))[1:], dtype=object))
         frame[name] = pd.Categorical.from_codes(own, dtype=kinds)
     return pd.DataFrame(frame)
+
+
+def _reader(home: Home, settings: Settings) -> Reader:
+    """A reader of a store that has every table of this version."""
+    reader = open_reader(home, settings)
+    try:
+        open_store(home, settings).close()  # one that the version before made gets what it lacks
+    except BaseException:
+        reader.close()
+        raise
+    return reader
 
 
 def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: Path, *, provisional: bool) -> Freeze:
