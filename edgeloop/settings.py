@@ -14,6 +14,7 @@ from datetime import date
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -304,6 +305,7 @@ def load(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
         except ValueError as error:
             raise UsageError(f"{path or 'settings'}: holidays: {day!r} is no date; write it as 2026-12-25") from error
     _check_mail(settings.mail, str(path or "settings"))
+    _check_people(settings, str(path or "settings"))
     for slide, text in settings.zigpoll.questions.items():
         try:
             scale_of(text)
@@ -329,6 +331,19 @@ def _check_mail(mail: MailSettings, where: str) -> None:
                 raise UsageError(f"{where}: [mail] {key}: {text!r} is no address of mail: {error}") from error
     if mail.host and not mail.sender:
         raise UsageError(f"{where}: [mail] host is set and sender is not: write whom mail is from")
+
+
+def _check_people(settings: Settings, where: str) -> None:
+    for role, held in settings.roles.items():
+        for key in ("address", "deputy_address"):
+            try:
+                address(getattr(held, key) or "nobody@example.org")
+            except ValueError as error:  # the address itself is nobody's to see
+                raise UsageError(f"{where}: [roles.{role}] {key} is no address of mail: {error}") from error
+    webhook = urlsplit(settings.slack.webhook)
+    plain = webhook.scheme == "http" and _on_this_machine(webhook.hostname or "")
+    if settings.slack.webhook and not ((webhook.scheme == "https" or plain) and webhook.hostname):
+        raise UsageError(f"{where}: [slack] webhook has to begin with https:// (http:// only for this machine)")
 
 
 def _on_this_machine(host: str) -> bool:

@@ -6,7 +6,21 @@ from collections.abc import Sequence
 
 from analysis import Analysis
 from edgeloop.store.freeze import Freeze
-from reports import asking, changes, decisions, feedback, glossary, health, numbers, people, strip, trust, voices, words
+from reports import (
+    asking,
+    changes,
+    decisions,
+    feedback,
+    followup,
+    glossary,
+    health,
+    numbers,
+    people,
+    strip,
+    trust,
+    voices,
+    words,
+)
 from reports.changes import ChangeRows
 from reports.findings import Decision, Findings, Line
 
@@ -31,7 +45,8 @@ def build(freeze: Freeze, analysis: Analysis) -> Findings:
         {m.name for m in analysis.metrics if m.lower_is_better},
         {m.name: m.currency for m in analysis.metrics if m.currency is not None},
     )
-    asked = decisions.decisions(gathered, manifest.as_of_us, month, exposures)
+    asked = decisions.decisions(gathered, manifest.as_of_us, month, exposures, manifest.responsibility)
+    followed = followup.followups(frames.get("actions"), analysis, gathered, month, manifest.as_of_us)
     found = feedback.uses(answers, attributions, analysis, month, manifest.freeze_id)
     done = feedback.done_actions(frames.get("actions"))
     reported = manifest.reported
@@ -58,7 +73,8 @@ def build(freeze: Freeze, analysis: Analysis) -> Findings:
         strip_note=strip.NOTE,
         decisions=tuple(asked),
         decisions_note=decisions.NOTE,
-        last_actions="No actions are recorded yet, so there is nothing to follow up from last month.",
+        last_actions=followup.summary(followed),
+        followups=tuple(followed),
         changes=changes.changes(gathered, month.timezone),
         changes_notes=changes.notes(gathered),
         bridge=(

@@ -10,18 +10,13 @@ import pandas as pd
 
 from edgeloop.clock import from_us
 from edgeloop.months import Month
+from edgeloop.roles import Responsibility
 from edgeloop.store.rows import Estimate, Verdict
 from reports import numbers, words
 from reports.changes import ORDER, ChangeRows
 from reports.findings import Decision
+from reports.owners import owner_of
 
-ROLES: dict[str, str] = {
-    "roll back": "DevOps lead",
-    "repair the data first": "data engineer",
-    "promote": "DevOps lead",
-    "stop, no effect": "DevOps lead",
-    "keep testing": "data analyst",
-}
 WORKING_DAYS, WORKING_DAYS_ROLL_BACK = 5, 1
 NOTE = (
     "The owner is the change’s own where it names one, else the role that answers for such work. The date is five "
@@ -39,8 +34,14 @@ _ACTIONS: dict[str, str] = {
 _HOLD_BACK = "Hold back 5 % of the customers from “{}”"
 
 
-def decisions(gathered: Sequence[ChangeRows], as_of_us: int, month: Month, exposures: pd.DataFrame) -> list[Decision]:
-    """The most urgent first."""
+def decisions(
+    gathered: Sequence[ChangeRows],
+    as_of_us: int,
+    month: Month,
+    exposures: pd.DataFrame,
+    table: Responsibility = Responsibility(),  # noqa: B008 -- frozen
+) -> list[Decision]:
+    """The most urgent first; ``table`` says who answers for what."""
     made = []
     for own in gathered:
         e = next((e for e in (*own.rows, *own.others) if e.verdict is not None), None)
@@ -49,7 +50,8 @@ def decisions(gathered: Sequence[ChangeRows], as_of_us: int, month: Month, expos
         verdict = e.verdict
         deciding = own.deciding()
         days = WORKING_DAYS_ROLL_BACK if verdict == "roll back" else WORKING_DAYS
-        owner = own.change.owner
+        owner = owner_of(verdict, own.change.owner, table)
+        due = working_days_after(_date(as_of_us, month.timezone), days)
         made.append(
             Decision(
                 verdict=verdict,
@@ -57,11 +59,14 @@ def decisions(gathered: Sequence[ChangeRows], as_of_us: int, month: Month, expos
                 action=(_HOLD_BACK if _held_back(own, verdict) else _ACTIONS[verdict]).format(own.change.title),
                 anchor=own.anchor,
                 why=_why(own, verdict, deciding),
-                owner=owner or words.capital(ROLES[verdict]),
-                role="owner of the change" if owner else "by role; no owner was named",
-                by=numbers.weekday_text(working_days_after(_date(as_of_us, month.timezone), days)),
+                owner=owner.name,
+                role=owner.line,
+                by=numbers.weekday_text(due),
                 sure=_sure(own, verdict, deciding),
                 waiting=_waiting(own, verdict, deciding, _met(exposures, own, month)),
+                change_id=own.change.change_id,
+                role_key=owner.role,
+                due=due.isoformat(),
             )
         )
     return sorted(made, key=lambda d: ORDER.index(d.verdict))

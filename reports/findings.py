@@ -106,6 +106,33 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     sure: str
     waiting: str
+    change_id: str = ""
+    role_key: str = ""
+    """The role that is reminded, by its key in the settings."""
+    due: str = ""
+    """The date of ``by``, YYYY-MM-DD."""
+
+
+FollowState = Literal["done", "late", "dropped", "accepted", "waiting"]
+
+
+class FollowUp(msgspec.Struct, frozen=True, kw_only=True):
+    """An action of an earlier report: what became of it, and what was measured afterwards."""
+
+    action_id: str
+    title: str
+    verdict: Verdict
+    asked: str
+    owner: str
+    by: str
+    state: FollowState
+    became: str
+    """What people said of it."""
+    followed: str
+    """What the data shows of it; empty where it shows nothing."""
+    measured: tuple[str, ...]
+    followed_by: str | None = None
+    """The change event that it is matched to, by its change_id."""
 
 
 class VersionScore(msgspec.Struct, frozen=True):
@@ -346,6 +373,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     decisions: tuple[Decision, ...]
     decisions_note: str
     last_actions: str
+    followups: tuple[FollowUp, ...] = ()
     changes: tuple[Change, ...]
     changes_notes: tuple[str, ...]
     bridge: str

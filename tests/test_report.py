@@ -119,7 +119,7 @@ def test_an_empty_month_says_so(empty: tuple[Findings, str]) -> None:
     assert empty[0].title == "No model version changed in March 2026"
     for sentence in (
         "No decision is asked",
-        "No actions are recorded yet",
+        "No report before this one asked for anything",
         "The month bridge is not estimated by this version",
         "No answers from customers arrived this month.",
         "No answers from delivery agents arrived this month.",

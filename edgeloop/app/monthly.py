@@ -13,6 +13,7 @@ import pandas as pd
 
 import reports
 from analysis import READ, Analysis, LedgerChange, analyse, ledger
+from edgeloop.app.asked import ask
 from edgeloop.clock import DAY_US
 from edgeloop.errors import UsageError
 from edgeloop.home import Home
@@ -52,7 +53,7 @@ def freeze_month(home: Home, settings: Settings, month: Month) -> Freeze:
             f"{month.name} is frozen already ({path}). A frozen month is never edited: what came later is in the next "
             "month's freeze"
         )
-    reader = open_reader(home, settings)
+    reader = _reader(home, settings)
     try:
         require_over(month, latest_received_us(reader))
         return _write(home, settings, month, reader, path, provisional=False)
@@ -65,7 +66,7 @@ def month_freeze(home: Home, settings: Settings, month: Month) -> Freeze:
     path = home.freezes / month.name
     if path.exists():
         return Freeze(path)
-    reader = open_reader(home, settings)
+    reader = _reader(home, settings)
     try:
         return _write(home, settings, month, reader, home.freezes / f"{month.name}.provisional", provisional=True)
     finally:
@@ -100,15 +101,20 @@ def analyse_freeze(freeze: Freeze) -> Analysis:
 
 
 def report_month(home: Home, settings: Settings, month: Month) -> Path:
-    """Write the month's report, the pack for the meeting, and how far the answers got; the report's path."""
+    """Write the month's report, the pack for the meeting, and how far the answers got; the report's path.
+
+    What a final report asks is kept as actions, before anybody reads it.
+    """
     freeze, analysis = estimate_month(home, settings, month)
     findings = reports.build(freeze, analysis)
+    page = reports.render(findings)
+    pack = reports.render_workshop(reports.workshop(freeze, analysis, findings))
+    ask(home, settings, freeze, analysis, findings)
     home.reports.mkdir(exist_ok=True)
     feedback_file(home, month).write_bytes(msgspec.json.format(msgspec.json.encode(findings.feedback.uses)) + b"\n")
-    pack = reports.render_workshop(reports.workshop(freeze, analysis, findings))
     workshop_file(home, month).write_text(pack, encoding="utf-8", newline="\n")
     path = home.reports / f"{month.name}.html"
-    path.write_text(reports.render(findings), encoding="utf-8", newline="\n")
+    path.write_text(page, encoding="utf-8", newline="\n")
     return path
 
 
@@ -146,6 +152,17 @@ def _coded(pages: Iterable[list[tuple[Any, ...]]]) -> pd.DataFrame:
         kinds = pd.CategoricalDtype(pd.Index(list(labels.pop(name))[1:], dtype=object))
         frame[name] = pd.Categorical.from_codes(own, dtype=kinds)
     return pd.DataFrame(frame)
+
+
+def _reader(home: Home, settings: Settings) -> Reader:
+    """A reader of a store that has every table of this version."""
+    reader = open_reader(home, settings)
+    try:
+        open_store(home, settings).close()  # one that the version before made gets what it lacks
+    except BaseException:
+        reader.close()
+        raise
+    return reader
 
 
 def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: Path, *, provisional: bool) -> Freeze:

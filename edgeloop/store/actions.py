@@ -105,7 +105,7 @@ class NoSuchActionError(UsageError):
 
 def action_id(month: str, change_id: str, verdict: str) -> str:
     """The same for the same decision, however often its report is made."""
-    return hashlib.sha256("\0".join((month, change_id, verdict)).encode()).hexdigest()[:10]
+    return hashlib.sha256(f"{month}\0{change_id}\0{verdict}".encode()).hexdigest()[:10]
 
 
 def moved(action: Action, answer: Answer) -> Action:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import apsw
 
-from edgeloop.store.actions import Action, Answer, Notice, NoSuchActionError, as_row, begun, moved
+from edgeloop.store.actions import Action, Answer, NoSuchActionError, Notice, as_row, begun, moved
 from edgeloop.store.schema import ACTION_HISTORY, ACTIONS, NOTICES, Table
 
 _NOTICE = "action_id = ? AND cause = ? AND rung = ? AND channel = ?"
@@ -63,4 +63,4 @@ def end_notice(db: apsw.Connection, ended: Notice) -> None:
 
 def _insert(db: apsw.Connection, table: Table, row: tuple[object, ...]) -> None:
     marks = ", ".join("?" * len(table.columns))
-    db.execute(f"INSERT INTO {table.name}({', '.join(table.names)}) VALUES ({marks})", row)  # type: ignore[arg-type]
+    db.execute(f"INSERT INTO {table.name}({', '.join(table.names)}) VALUES ({marks})", row)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgeloop.clock import from_us
-from edgeloop.store.actions import Action, Answer, Notice, NoSuchActionError, as_row, begun, moved
+from edgeloop.store.actions import Action, Answer, NoSuchActionError, Notice, as_row, begun, moved
 from edgeloop.store.postgres.copying import with_stored_text
 from edgeloop.store.postgres.session import Connection
 from edgeloop.store.schema import ACTION_HISTORY, ACTIONS, NOTICES, Row, Table

@@ -1,0 +1,230 @@
+"""What became of what earlier reports asked? What people said, what the data shows, and what was measured afterwards.
+
+An action is matched to the first change of its model and version that began after it was asked: a promotion to a switch
+to that version or a stage that gives it everybody, a roll back to a change back or to the end of the rollout.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pandas as pd
+
+from analysis import Analysis, LedgerChange
+from edgeloop.clock import from_us
+from edgeloop.months import Month
+from edgeloop.store.actions import Action
+from edgeloop.store.rows import Estimate
+from reports import numbers, words
+from reports.changes import ChangeRows, strength
+from reports.findings import FollowState, FollowUp
+from reports.language import t, tn
+
+_MOST_MEASURED = 3
+_ORDER: tuple[FollowState, ...] = ("late", "waiting", "accepted", "done", "dropped")
+
+
+class Followed(msgspec.Struct, frozen=True):
+    """A change event after an action: what it was for the version that the action is about."""
+
+    what: str
+    """promoted, rolled back or ended."""
+    at_us: int
+    change: LedgerChange
+
+
+def followups(
+    frame: pd.DataFrame | None, analysis: Analysis, gathered: Sequence[ChangeRows], month: Month, as_of_us: int
+) -> list[FollowUp]:
+    """Last month's actions, older ones that are open, and older ones whose change is still measured; late ones first.
+
+    Args:
+        frame: the freeze's ``actions``; None in freezes that were made before there were any.
+        analysis: of the same freeze.
+        gathered: its changes with their rows.
+        month: the report's.
+        as_of_us: up to when the freeze knows the world: later events and answers are not in it.
+    """
+    rows = {own.change.change_id: own for own in gathered}
+    today = from_us(as_of_us).astimezone(ZoneInfo(month.timezone)).date().isoformat()
+    headline = next((m.name for m in analysis.metrics if m.headline), None)
+    made = []
+    for action in _actions(frame):
+        if action.month >= month.name:
+            continue
+        event = followed(action, analysis.known, as_of_us)
+        own = None if event is None else rows.get(event.change.change_id)
+        if action.month != month.previous().name and not action.open and (event is None or own is None):
+            continue
+        state = _state(action, event, today)
+        made.append(
+            FollowUp(
+                action_id=action.action_id,
+                title=action.title,
+                verdict=action.verdict,
+                asked=numbers.month(action.month),
+                owner=action.owner,
+                by=numbers.date_text(dt.date.fromisoformat(action.due)),
+                state=state,
+                became=_became(action, month.timezone),
+                followed=_followed(action, event, analysis, month.timezone, as_of_us),
+                measured=tuple(_measured(event, own, headline)),
+                followed_by=None if event is None else event.change.change_id,
+            )
+        )
+    return sorted(made, key=lambda f: (_ORDER.index(f.state), f.asked, f.title, f.action_id))
+
+
+def summary(found: Sequence[FollowUp]) -> str:
+    """How many of each, in one sentence."""
+    if not found:
+        return t("No report before this one asked for anything, so there is nothing to follow up.")
+    n = {state: sum(f.state == state for f in found) for state in _ORDER}
+    still = n["accepted"] + n["waiting"]
+    asked = tn("{n} action is followed up", "{n} actions are followed up", len(found), n=numbers.count(len(found)))
+    return t(
+        "{asked}: {done} done, {late} late, {still} in time, {dropped} dropped.",
+        asked=asked,
+        done=numbers.count(n["done"]),
+        late=numbers.count(n["late"]),
+        still=numbers.count(still),
+        dropped=numbers.count(n["dropped"]),
+    )
+
+
+def followed(action: Action, known: Sequence[LedgerChange], as_of_us: int) -> Followed | None:
+    """The first change event after an action was asked that settles its version, or None."""
+    events = [e for change in known for e in _events(action, change) if action.occurred_at < e.at_us <= as_of_us]
+    # Of two at the same moment, the switch says more than the end of the rollout that it ends.
+    return min(events, key=lambda e: (e.at_us, e.what == "ended", e.change.change_id), default=None)
+
+
+def _events(action: Action, change: LedgerChange) -> Iterator[Followed]:
+    if change.model_id != action.model_id:
+        return
+    version = action.to_version
+    if change.full_switch:
+        if change.to_version == version and change.kind == "switch":
+            yield Followed("promoted", change.start_us, change)
+        elif change.to_version != version and (
+            change.from_version == version or (change.from_version is None and change.to_version == action.from_version)
+        ):
+            yield Followed("rolled back" if _is_back(action, change) else "ended", change.start_us, change)
+        return
+    if change.to_version != version:
+        return
+    for stage in change.stages:
+        weights = {name: weight for name, weight in (stage.allocation or {}).items() if weight > 0}
+        if set(weights) == {version} and not stage.zones:
+            yield Followed("promoted", stage.start_us, change)
+        elif weights and version not in weights:
+            yield Followed("rolled back", stage.start_us, change)
+    if change.end_us is not None:
+        yield Followed("ended", change.end_us, change)
+
+
+def _is_back(action: Action, change: LedgerChange) -> bool:
+    return change.kind == "rollback" or change.to_version == action.from_version
+
+
+def _actions(frame: pd.DataFrame | None) -> list[Action]:
+    if frame is None:
+        return []
+    rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+    for row in rows:
+        for name, value in row.items():
+            if pd.isna(value):
+                row[name] = None
+            elif name in ("occurred_at", "accepted_at", "closed_at"):
+                row[name] = int(value)
+    return [Action(**row) for row in rows]
+
+
+def _state(action: Action, event: Followed | None, today: str) -> FollowState:
+    if action.state in ("done", "dropped"):
+        return "done" if action.state == "done" else "dropped"
+    if event is not None and _as_asked(action, event):
+        return "done"  # nobody said so, but the data shows it
+    if action.late(today):
+        return "late"
+    return "accepted" if action.state == "accepted" else "waiting"
+
+
+def _as_asked(action: Action, event: Followed) -> bool:
+    if action.verdict == "promote":
+        return event.what == "promoted"
+    return action.verdict in ("roll back", "stop, no effect") and event.what != "promoted"
+
+
+def _became(action: Action, timezone: str) -> str:
+    """What people said."""
+    closed = "" if action.closed_at is None else numbers.day(action.closed_at, timezone)
+    if action.state == "done":
+        if action.reason:
+            return t("Done on {day}: {reason}", day=closed, reason=action.reason)
+        return t("Done on {day}.", day=closed)
+    if action.state == "dropped":
+        return t("Dropped on {day}: {reason}", day=closed, reason=action.reason)
+    if action.state == "accepted":
+        return t("Accepted on {day}, not marked as done.", day=numbers.day(action.accepted_at or 0, timezone))
+    return t("Not answered.")
+
+
+def _followed(action: Action, event: Followed | None, analysis: Analysis, timezone: str, as_of_us: int) -> str:
+    """What the data shows."""
+    if action.verdict == "repair the data first":
+        return _repaired(action, analysis)
+    if event is not None:
+        day = numbers.day(event.at_us, timezone)
+        text = {
+            "promoted": t("Version {version} went to everybody on {day}.", version=action.to_version, day=day),
+            "rolled back": t("Version {version} was rolled back on {day}.", version=action.to_version, day=day),
+            "ended": t("The rollout of version {version} ended on {day}.", version=action.to_version, day=day),
+        }[event.what]
+        if action.verdict != "keep testing" and not _as_asked(action, event):
+            return t("{what} That is not what was asked.", what=text)
+        return text
+    if action.verdict == "keep testing":
+        own = next((c for c in analysis.known if c.change_id == action.change_id), None)
+        if own is None:
+            return t("The data shows nothing of it any more.")
+        if own.end_us is None or own.end_us > as_of_us:
+            return t("The test is still running.")
+        return t("The test ended on {day}.", day=numbers.day(own.end_us, timezone))
+    if action.state == "done":
+        return t("No such change is seen in the data yet.")
+    return ""
+
+
+def _repaired(action: Action, analysis: Analysis) -> str:
+    checks = [check for check in analysis.checks if check.change_id == action.change_id]
+    if not checks:
+        return t("This month has no checks of its data, so nothing shows whether it is repaired.")
+    blocking = sum(check.state == "block" for check in checks)
+    if blocking == 0:
+        return t("Its data passes the checks now.")
+    return tn(
+        "{n} check of its data still fails.", "{n} checks of its data still fail.", blocking, n=numbers.count(blocking)
+    )
+
+
+def _measured(event: Followed | None, own: ChangeRows | None, headline: str | None) -> Iterator[str]:
+    """What this month's estimates say of the change that followed: the headline, then what is clear."""
+    if event is None or own is None:
+        return
+    rows = [e for e in own.rows if own.direction(e) != "early"]
+    first = [e for e in rows if e.metric == headline]
+    clear = sorted(
+        (e for e in rows if e.metric != headline and own.direction(e) in ("better", "worse")),
+        key=strength,
+        reverse=True,
+    )
+    chosen: list[Estimate] = [*first, *clear][:_MOST_MEASURED]
+    if not chosen:
+        yield t("Not enough data yet to say what it did.")
+    for e in chosen:
+        yield words.sentence(f"“{own.change.title}”", e, own.currency(e)) + "."
