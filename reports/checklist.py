@@ -42,14 +42,15 @@ def data_pillar(
     late, late_before = (_late(frames, m) for m in (month, before))
     lost, lost_before = (_unmatched(within(frames["attributions"], m)) for m in (month, before))
     n_refused = sum(n for day, n in refused.items() if day.startswith(month.name))
-    quiet = sum(i.what.startswith(t("Went quiet: {source}", source="")) for i in incidents)
+    quiet = sum(i.kind == "quiet" for i in incidents)
+    in_time = "needs a person" if any(i.kind == "sync" for i in incidents) else _not_worse(now, then)
     blocks = len({c.change_id for c in analysis.checks if c.state == "block"})
     lines = (
         _line(
             t("Messages reach the edge in time (p95)"),
             t("not slower than last month"),
             _with_before(_seconds(now), _seconds(then)),
-            _not_worse(now, then),
+            in_time,
             people.who("data_engineer", holders),
         ),
         _line(
@@ -216,7 +217,7 @@ def feedback_pillar(
         _line(
             t("Last month’s actions"),
             t("done, or dropped with a reason"),
-            t("not recorded")
+            t("none recorded")
             if open_actions is None
             else tn("{n} still open", "{n} still open", open_actions, n=numbers.count(open_actions)),
             _state(None if open_actions is None else open_actions == 0),

@@ -289,6 +289,7 @@ class Pillar(msgspec.Struct, frozen=True, kw_only=True):
 class Incident(msgspec.Struct, frozen=True, kw_only=True):
     """Something that went wrong in the month and wants an explanation."""
 
+    kind: Literal["data", "quiet", "sync", "refused", "rollback", "budget"]
     at_us: int
     when: str
     what: str

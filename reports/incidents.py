@@ -116,6 +116,7 @@ def _checks(analysis: Analysis, month: Month, holders: Mapping[str, str]) -> lis
         }[check.check]
         made.append(
             Incident(
+                kind="data",
                 at_us=stage.start_us,
                 when=t("since {day}", day=numbers.day(stage.start_us, month.timezone)),
                 what=t("Data of “{change}” in doubt", change=change.title),
@@ -139,6 +140,7 @@ def _quiet(
         last = silent[-1] == days[-1]
         made.append(
             Incident(
+                kind="quiet",
                 at_us=_start_us(silent[0], month.timezone),
                 when=_span(silent),
                 what=t("Went quiet: {source}", source=name),
@@ -171,6 +173,7 @@ def _sync(telemetry: pd.DataFrame, month: Month, holders: Mapping[str, str]) -> 
         return []
     return [
         Incident(
+            kind="sync",
             at_us=_start_us(days[0], month.timezone),
             when=_span(days),
             what=t("Messages reached the edge late"),
@@ -201,6 +204,7 @@ def _refused(
         return []
     return [
         Incident(
+            kind="refused",
             at_us=_start_us(found[0][0], month.timezone),
             when=_span([day for day, _ in found]),
             what=t("Many inputs were refused"),
@@ -218,6 +222,7 @@ def _refused(
 def _rollbacks(analysis: Analysis, month: Month, holders: Mapping[str, str]) -> list[Incident]:
     return [
         Incident(
+            kind="rollback",
             at_us=change.start_us,
             when=numbers.day(change.start_us, month.timezone),
             what=t("Rolled back: {model} to {version}", model=change.model_id, version=change.to_version),
@@ -253,6 +258,7 @@ def _over_budget(
         if parts:
             made.append(
                 Incident(
+                    kind="budget",
                     at_us=month.start_us,
                     when=numbers.month(month.name),
                     what=t("Over budget: {model} {version}", model=m.model_id, version=m.version),

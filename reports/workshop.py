@@ -73,11 +73,9 @@ def open_actions(actions: pd.DataFrame | None, month: Month) -> int | None:
 
 
 def _title(decisions: int, found: int, lines: int) -> str:
-    if not decisions + found + lines:
-        return t("Nothing waits for this meeting")
-    return t(
-        "{decisions}, {incidents}, {lines}",
-        decisions=tn("{n} decision", "{n} decisions", decisions, n=numbers.count(decisions)),
-        incidents=tn("{n} incident", "{n} incidents", found, n=numbers.count(found)),
-        lines=tn("{n} line to look at", "{n} lines to look at", lines, n=numbers.count(lines)),
+    parts = (
+        (decisions, tn("{n} decision", "{n} decisions", decisions, n=numbers.count(decisions))),
+        (found, tn("{n} incident", "{n} incidents", found, n=numbers.count(found))),
+        (lines, tn("{n} line to look at", "{n} lines to look at", lines, n=numbers.count(lines))),
     )
+    return numbers.joined([text for n, text in parts if n]) or t("Nothing waits for this meeting")
