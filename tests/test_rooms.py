@@ -29,7 +29,9 @@ EXPORTED = {
         "recompute",
     ],
     "analysis.estimators": ["always_valid", "cuped"],
-    "analysis": ["ALL_METRICS", "READ", "Analysis", "LedgerChange", "Stage", "analyse", "ledger", "lift", "moments"],
+    "analysis": [
+        "ALL_METRICS", "READ", "Analysis", "LedgerChange", "Metric", "Stage", "analyse", "ledger", "lift", "moments",
+    ],  # fmt: skip
     "reports": ["Findings", "build", "render"],
     # Apart from their room: they load Faust, which no other command needs.
     "streams.faust_app": ["Publisher", "application"],
