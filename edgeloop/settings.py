@@ -191,8 +191,8 @@ class ReportSettings(_Section, frozen=True):
     brand_name: str = ""
     """Instead of ``company`` at the top."""
     brand_colour: Annotated[str, Meta(pattern=r"^(#[0-9a-fA-F]{6})?$")] = ""
-    """``#rrggbb``, for the line at the top and the name; too pale for the paper, it is darkened (in the dark: lightened)
-    until its contrast is 4.5:1."""
+    """``#rrggbb``, for the line at the top and the name; too pale for the paper, it is darkened (on dark paper
+    lightened) until its contrast is 4.5:1."""
     logo: str = ""
     """A PNG or SVG file of at most 50 KB, by its path from the folder of ``edgeloop.toml``; it is put into the page."""
 

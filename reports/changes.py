@@ -40,7 +40,7 @@ def open_tests(gathered: Sequence[ChangeRows]) -> tuple[OpenTest, ...]:
         elif days is None:
             left = t("how many days more cannot be told")
         else:
-            left = tn("at least {n} day more", "at least {n} days more", days, n=numbers.count(days))
+            left = words.days_more(days)
         made.append(OpenTest(own.anchor, foreign.name(own.change.title), left))
     return tuple(made)
 
@@ -282,14 +282,7 @@ def _notes(own: ChangeRows, *, doubted: bool) -> tuple[str, ...]:
         )
     days = days_left(own)
     if days is not None:
-        text.append(
-            tn(
-                "At least {n} more day until an effect worth acting on would show.",
-                "At least {n} more days until an effect worth acting on would show.",
-                days,
-                n=numbers.count(days),
-            )
-        )
+        text.append(t("Until an effect worth acting on would show: {days}.", days=words.days_more(days)))
     return tuple(text)
 
 

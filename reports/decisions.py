@@ -14,8 +14,8 @@ from edgeloop.months import Month
 from edgeloop.store.rows import Estimate, Verdict
 from reports import foreign, numbers, reasons, words
 from reports.findings import Decision
-from reports.gathered import ORDER, ChangeRows
-from reports.language import t, tn
+from reports.gathered import ORDER, ChangeRows, days_left, strength
+from reports.language import t
 
 ROLES: dict[str, str] = {
     "roll back": "DevOps lead",
@@ -110,8 +110,12 @@ def _why(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
         return words.capital(reasons.said(reasons.parts(told[0])[0])) + "."
     if _held_back(own, verdict):
         return t("Everybody changed at once: nobody kept the old version, so only before and after can be compared.")
-    if verdict == "roll back":
-        return t("A limit that must not be broken is broken.")
+    ruled = reasons.ruling(told, verdict)
+    better = max((e for e in own.rows if own.direction(e) == "better"), key=strength, default=None)
+    if better is not None and ruled:
+        return words.capital(words.sentence(t("it"), better, own.currency(better))) + f". {ruled}"
+    if ruled:
+        return ruled
     refused = next((e for e in told if e.metric == ALL_METRICS and e.grade is None), None)
     if refused is not None:
         return words.capital(reasons.floor(refused)) + "."
@@ -126,6 +130,8 @@ def _sure(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
     if deciding is None:
         if not own.rows or all(own.direction(e) == "early" for e in own.rows):
             return t("Too early: the least amount of data is not reached")
+        if any(own.direction(e) == "better" for e in own.rows):
+            return t("The effect is clear; that nothing got worse is not")
         return t("Not clear: the ranges include no change")
     drawn, answered = deciding.grade == "randomised", deciding.response_control is not None
     if drawn and answered:
@@ -166,15 +172,10 @@ def _waiting(own: ChangeRows, verdict: Verdict, deciding: Estimate | None, met: 
     if verdict == "repair the data first":
         return t("Each month {n} customers’ data cannot be used", n=numbers.about(new + old))
     if verdict == "keep testing":
-        days = [e.days_left for e in own.rows if e.days_left is not None]
-        if not days:
+        days = days_left(own)
+        if days is None:
             return t("Nothing that can be shown yet")
-        return tn(
-            "Nothing that can be shown; at least {n} day more",
-            "Nothing that can be shown; at least {n} days more",
-            max(days),
-            n=numbers.count(max(days)),
-        )
+        return t("Nothing that can be shown; {days}", days=words.days_more(days))
     return t("Nothing that can be shown")
 
 

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from edgeloop.store.rows import Estimate
-from reports import numbers, words
+from edgeloop.store.rows import Estimate, Verdict
+from reports import foreign, numbers, words
 from reports.language import t
 
 _NUMBER = r"(-?[\d.]+(?:e[+-]?\d+)?)"
@@ -73,6 +73,21 @@ def left_out(e: Estimate) -> str:
     return t("{currency} only; {n} values in another currency left out", currency=found[1], n=n)
 
 
+def ruling(rows: Sequence[Estimate], verdict: Verdict) -> str:
+    """Why the verdict is what it is, as a sentence; empty where no row says so, or where the figures say it better."""
+    for e in rows:
+        whole = e.reason or ""
+        start = whole.find(f"; {verdict}: ")
+        if start < 0:
+            continue
+        why = whole[start + len(verdict) + 4 :]
+        for pattern, say in _RULINGS:
+            found = pattern.match(why)
+            if found is not None:
+                return say(found)
+    return ""
+
+
 def said(reason: str) -> str:
     """One part, or the parts of a floor, in words without a full stop."""
     text = reason.removeprefix("repair the data first: ").removeprefix("not enough data: ")
@@ -99,6 +114,38 @@ def _n(text: str) -> str:
 
 def _p(text: str) -> str:
     return numbers.p_value(float(text))
+
+
+def _metrics(text: str) -> str:
+    return numbers.joined([foreign.quoted(words.label(name)) for name in text.split(", ")])
+
+
+_RULINGS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
+    (
+        re.compile(r"guardrail breached: ([^;]+)"),
+        lambda m: t("It broke the limit of {metrics}.", metrics=_metrics(m[1])),
+    ),
+    (
+        re.compile(r"guardrails not cleared yet: ([^;]+)"),
+        lambda m: t("That {metrics} kept their limits is not shown yet.", metrics=_metrics(m[1])),
+    ),
+    (
+        re.compile(r"guardrails that cannot be cleared: ([^;]+)"),
+        lambda m: t("That {metrics} kept their limits cannot be shown in time.", metrics=_metrics(m[1])),
+    ),
+    (
+        re.compile(r"every goal's whole range is smaller than what is worth acting on"),
+        lambda _: t("Whatever it did is smaller than what is worth acting on."),
+    ),
+    (
+        re.compile(r"none of a size worth acting on could be shown"),
+        lambda _: t("No effect of a size worth acting on could be shown, and none would show within four weeks."),
+    ),
+    (
+        re.compile(r"(\d+) of (\d+) full entry days with complete windows"),
+        lambda m: t("So far {n} of {needed} full days have complete windows.", n=_n(m[1]), needed=_n(m[2])),
+    ),
+]
 
 
 _KNOWN: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [

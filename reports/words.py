@@ -10,11 +10,12 @@ from typing import Literal
 
 from edgeloop.store.rows import Estimate, Verdict
 from reports import foreign, numbers
-from reports.language import t
+from reports.language import t, tn
 
 Direction = Literal["better", "worse", "unclear", "early"]
 Certainty = Literal["clear", "not clear", "too early", "data in doubt"]
 
+LONGEST_WAIT_DAYS = 365
 CUSTOMERS = 10_000
 """Practical sizes are told per so many customers."""
 
@@ -165,6 +166,13 @@ def between(e: Estimate) -> str:
         return ""
     ends = t("{low} to {high}", low=_signed(e, e.decision_low), high=_signed(e, e.decision_high))
     return _with_unit(e, ends)
+
+
+def days_more(n: int) -> str:
+    """How long a test must go on; what nobody waits for has no number."""
+    if n > LONGEST_WAIT_DAYS:
+        return t("more than a year at this pace")
+    return tn("at least {n} day more", "at least {n} days more", n, n=numbers.count(n))
 
 
 def verdict(found: Verdict) -> str:

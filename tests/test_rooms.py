@@ -30,8 +30,17 @@ EXPORTED = {
     ],
     "analysis.estimators": ["always_valid", "cuped"],
     "analysis": [
-        "ALL_METRICS", "READ", "Analysis", "LedgerChange", "Metric", "Stage", "analyse", "ledger", "lift", "moments",
-    ],  # fmt: skip
+        "ALL_METRICS",
+        "READ",
+        "Analysis",
+        "LedgerChange",
+        "Metric",
+        "Stage",
+        "analyse",
+        "ledger",
+        "lift",
+        "moments",
+    ],
     "reports": ["Findings", "build", "render"],
     # Apart from their room: they load Faust, which no other command needs.
     "streams.faust_app": ["Publisher", "application"],
