@@ -55,6 +55,7 @@ def _build(freeze: Freeze, analysis: Analysis) -> Findings:
     before = trust.funnels(answers, attributions, used, month.previous())
     headline = next((m for m in analysis.metrics if m.headline), None)
     ends = {b.bar: b.value for b in analysis.bridge}
+    said = voices.voices(answers, exposures, attributions, gathered, month)
     name, previous = numbers.month(month.name), numbers.month(month.previous().name)
     look = manifest.look
     return Findings(
@@ -90,10 +91,8 @@ def _build(freeze: Freeze, analysis: Analysis) -> Findings:
         ),
         changes_notes=changes.notes(gathered),
         bridge=bridge.bridge(analysis, gathered, name, previous),
-        voices=voices.voices(answers, exposures, attributions, gathered, month),
-        voices_notes=(
-            t("Scores by version credited describe; the fair comparison is of everybody who entered each version."),
-        ),
+        voices=said,
+        voices_notes=voices.notes(said),
         health=health.health(exposures, frames["profiles"], frames["telemetry"], analysis.changes, month),
         trust=trust.trust(
             funnels,

@@ -195,6 +195,12 @@ def _guard(e: Estimate) -> str:
         return t("within its limit")
     if visible is None:
         return t("not yet shown to be within its limit")
+    if e.metric_kind == "quantile":  # tested as the share of requests above the old version's own figure
+        return t(
+            "not yet shown to be within its limit: {size} more of the requests above the old version’s figure are not "
+            "ruled out",
+            size=numbers.percent(abs(visible)),
+        )
     # The harm is turned so that positive is worse; its size is what matters.
     return t("not yet shown to be within its limit: harm up to {size} is not ruled out", size=_size(e, visible))
 
@@ -216,7 +222,7 @@ def _remarks(e: Estimate, found: words.Direction, *, doubted: bool) -> tuple[str
     plain = reasons.unweighted(e)
     if plain is not None:
         made.append(t("Weighted to everybody who entered; unweighted {difference}", difference=words.effect(e, plain)))
-    elif e.response_control is not None:
+    elif e.response_control is not None and found != "early":
         made.append(t("Only those who answered, unweighted"))
     made += _silent(e, found) if not doubted else []
     left_out = reasons.left_out(e)

@@ -65,6 +65,11 @@ class ChangeRows:
         metric = self.metrics.get(e.metric)
         return "goal" if metric is None else metric.role
 
+    def question(self, e: Estimate) -> str:
+        """``SURVEY/QUESTION`` of a metric of answers: a configured one has a name of its own."""
+        metric = self.metrics.get(e.metric)
+        return e.metric if metric is None else metric.key
+
     def deciding(self) -> Estimate | None:
         """The row that a verdict of roll back or promote rests on: the strongest of its direction, goals first."""
         wanted = {"roll back": "worse", "promote": "better"}.get(self.verdict or "")

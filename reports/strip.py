@@ -123,7 +123,7 @@ def _conversion(
         name=t("Conversion"),
         meaning=t(
             "customers with “{what}” within {hours} h of meeting a model",
-            what=words.label(headline.name if headline is not None else name),
+            what=words.label(name),
             hours=numbers.count(window_us / HOUR_US),
         ),
         this=unknown if shown[1] is None else numbers.percent(shown[1], 2),

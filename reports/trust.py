@@ -24,7 +24,7 @@ _WORST: dict[CheckState, int] = {"block": 0, "warn": 1, "no data": 2, "ok": 3}
 def used_answers(gathered: Sequence[ChangeRows]) -> frozenset[tuple[str, str, str]]:
     """(model, question, side) of every survey row that a verdict rests on."""
     return frozenset(
-        (e.model_id, e.metric, e.respondent or "customer")
+        (e.model_id, own.question(e), e.respondent or "customer")
         for own in gathered
         for e in own.rows
         if e.response_control is not None and e.decided_by is not None and e.verdict is not None

@@ -38,6 +38,13 @@ def voices(
     )
 
 
+def notes(said: Sequence[Voice]) -> tuple[str, ...]:
+    """What holds for the section as a whole."""
+    if not any(q.versions for v in said for q in v.questions):
+        return ()
+    return (t("Scores by version credited describe; no comparison of this month asked that question."),)
+
+
 def within(frame: pd.DataFrame, month: Month) -> pd.DataFrame:
     """The rows of a month."""
     return frame[(frame["occurred_at"] >= month.start_us) & (frame["occurred_at"] < month.end_us)]
@@ -125,6 +132,7 @@ def _questions(
         earlier = before[(before["survey_id"] == survey) & (before["question"] == question)]
         few = len(rows) < FEWEST_ANSWERS
         metric = f"{survey}/{question}"
+        arms = () if few else _arms(side, metric, kind, gathered)
         shown = Question(
             label=words.capital(words.label(metric)),
             metric=metric,
@@ -132,8 +140,8 @@ def _questions(
             score="" if few else _of_scale(shown_score(score(rows["value"], kind), kind), rows, kind),
             previous=_previous(earlier, kind),
             counts=() if few else _counts(rows, kind),
-            versions=() if few else _versions(side, metric, kind, attributions, month),
-            arms=() if few else _arms(side, metric, kind, gathered),
+            versions=() if few or arms else _versions(side, metric, kind, attributions, month),
+            arms=arms,
             too_few=t("too few answers (n = {n})", n=numbers.count(len(rows))) if few else "",
         )
         made.append((len(rows), shown))

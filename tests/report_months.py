@@ -298,8 +298,15 @@ def _everything(folder: Path) -> Freeze:
     return write(
         folder,
         tables,
-        metrics=metrics_in_force({"slot_rebooked": {"worth": 1.4}, "complaint": {"worth": -6.0}}),
-        printed={"conversion": 0.41},
+        metrics=metrics_in_force(
+            {
+                "slot_rebooked": {"worth": 1.4},
+                "complaint": {"worth": -6.0},
+                "error_rate": {"margin": 0.02},
+                "over_budget": {"margin": 0.03},
+            }
+        ),
+        printed={"conversion": 0.0605},
         previous="2026-02-aaaaaaaaaaaa",
         promoted=[Promoted(month="2026-01", change_id="eta-1.9", metric="conversion", effect=0.012, se=0.004)],
     )
