@@ -11,10 +11,11 @@ from analysis.counted import Counted
 from analysis.estimates import Analysis, analyse
 from analysis.frames import READ
 from analysis.ledger import ledger
+from analysis.metrics import Metric
 from analysis.rows import ALL_METRICS
 from analysis.words import WordsOfMonth, remarks
 
 __all__ = [
-    "ALL_METRICS", "READ", "Analysis", "Counted", "LedgerChange", "Stage", "WordsOfMonth", "analyse", "ledger", "lift",
-    "moments", "remarks",
+    "ALL_METRICS", "READ", "Analysis", "Counted", "LedgerChange", "Metric", "Stage", "WordsOfMonth", "analyse",
+    "ledger", "lift", "moments", "remarks",
 ]  # fmt: skip

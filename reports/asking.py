@@ -13,10 +13,10 @@ from edgeloop.metrics import MetricSettings
 from edgeloop.months import Month
 from edgeloop.store.freeze import FeedbackUse
 from edgeloop.store.rows import Estimate
-from reports import numbers, words
-from reports.changes import ChangeRows
+from reports import foreign, numbers, words
 from reports.feedback import DECIDING_ROLES, SIDES, question_label, side_title
 from reports.findings import Ask, Unused
+from reports.gathered import ChangeRows
 from reports.language import t, tn
 from reports.voices import FEWEST_ANSWERS, within
 
@@ -212,11 +212,11 @@ def _blocked(gathered: Sequence[ChangeRows], analysis: Analysis) -> list[Ask]:
             n = max(((e.n_control or 0, e.n_treated or 0) for e in told), key=min, default=(0, 0))
             if min(n) >= FEWEST_ANSWERS:
                 continue
-            asked = words.label(metric.key)
+            asked = foreign.name(words.label(metric.key))
             made.append(
                 Ask(
                     rule="blocked",
-                    what=t("Ask more people who meet “{change}” about {question}.", change=own.change.title,
+                    what=t("Ask more people who meet {change} about {question}.", change=own.title,
                            question=asked),
                     why=t(
                         "The decision waits: {old} and {new} people answered in the two versions, {least} in each "
@@ -240,7 +240,7 @@ def _goals(configured: dict[str, MetricSettings], analysis: Analysis) -> list[As
             if _SOURCES.get(m.source) == side and m.role in DECIDING_ROLES and name not in there
         )
         if missing:
-            named = numbers.joined([f"“{words.label(name)}”" for name in missing])
+            named = numbers.joined([foreign.quoted(words.label(name)) for name in missing])
             made.append(
                 Ask(
                     rule="no question",
@@ -325,7 +325,7 @@ def _agents(exposures: pd.DataFrame, attributions: pd.DataFrame, month: Month) -
                 "Ask delivery agents about {models}, which they carry.",
                 "Ask delivery agents about {models}, which they carry.",
                 len(silent),
-                models=numbers.joined(silent),
+                models=numbers.joined([foreign.name(model) for model in silent]),
             ),
             why=t("No answer of theirs this month is tied to any of its versions."),
             role="feedback_collector",

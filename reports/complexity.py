@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from edgeloop.months import Month
-from reports import numbers
+from reports import foreign, numbers
 from reports.findings import Complexity
 from reports.health import ERROR_TARGET, MOST_FEATURES, P95_TARGET_MS, milliseconds, p95, under
 from reports.language import t, tn
@@ -73,8 +73,8 @@ def _version(model: str, version: str, rows: pd.DataFrame, before: pd.DataFrame 
     late, failed, read = p95(rows), errors(rows), features(rows)
     known = rows["latency_ms"].dropna()
     return Complexity(
-        model_id=model,
-        version=version,
+        model_id=foreign.name(model),
+        version=foreign.name(version),
         exposures=numbers.count(len(rows)),
         new=before is None,
         features=t("not told") if read is None else numbers.count(read),

@@ -17,7 +17,7 @@ import pandas as pd
 from analysis import Analysis
 from edgeloop.months import Month
 from edgeloop.store.freeze import FeedbackUse
-from reports import numbers, people, words
+from reports import foreign, numbers, people, words
 from reports.findings import Ask, Feedback, Line, Unused, UseRow
 from reports.language import t
 
@@ -149,7 +149,7 @@ def feedback(
         headline=_headline(row("", found, done)),
         notes=tuple(notes),
         sides=sides,
-        sources=_by(found, lambda u: (u.respondent, u.source), lambda key: key[1], done),
+        sources=_by(found, lambda u: (u.respondent, u.source), lambda key: foreign.name(key[1]), done),
         questions=questions[:MOST_QUESTIONS],
         last=_last(reported, done),
         last_summary=_last_summary(reported, done, month),
@@ -167,7 +167,7 @@ def side_title(side: str) -> str:
 
 def question_label(survey: str, question: str) -> str:
     """A question as the report calls it."""
-    return words.capital(words.label(f"{survey}/{question}"))
+    return words.capital(foreign.name(words.label(f"{survey}/{question}")))
 
 
 def row(label: str, found: Sequence[FeedbackUse], done: Done | None, of: str = "", decisions: str = "") -> UseRow:
@@ -198,7 +198,7 @@ def _by(
     made = []
     for name, own in groups.items():
         named = sorted({change for use in own for change in use.changes if use.named})
-        decisions = numbers.joined([f"“{titles.get(c, c)}”" for c in named]) if titles else ""
+        decisions = numbers.joined([foreign.quoted(titles.get(c, c)) for c in named]) if titles else ""
         made.append((name, row(label(name), own, done, side_title(name[0]), decisions)))
     made.sort(key=lambda pair: (SIDES.index(pair[0][0]), -pair[1].collected, pair[0]))
     return tuple(r for _, r in made)

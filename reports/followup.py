@@ -20,8 +20,8 @@ from edgeloop.months import Month
 from edgeloop.store.actions import Action
 from edgeloop.store.rows import Estimate
 from reports import numbers, words
-from reports.changes import ChangeRows, strength
 from reports.findings import FollowState, FollowUp
+from reports.gathered import ChangeRows, strength
 from reports.language import t, tn
 
 _MOST_MEASURED = 3

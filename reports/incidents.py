@@ -12,7 +12,7 @@ import pandas as pd
 from analysis import Analysis
 from edgeloop.clock import DAY_US, from_us
 from edgeloop.months import Month
-from reports import numbers, people
+from reports import foreign, numbers, people
 from reports.findings import Complexity, Incident
 from reports.language import t, tn
 
@@ -90,9 +90,9 @@ def sources_of(frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.Series[int]]:
         names = frame[column].astype(object)
         for name in sorted(str(n) for n in names.dropna().unique()):
             shown = {
-                "responses": t("survey answers from {source}", source=name),
-                "engagement": t("engagement from {source}", source=name),
-                "exposures": t("exposures of {model}", model=name),
+                "responses": t("survey answers from {source}", source=foreign.name(name)),
+                "engagement": t("engagement from {source}", source=foreign.name(name)),
+                "exposures": t("exposures of {model}", model=foreign.name(name)),
             }[table]
             told[shown] = frame["occurred_at"][names == name]
     return told
@@ -119,7 +119,7 @@ def _checks(analysis: Analysis, month: Month, holders: Mapping[str, str]) -> lis
                 kind="data",
                 at_us=stage.start_us,
                 when=t("since {day}", day=numbers.day(stage.start_us, month.timezone)),
-                what=t("Data of “{change}” in doubt", change=change.title),
+                what=t("Data of “{change}” in doubt", change=foreign.name(change.title)),
                 detail=detail,
                 who=people.who("data_engineer", holders),
                 open=change.end_us is None,
@@ -225,8 +225,14 @@ def _rollbacks(analysis: Analysis, month: Month, holders: Mapping[str, str]) -> 
             kind="rollback",
             at_us=change.start_us,
             when=numbers.day(change.start_us, month.timezone),
-            what=t("Rolled back: {model} to {version}", model=change.model_id, version=change.to_version),
-            detail=t("“{change}”: say why, so that the next version does not repeat it.", change=change.title),
+            what=t(
+                "Rolled back: {model} to {version}",
+                model=foreign.name(change.model_id),
+                version=foreign.name(change.to_version),
+            ),
+            detail=t(
+                "“{change}”: say why, so that the next version does not repeat it.", change=foreign.name(change.title)
+            ),
             who=people.who("devops_lead", holders),
             open=False,
         )
@@ -245,7 +251,8 @@ def _over_budget(
     """Open while the version was asked in the last week that is known."""
     after = _start_us(days[-1], month.timezone) - 6 * DAY_US if days else month.start_us
     late = exposures[exposures["occurred_at"] >= after]
-    live = set(zip(late["model_id"].astype(str), late["model_version"].astype(str), strict=True))
+    names = zip(late["model_id"].astype(str), late["model_version"].astype(str), strict=True)
+    live = {(foreign.name(model), foreign.name(version)) for model, version in set(names)}
     made = []
     for m in models:
         parts = []

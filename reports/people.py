@@ -5,31 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edgeloop.store.freeze import Manifest
-from reports import words
+from reports import foreign, words
 from reports.language import t
-
-
-def role_title(role: str) -> str:
-    """A role as people call it, by its key in the settings; another text as it is."""
-    titles = {
-        "data_engineer": t("data engineer"),
-        "crm_manager": t("CRM manager"),
-        "it_lead": t("IT lead"),
-        "operations_lead": t("operations lead"),
-        "data_science_lead": t("data science lead"),
-        "edge_systems_engineer": t("edge systems engineer"),
-        "product_manager": t("product manager"),
-        "devops_lead": t("DevOps lead"),
-        "feedback_collector": t("feedback collector"),
-        "data_analyst": t("data analyst"),
-        "feedback_integrator": t("feedback integrator"),
-    }
-    return titles.get(role, role)
+from reports.owners import role_title
 
 
 def holders(manifest: Manifest) -> dict[str, str]:
     """Role → who holds it, as the freeze knows it; roles that nobody holds are absent."""
-    return {role: held.name for role, held in manifest.responsibility.holders.items()}
+    return {role: foreign.name(held.name) for role, held in manifest.responsibility.holders.items()}
 
 
 def who(role: str, holders: Mapping[str, str], with_role: str = "") -> str:

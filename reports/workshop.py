@@ -9,7 +9,7 @@ from edgeloop.months import Month
 from edgeloop.store.freeze import Freeze
 from reports import agenda, checklist, complexity, incidents, numbers, people
 from reports.findings import Findings, Workshop
-from reports.language import t, tn
+from reports.language import speaking, t, tn
 
 READ = {
     "exposures": (
@@ -27,7 +27,12 @@ READ = {
 
 
 def workshop(freeze: Freeze, analysis: Analysis, findings: Findings) -> Workshop:
-    """The pack, from the freeze and what the report found in it; the same freeze gives the same."""
+    """The pack, from the freeze and what the report found in it, in its language; the same freeze gives the same."""
+    with speaking(findings.language):
+        return _workshop(freeze, analysis, findings)
+
+
+def _workshop(freeze: Freeze, analysis: Analysis, findings: Findings) -> Workshop:
     manifest, month = freeze.manifest, freeze.month
     frames = {table: freeze.frame(table, columns) for table, columns in READ.items()}
     holders = people.holders(manifest)
@@ -43,7 +48,9 @@ def workshop(freeze: Freeze, analysis: Analysis, findings: Findings) -> Workshop
         ),
     )  # fmt: skip
     return Workshop(
-        company=manifest.company,
+        language=findings.language,
+        brand=findings.brand,
+        company=findings.company,
         month=findings.month,
         previous_month=findings.previous_month,
         freeze_id=manifest.freeze_id,

@@ -35,6 +35,7 @@ EXPORTED = {
         "Analysis",
         "Counted",
         "LedgerChange",
+        "Metric",
         "Stage",
         "WordsOfMonth",
         "analyse",

@@ -14,6 +14,7 @@ import pandas as pd
 import reports
 from analysis import READ, Analysis, LedgerChange, analyse, ledger
 from edgeloop.app.asked import ask
+from edgeloop.app.brand import logo_uri
 from edgeloop.clock import DAY_US
 from edgeloop.errors import UsageError
 from edgeloop.home import Home
@@ -185,6 +186,8 @@ def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: P
         simulated=home.simulated,
         previous=earlier[-1].manifest.freeze_id if earlier else None,
         reported=_reported(home, month, earlier[-1].manifest.freeze_id) if earlier else (),
+        earlier=[f.manifest.freeze_id for f in earlier if f.manifest.month[:4] == month.name[:4]],
+        logo=logo_uri(home, settings),
     )
 
 
