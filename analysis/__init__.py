@@ -10,6 +10,7 @@ from analysis.change import LedgerChange, Stage
 from analysis.estimates import Analysis, analyse
 from analysis.frames import READ
 from analysis.ledger import ledger
+from analysis.metrics import Metric
 from analysis.rows import ALL_METRICS
 
-__all__ = ["ALL_METRICS", "READ", "Analysis", "LedgerChange", "Stage", "analyse", "ledger", "lift", "moments"]
+__all__ = ["ALL_METRICS", "READ", "Analysis", "LedgerChange", "Metric", "Stage", "analyse", "ledger", "lift", "moments"]

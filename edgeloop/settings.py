@@ -222,6 +222,20 @@ class SlackSettings(_Section, frozen=True):
     """Its address, which is the secret; empty: none."""
 
 
+class ReportSettings(_Section, frozen=True):
+    """How the month's report looks and which language it speaks; kept in the month's freeze."""
+
+    locale: Literal["en", "de", "fr", "pt"] = "en"
+    """Language, numbers and dates: English, German, French, Portuguese."""
+    brand_name: str = ""
+    """Instead of ``company`` at the top."""
+    brand_colour: Annotated[str, Meta(pattern=r"^(#[0-9a-fA-F]{6})?$")] = ""
+    """``#rrggbb``, for the line at the top and the name; too pale for the paper, it is darkened (on dark paper
+    lightened) until its contrast is 4.5:1."""
+    logo: str = ""
+    """A PNG or SVG file of at most 50 KB, by its path from the folder of ``edgeloop.toml``; it is put into the page."""
+
+
 class Settings(_Section, frozen=True):
     """Everything a company may set."""
 
@@ -241,6 +255,7 @@ class Settings(_Section, frozen=True):
     mixpanel: MixpanelSettings = MixpanelSettings()
     mail: MailSettings = MailSettings()
     survey: SurveySettings = SurveySettings()
+    report: ReportSettings = ReportSettings()
     holidays: list[str] = []
     """Dates (``YYYY-MM-DD``) on which customers behave as on a Sunday, for the month bridge."""
     metrics: dict[str, dict[str, Any]] = {}

@@ -13,6 +13,8 @@ from edgeloop.store.rows import Grade, Verdict
 from reports.words import Certainty, Direction
 
 Scale = Literal["points", "score", "nps", "sum", "ms"]
+Role = Literal["goal", "guardrail", "watch"]
+BarKind = Literal["figure", "late", "calendar", "mix", "version", "interaction", "unexplained"]
 State = Literal["met", "missed", "level", "no target", "unknown"]
 CheckState = Literal["ok", "warn", "block", "no data"]
 
@@ -75,7 +77,49 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     certainty: Certainty
     words: str
     size: str
+    money: str = ""
+    """What the size is worth, where the metric has a price."""
+    role: Role = "goal"
+    guard: str = ""
+    """Of a guardrail: whether the harm that it forbids is ruled out."""
+    answered: str = ""
+    """Of a question: how many of each arm answered."""
     notes: tuple[str, ...]
+
+    @property
+    def shown(self) -> bool:
+        """Whether it has a row: what is only watched has one where it is clear."""
+        return self.role != "watch" or self.direction in ("better", "worse")
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
+    """One part of the customers, of a metric whose effect differs between the parts."""
+
+    name: str
+    n: str
+    scale: Scale
+    effect: float
+    low: float
+    high: float
+    difference: str
+    between: str
+    direction: Direction
+    certainty: Certainty
+
+    @property
+    def label(self) -> str:
+        """As an interval row is named."""
+        return self.name
+
+
+class Split(msgspec.Struct, frozen=True):
+    """A metric that a change did not move alike for everybody; ``more``: how many parts are not shown."""
+
+    anchor: str
+    metric: str
+    dimension: str
+    parts: tuple[Segment, ...]
+    more: int = 0
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +133,43 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None
     summary: str
     effects: tuple[Effect, ...]
+    splits: tuple[Split, ...] = ()
     notes: tuple[str, ...]
+
+
+class OpenTest(msgspec.Struct, frozen=True):
+    """A change that still runs; ``left`` says for how many days more at least."""
+
+    anchor: str
+    title: str
+    left: str
+
+
+class BridgeBar(msgspec.Struct, frozen=True):
+    """One step of the bridge in printed units: from ``start`` to ``end`` on the metric's scale, ``shown`` as text.
+
+    ``hatched``: units were not assigned at random. ``low`` and ``high``: where the bar could end, None: not estimated.
+    """
+
+    kind: BarKind
+    label: str
+    start: float
+    end: float
+    shown: str
+    between: str = ""
+    low: float | None = None
+    high: float | None = None
+    hatched: bool = False
+    anchor: str = ""
+
+
+class Bridge(msgspec.Struct, frozen=True):
+    """From last month to this month; without bars ``summary`` says why there are none."""
+
+    summary: str
+    metric: str = ""
+    bars: tuple[BridgeBar, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +223,26 @@ class VersionScore(msgspec.Struct, frozen=True):
     score: str
 
 
+class ArmScore(msgspec.Struct, frozen=True):
+    """Answers of everybody who entered one version of a comparison, plain and weighted to all who entered."""
+
+    change: str
+    version: str
+    n: str
+    response: str
+    plain: str
+    weighted: str
+
+
+class Theme(msgspec.Struct, frozen=True):
+    """What remarks are about; ``before`` is last month's count, ``owner`` a role or a name."""
+
+    name: str
+    n: str
+    before: str
+    owner: str
+
+
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """A question asked of one side. ``counts``: (point of the scale, answers), lowest first; empty: no picture."""
 
@@ -153,6 +253,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     previous: str
     counts: tuple[tuple[str, int], ...]
     versions: tuple[VersionScore, ...]
+    arms: tuple[ArmScore, ...] = ()
     too_few: str
 
 
@@ -170,6 +271,8 @@ class Voice(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     response: str
     questions: tuple[Question, ...]
+    themes: tuple[Theme, ...] = ()
+    themes_note: str = ""
     quotes: tuple[Quote, ...]
     quotes_note: str
 
@@ -224,11 +327,23 @@ class Trust(msgspec.Struct, frozen=True):
     funnels: tuple[Funnel, ...]
     lines: tuple[Line, ...]
     checks: tuple[CheckRow, ...]
+    passed: str = ""
+    """How many checks more found nothing."""
+
+
+class Brand(msgspec.Struct, frozen=True):
+    """Whose report it is; ``colour`` (``#rrggbb``) and ``logo`` (a ``data:`` URI) are empty where none is set."""
+
+    name: str
+    colour: str = ""
+    logo: str = ""
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the page says, in its order."""
 
+    language: str = "en"
+    brand: Brand
     company: str
     month: str
     previous_month: str
@@ -246,8 +361,11 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     last_actions: str
     followups: tuple[FollowUp, ...] = ()
     changes: tuple[Change, ...]
+    open_tests: tuple[OpenTest, ...] = ()
+    promoted: str = ""
+    """What this year's promoted changes add up to."""
     changes_notes: tuple[str, ...]
-    bridge: str
+    bridge: Bridge
     voices: tuple[Voice, ...]
     voices_notes: tuple[str, ...]
     health: Health

@@ -9,8 +9,9 @@ import hashlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import charts
-from reports.findings import Findings
+from reports import brand, charts, followup, health, language, numbers, words
+from reports.findings import CheckState, Findings, State
+from reports.language import t, tn
 
 _VERDICT_MARKS = {
     "promote": "▲",
@@ -23,16 +24,43 @@ _CERTAINTY_MARKS = {"clear": "●", "not clear": "◐", "too early": "○", "dat
 
 
 def render(findings: Findings) -> str:
-    """The page."""
+    """The page, in the language of the findings."""
+    with language.speaking(findings.language):
+        return _render(findings)
+
+
+def _render(findings: Findings) -> str:
     environment = _environment()
-    css = environment.get_template("page.css").render()
+    own = findings.brand.colour
+    css = environment.get_template("page.css").render(
+        brand_light=brand.legible(own, brand.PAPER_LIGHT) if own else "",
+        brand_dark=brand.legible(own, brand.PAPER_DARK) if own else "",
+    )
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    images = " img-src data:;" if findings.brand.logo else ""
     return environment.get_template("page.html.j2").render(
         f=findings,
-        css=Markup(css),  # noqa: S704 -- our own file; it holds nothing of the month
-        csp=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        css=Markup(css),  # noqa: S704 -- our own file; of the month it holds a colour of known form
+        csp=f"default-src 'none'; style-src 'sha256-{digest}';{images} base-uri 'none'; form-action 'none'",
         limits=charts.limits(findings.changes),
+        targets={"p95": health.milliseconds(health.P95_TARGET_MS), "errors": numbers.percent(health.ERROR_TARGET, 0)},
     )
+
+
+def state_text(state: State) -> str:
+    """Whether a target is met."""
+    return {
+        "met": t("✓ met"),
+        "missed": t("✗ missed"),
+        "level": t("≈ no clear move"),
+        "no target": t("– no target"),
+        "unknown": t("? unknown"),
+    }[state]
+
+
+def check_text(state: CheckState) -> str:
+    """What a check says."""
+    return {"ok": t("✓ passed"), "warn": t("! look"), "block": t("✗ stops"), "no data": t("? no data")}[state]
 
 
 @functools.cache
@@ -45,10 +73,23 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=False,
     )
+    environment.filters["capital"] = words.capital
     environment.globals.update(
+        t=t,
+        tn=tn,
+        text_direction=language.text_direction,
+        count=numbers.count,
         interval=charts.interval,
         line=charts.line,
         diverging=charts.diverging,
+        split_limit=charts.split_limit,
+        waterfall=charts.waterfall,
+        verdict_text=words.verdict,
+        sure_text=words.sure,
+        side_text=words.side,
+        state_text=state_text,
+        check_text=check_text,
+        follow_text=followup.state_text,
         verdict_marks=_VERDICT_MARKS,
         certainty_marks=_CERTAINTY_MARKS,
     )

@@ -15,7 +15,7 @@ import reports
 from analysis import Analysis
 from edgeloop.store.rows import Estimate
 from reports.findings import Findings
-from reports.voices import plain
+from reports.foreign import plain
 from tests import report_fixture as fixture
 
 ORDER = ["summary", "decisions", "actions", "effects", "bridge", "voices", "health", "trust", "method"]
@@ -120,7 +120,7 @@ def test_an_empty_month_says_so(empty: tuple[Findings, str]) -> None:
     for sentence in (
         "No decision is asked",
         "No report before this one asked for anything",
-        "The month bridge is not estimated by this version",
+        "There is no bridge",
         "No answers from customers arrived this month.",
         "No answers from delivery agents arrived this month.",
         "Unknown: no profile is known on both sides",

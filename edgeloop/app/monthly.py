@@ -13,6 +13,7 @@ import pandas as pd
 import reports
 from analysis import READ, Analysis, LedgerChange, analyse, ledger
 from edgeloop.app.asked import ask
+from edgeloop.app.brand import logo_uri
 from edgeloop.clock import DAY_US
 from edgeloop.errors import UsageError
 from edgeloop.home import Home
@@ -171,4 +172,6 @@ def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: P
         provisional=provisional,
         simulated=home.simulated,
         previous=earlier[-1].manifest.freeze_id if earlier else None,
+        earlier=[f.manifest.freeze_id for f in earlier if f.manifest.month[:4] == month.name[:4]],
+        logo=logo_uri(home, settings),
     )

@@ -75,6 +75,25 @@ class TableInfo(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class Look(msgspec.Struct, kw_only=True, frozen=True):
+    """How the month's report looks (``[report]``); ``logo`` is a ``data:`` URI."""
+
+    locale: str = "en"
+    brand_name: str = ""
+    brand_colour: str = ""
+    logo: str = ""
+
+
+class Promoted(msgspec.Struct, kw_only=True, frozen=True):
+    """What a change did that a final report of an earlier month of the year asked to promote."""
+
+    month: str
+    change_id: str
+    metric: str
+    effect: float
+    se: float | None
+
+
 class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     """What a freeze holds and how it was made; ``freeze_id`` is the month and a hash of everything else in it."""
 
@@ -110,6 +129,9 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     survey: SurveySettings = SurveySettings()
     responsibility: Responsibility = Responsibility()
     """Who held which role, and which role answers for what; no addresses."""
+    look: Look = Look()
+    promoted: list[Promoted] = []
+    """By month: what earlier final reports of the year asked to promote, of every metric that was told."""
 
 
 class FreezeError(EdgeloopError):
@@ -181,11 +203,17 @@ def write_freeze(
     provisional: bool,
     simulated: bool,
     previous: str | None = None,
+    earlier: Sequence[str] = (),
+    logo: str = "",
 ) -> Freeze:
     """Write the freeze of a month into ``path`` (which appears at once, whole).
 
     Exposures are those before the month's end; outcomes go on for one longest window, so that the month's last
     entries can complete. ``since_us`` is the earliest time that anything of the month's estimates needs.
+
+    Args:
+        earlier: ``freeze_id`` of the year's earlier final freezes.
+        logo: the report's, as a ``data:`` URI.
     """
     window_us = longest_window_us(settings)
     # A folder name of its own keeps two makers of the same freeze apart.
@@ -229,6 +257,13 @@ def write_freeze(
                 holidays=sorted(settings.holidays),
                 survey=settings.survey,
                 responsibility=responsibility(settings.roles, settings.decisions),
+                look=Look(
+                    locale=settings.report.locale,
+                    brand_name=settings.report.brand_name,
+                    brand_colour=settings.report.brand_colour,
+                    logo=logo,
+                ),
+                promoted=_promoted(reader, earlier),
             )
         digest = hashlib.sha256(msgspec.json.encode(manifest, order="sorted")).hexdigest()
         manifest = msgspec.structs.replace(manifest, freeze_id=f"{month.name}-{digest[:12]}")
@@ -315,6 +350,15 @@ def _cells(kind: Kind, values: Sequence[Cell]) -> Sequence[Cell]:
 def _printed(reader: Reader, previous: str | None, month: Month) -> dict[str, float]:
     sql = "SELECT metric, value FROM bridge WHERE freeze_id = ? AND month = ? AND bar = 'month 1' ORDER BY metric"
     return dict(reader.query(sql, (previous, month.previous().name))[1]) if previous is not None else {}
+
+
+def _promoted(reader: Reader, earlier: Sequence[str]) -> list[Promoted]:
+    sql = (
+        "SELECT month, change_id, metric, effect, se FROM estimates WHERE freeze_id = ? AND verdict = 'promote' "
+        "AND dimension = 'all' AND decided_by IS NOT NULL AND effect IS NOT NULL ORDER BY month, change_id, metric"
+    )
+    rows = [row for freeze_id in earlier for row in reader.query(sql, (freeze_id,))[1]]
+    return [Promoted(month=m, change_id=c, metric=name, effect=effect, se=se) for m, c, name, effect, se in rows]
 
 
 def _meta(reader: Reader, name: str) -> bytes:
