@@ -19,12 +19,13 @@ from edgeloop.clock import from_us
 from edgeloop.months import Month
 from edgeloop.store.actions import Action
 from edgeloop.store.rows import Estimate
-from reports import numbers, words
+from reports import foreign, numbers, words
 from reports.findings import FollowState, FollowUp
 from reports.gathered import ChangeRows, strength
 from reports.language import t, tn
 
 _MOST_MEASURED = 3
+_MOST_REASON = 300
 _ORDER: tuple[FollowState, ...] = ("late", "waiting", "accepted", "done", "dropped")
 
 
@@ -64,10 +65,10 @@ def followups(
         made.append(
             FollowUp(
                 action_id=action.action_id,
-                title=action.title,
+                title=foreign.name(action.title),
                 verdict=action.verdict,
                 asked=numbers.month(action.month),
-                owner=action.owner,
+                owner=foreign.name(action.owner),
                 by=numbers.date_text(dt.date.fromisoformat(action.due)),
                 state=state,
                 became=_became(action, month.timezone),
@@ -77,6 +78,17 @@ def followups(
             )
         )
     return sorted(made, key=lambda f: (_ORDER.index(f.state), f.asked, f.title, f.action_id))
+
+
+def state_text(state: FollowState) -> str:
+    """What became of an action, with a sign that is not its colour alone."""
+    return {
+        "done": t("✓ done"),
+        "late": t("✗ late"),
+        "dropped": t("– dropped"),
+        "accepted": t("● accepted, in time"),
+        "waiting": t("? not answered yet, in time"),
+    }[state]
 
 
 def summary(found: Sequence[FollowUp]) -> str:
@@ -163,12 +175,13 @@ def _as_asked(action: Action, event: Followed) -> bool:
 def _became(action: Action, timezone: str) -> str:
     """What people said."""
     closed = "" if action.closed_at is None else numbers.day(action.closed_at, timezone)
+    reason = foreign.name(action.reason or "", _MOST_REASON)
     if action.state == "done":
-        if action.reason:
-            return t("Done on {day}: {reason}", day=closed, reason=action.reason)
+        if reason:
+            return t("Done on {day}: {reason}", day=closed, reason=reason)
         return t("Done on {day}.", day=closed)
     if action.state == "dropped":
-        return t("Dropped on {day}: {reason}", day=closed, reason=action.reason)
+        return t("Dropped on {day}: {reason}", day=closed, reason=reason)
     if action.state == "accepted":
         return t("Accepted on {day}, not marked as done.", day=numbers.day(action.accepted_at or 0, timezone))
     return t("Not answered.")
@@ -179,11 +192,11 @@ def _followed(action: Action, event: Followed | None, analysis: Analysis, timezo
     if action.verdict == "repair the data first":
         return _repaired(action, analysis)
     if event is not None:
-        day = numbers.day(event.at_us, timezone)
+        day, version = numbers.day(event.at_us, timezone), foreign.name(action.to_version)
         text = {
-            "promoted": t("Version {version} went to everybody on {day}.", version=action.to_version, day=day),
-            "rolled back": t("Version {version} was rolled back on {day}.", version=action.to_version, day=day),
-            "ended": t("The rollout of version {version} ended on {day}.", version=action.to_version, day=day),
+            "promoted": t("Version {version} went to everybody on {day}.", version=version, day=day),
+            "rolled back": t("Version {version} was rolled back on {day}.", version=version, day=day),
+            "ended": t("The rollout of version {version} ended on {day}.", version=version, day=day),
         }[event.what]
         if action.verdict != "keep testing" and not _as_asked(action, event):
             return t("{what} That is not what was asked.", what=text)
@@ -227,4 +240,4 @@ def _measured(event: Followed | None, own: ChangeRows | None, headline: str | No
     if not chosen:
         yield t("Not enough data yet to say what it did.")
     for e in chosen:
-        yield words.sentence(f"“{own.change.title}”", e, own.currency(e)) + "."
+        yield words.sentence(own.title, e, own.currency(e)) + "."

@@ -5,28 +5,29 @@ from __future__ import annotations
 import datetime as dt
 
 from edgeloop.store.actions import Action, Cause
-from reports import numbers
-from reports.language import t
+from reports import foreign, numbers
+from reports.decisions import action_text
+from reports.language import SOURCE, speaking, t
 from reports.owners import role_title
 
 
-def written(action: Action, cause: Cause, rung: str) -> tuple[str, str]:
-    """(subject, text) of a notice.
+def written(action: Action, cause: Cause, rung: str, locale: str = SOURCE) -> tuple[str, str]:
+    """(subject, text) of a notice, in a language of the report's.
 
     Args:
         action: what it is about.
         cause: why it is sent.
         rung: who gets it: ``owner``, ``deputy`` or a role.
+        locale: the language.
     """
+    with speaking(locale):
+        return _written(action, cause, rung)
+
+
+def _written(action: Action, cause: Cause, rung: str) -> tuple[str, str]:
     by = numbers.date_text(dt.date.fromisoformat(action.due))
     month = numbers.month(action.month)
-    asked = {
-        "promote": t("Promote “{title}” to everybody", title=action.title),
-        "keep testing": t("Keep testing “{title}”", title=action.title),
-        "roll back": t("Roll back “{title}”", title=action.title),
-        "repair the data first": t("Repair the data of “{title}” first", title=action.title),
-        "stop, no effect": t("Stop “{title}”: no effect", title=action.title),
-    }[action.verdict]
+    asked = action_text(action.verdict, action.title)
     subject = {
         "asked": t("Asked by {by}: {asked}", asked=asked, by=by),
         "unanswered": t("Not answered yet: {asked}", asked=asked),
@@ -42,7 +43,7 @@ def written(action: Action, cause: Cause, rung: str) -> tuple[str, str]:
         "",
         why,
         t("Why: {why}", why=action.why),
-        t("Owner: {owner}", owner=action.owner),
+        t("Owner: {owner}", owner=foreign.name(action.owner)),
         t("By: {by}", by=by),
     ]
     if rung == "deputy":

@@ -6,7 +6,7 @@ import msgspec
 
 from edgeloop.roles import Responsibility
 from edgeloop.store.rows import Verdict
-from reports import words
+from reports import foreign, words
 from reports.language import t
 
 
@@ -29,14 +29,16 @@ def owner_of(verdict: Verdict, named: str | None, table: Responsibility) -> Owne
     accountable = table.duty(verdict).accountable
     role = table.role_of(named) if named else accountable
     if named and role is None:
-        return Owner(accountable, named, t("owner of the change"))
+        return Owner(accountable, foreign.name(named), t("owner of the change"))
     role = role or accountable
     held = table.holder(role)
     if held is None:
         return Owner(role, words.capital(role_title(role)), t("by role; nobody holds it yet"))
+    holder = foreign.name(held.name)
     if held.deputy:
-        return Owner(role, held.name, t("{role}; deputy: {deputy}", role=role_title(role), deputy=held.deputy))
-    return Owner(role, held.name, role_title(role))
+        line = t("{role}; deputy: {deputy}", role=role_title(role), deputy=foreign.name(held.deputy))
+        return Owner(role, holder, line)
+    return Owner(role, holder, role_title(role))
 
 
 def role_title(role: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import brand, charts, health, language, numbers, words
+from reports import brand, charts, followup, health, language, numbers, words
 from reports.findings import Brand, CheckState, Findings, State, Workshop
 from reports.language import t, tn
 
@@ -111,6 +111,7 @@ def _environment() -> Environment:
         side_text=words.side,
         state_text=state_text,
         check_text=check_text,
+        follow_text=followup.state_text,
         verdict_marks=_VERDICT_MARKS,
         certainty_marks=_CERTAINTY_MARKS,
         language=language.spoken,

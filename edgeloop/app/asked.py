@@ -86,15 +86,15 @@ def answer(
     *,
     reason: str | None = None,
     clock: Clock | None = None,
+    whole: bool = False,
 ) -> Action:
-    """Take somebody's answer to the action of an id, or of the first characters of one.
+    """Take somebody's answer to the action of an id, or (unless ``whole``) of the first characters of one.
 
     Raises:
         NoSuchActionError, IllegalStepError, UsageError: nothing changed.
     """
-    action = one_of(listed(home, settings), wanted)
     step = Answer(
-        action_id=action.action_id,
+        action_id=wanted if whole else one_of(listed(home, settings), wanted).action_id,
         occurred_at=now_us(home, settings, clock),
         state=state,
         who=who,

@@ -130,7 +130,7 @@ def _tell(store: Store, settings: Settings, one: Due, channel: Channel, clock: C
     )  # fmt: skip
     if not store.begin_notice(notice):
         return None  # another process sends it, or it was refused a moment ago
-    subject, text = written(one.action, one.cause, one.rung)
+    subject, text = written(one.action, one.cause, one.rung, settings.report.locale)
     try:
         if channel == "mail":
             key = "-".join(notice.key)
