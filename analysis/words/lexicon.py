@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 
 from analysis.words.keywords import Keywords
@@ -20,21 +21,25 @@ def by_lexicon(text: str, language: Language) -> Sentiment:
     Args:
         text: as `analysis.words.language.plain` gives it.
     """
-    balance = sum(_balance(words_of(clause), language) for clause in _CLAUSES.split(text))
-    return "positive" if balance > 0 else "negative" if balance < 0 else "neutral"
+    good, bad = signs(text, language)
+    return "positive" if good > bad else "negative" if good < bad else "neutral"
 
 
-def _balance(words: list[str], language: Language) -> int:
+def signs(text: str, language: Language) -> tuple[int, int]:
+    """How often a plain text praises, and how often it blames."""
+    found = [sign for clause in _CLAUSES.split(text) for sign in _signs(words_of(clause), language)]
+    return found.count(1), found.count(-1)
+
+
+def _signs(words: list[str], language: Language) -> Iterator[int]:
     hits = _lexicon()[language].hits(words)
     negations = [(hit.start, hit.end) for hit in hits if hit.name == _NOT]
     said = {(hit.start, hit.name): hit for hit in hits if hit.name != _NOT}
-    balance = 0
     for hit in said.values():
         turned = any(end <= hit.start < end + NEGATION_REACH for _, end in negations)
         if language == "de":  # the verb comes first: "klappt nicht"
             turned = turned or any(hit.end == start for start, _ in negations)
-        balance += (1 if hit.name == _GOOD else -1) * (-1 if turned else 1)
-    return balance
+        yield (1 if hit.name == _GOOD else -1) * (-1 if turned else 1)
 
 
 @cache

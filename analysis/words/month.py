@@ -84,7 +84,7 @@ class WordsOfMonth:
 
 def words_of_month(tables: Mapping[str, pd.DataFrame], month: Month) -> WordsOfMonth:
     """Themes and sentiment of a month's remarks from a freeze's ``answers`` and ``responses`` alone."""
-    found = remarks(tables["answers"], tables.get("responses"))
+    found = remarks(tables["answers"], tables.get("responses"), (month.previous().start_us, month.end_us))
     before, this = (_within(found.rows, m) for m in (month.previous(), month))
     sides = (
         _side(

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from edgeloop.clock import SECOND_US
@@ -77,19 +78,23 @@ def _by_response(answers: pd.DataFrame) -> dict[Asked, Sentiment]:
     """Every response with a number on a scale."""
     kind = answers["kind"].astype(object)
     scaled = kind.isin([*_SATISFACTION, "nps"]) & answers["value"].notna() & answers["subject"].notna()
-    numbers = answers.loc[
-        scaled, ["subject", "response_id", "survey_id", "occurred_at", "kind", "value", "low", "high"]
-    ]
+    who = answers.loc[scaled, ["subject", "response_id", "survey_id", "occurred_at", "kind"]]
+    value, low, high = (_floats(answers.loc[scaled, name]) for name in ("value", "low", "high"))
     shares: dict[Asked, list[float]] = {}
     recommended: dict[Asked, float] = {}
-    for subject, response, survey, at, asked, value, low, high in numbers.itertuples(index=False):
+    for i, (subject, response, survey, at, asked) in enumerate(who.itertuples(index=False)):
         key = Asked(str(subject), str(response), str(survey), int(at))
         if asked == "nps":
-            recommended[key] = float(value)
-        elif low < high and low <= value <= high:  # False where an end is absent
-            shares.setdefault(key, []).append((value - low) / (high - low))
+            recommended[key] = value[i]
+        elif low[i] < high[i] and low[i] <= value[i] <= high[i]:  # False where an end is absent
+            shares.setdefault(key, []).append((value[i] - low[i]) / (high[i] - low[i]))
     found = {key: of for key, value in recommended.items() if (of := of_nps(value)) is not None}
     return found | {key: _of_share(sum(own) / len(own)) for key, own in shares.items()}
+
+
+def _floats(column: pd.Series[float]) -> list[float]:
+    numbers: list[float] = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan).tolist()
+    return numbers
 
 
 def _nearest(times: Sequence[tuple[int, Sentiment]], at: int) -> Sentiment | None:

@@ -46,7 +46,9 @@ class Remarks:
     models: dict[Side, SentimentModel | None]
 
 
-def remarks(answers: pd.DataFrame, responses: pd.DataFrame | None = None) -> Remarks:
+def remarks(
+    answers: pd.DataFrame, responses: pd.DataFrame | None = None, span: tuple[int, int] | None = None
+) -> Remarks:
     """Every response with words, its themes and its sentiment.
 
     The number given with the words is their sentiment (`ratings`). The others are scored by a model that learns from
@@ -55,10 +57,12 @@ def remarks(answers: pd.DataFrame, responses: pd.DataFrame | None = None) -> Rem
     Args:
         answers: the table ``answers``.
         responses: the table ``responses``: ``language`` and ``anonymous`` of each.
+        span: from when to before when (µs) remarks are wanted; earlier and later ones are learnt from all the same.
     """
     written = _written(answers)
     told = _told(responses)
     numbers = ratings(answers, [one.asked for one in written])
+    wanted = [span is None or span[0] <= one.asked.at < span[1] for one in written]
     who = [(one.asked.subject, one.asked.response_id) for one in written]
     texts = [_BETWEEN.join(one.texts) for one in written]
     own = [plain(text) for text in texts]
@@ -69,7 +73,7 @@ def remarks(answers: pd.DataFrame, responses: pd.DataFrame | None = None) -> Rem
     models: dict[Side, SentimentModel | None] = dict.fromkeys(SIDES)
     for side in SIDES:
         of_side = [i for i, one in enumerate(written) if one.respondent == side]
-        silent = [i for i in of_side if sentiment[i] is None]
+        silent = [i for i in of_side if wanted[i] and sentiment[i] is None]
         if silent:
             models[side] = _model([(own[i], spoken[i], sentiment[i]) for i in of_side])
         scores = score([own[i] for i in silent], [spoken[i] for i in silent], models[side])
@@ -82,6 +86,7 @@ def remarks(answers: pd.DataFrame, responses: pd.DataFrame | None = None) -> Rem
             spoken[i], book.themes_of(words[i], spoken[i]), sentiment[i], by[i], texts[i],
         )
         for i, one in enumerate(written)
+        if wanted[i]
     )  # fmt: skip
     return Remarks(rows, models)
 
@@ -111,10 +116,13 @@ def _told(responses: pd.DataFrame | None) -> dict[tuple[str, str], tuple[str | N
     """(subject, response id) → the language that the survey told, and whether nobody knows who it was."""
     if responses is None:
         return {}
-    columns = ["subject", "response_id", "language", "anonymous"]
+    columns = ["subject", "response_id", "language"]
+    nobody = (responses["anonymous"] == 1).to_numpy(dtype=bool, na_value=False)
     return {
-        (str(subject), str(response)): (language if isinstance(language, str) else None, anonymous in (True, 1))
-        for subject, response, language, anonymous in responses[columns].astype(object).itertuples(index=False)
+        (str(subject), str(response)): (language if isinstance(language, str) else None, anonymous)
+        for (subject, response, language), anonymous in zip(
+            responses[columns].itertuples(index=False), nobody.tolist(), strict=True
+        )
     }
 
 
