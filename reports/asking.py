@@ -269,7 +269,7 @@ def _themes(answers: pd.DataFrame, analysis: Analysis, month: Month) -> list[Ask
             if theme.this.n < THEME_LEAST or any(theme.name in question for question in asked):
                 continue
             if higher((theme.this.n, n), (theme.before.n, before)):
-                what = t("Ask for a score on “{theme}”.", theme=t(theme.title))
+                what = t("Ask for a score on “{theme}”.", theme=theme.title)
                 why = _grew(side.respondent, theme.this.n / n, theme.before.n / before)
                 made.append(Ask(rule="theme", what=what, why=why, role=theme.owner.casefold().replace(" ", "_")))
     return made
