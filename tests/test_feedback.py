@@ -217,6 +217,7 @@ def test_every_step_is_what_an_independent_count_finds(seed: int) -> None:
     assert total == sorted(total, reverse=True)
     assert 0 < total[2] < total[1] < total[0]
     assert all(use.collected >= use.joined >= use.counted >= use.named for use in found)
+    assert all(use.collected == use.named for use in found if use.changes)
 
 
 def test_the_seeds_hold_answers_that_a_decision_names_and_others() -> None:

@@ -23,7 +23,7 @@ from edgeloop.months import Month
 from edgeloop.roles import Holder, Responsibility
 from edgeloop.store.freeze import Freeze
 from edgeloop.store.rows import Check
-from reports import agenda, incidents
+from reports import agenda, checklist, complexity, incidents
 from reports.findings import Decision, Findings, Incident, Workshop
 from reports.workshop import open_actions
 from tests import report_fixture as fixture
@@ -121,6 +121,14 @@ def test_the_table_of_models_is_what_the_exposures_hold(month: Any) -> None:
         assert m.errors == f"{own['error'].notna().mean() * 100:.2f}\u00a0%"
         assert m.energy == "not told"
         assert (m.p95_before == "") == m.new
+
+
+@pytest.mark.parametrize(("now", "state"), [(3.0, "ok"), (3.2, "ok"), (3.4, "needs a person"), (None, "not known")])
+def test_energy_is_set_against_the_month_before(now: float | None, state: str) -> None:
+    x = fixture.frames()["exposures"].assign(energy_mj=3.0)
+    x.loc[x["occurred_at"] >= MARCH.start_us, "energy_mj"] = np.nan if now is None else now
+    pillar = checklist.model_pillar(x, Analysis([], [], []), complexity.complexity(x, MARCH), MARCH, {})
+    assert next(line.state for line in pillar.lines if line.what == "Energy per exposure") == state
 
 
 def test_who_holds_a_role_is_named(month: Any) -> None:
