@@ -50,7 +50,7 @@ def _build(freeze: Freeze, analysis: Analysis) -> Findings:
         analysis.metrics,
         analysis.checks,
     )
-    asked = decisions.decisions(gathered, manifest.as_of_us, month, exposures, manifest.responsibility)
+    asked = decisions.decisions(gathered, manifest.as_of_us, month, exposures, manifest.responsibility, analysis.known)
     followed = followup.followups(frames.get("actions"), analysis, gathered, month, manifest.as_of_us)
     used = trust.used_answers(gathered)
     funnels = trust.funnels(answers, attributions, used, month)
