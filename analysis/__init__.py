@@ -12,5 +12,9 @@ from analysis.frames import READ
 from analysis.ledger import ledger
 from analysis.metrics import Metric
 from analysis.rows import ALL_METRICS
+from analysis.words import WordsOfMonth, remarks
 
-__all__ = ["ALL_METRICS", "READ", "Analysis", "LedgerChange", "Metric", "Stage", "analyse", "ledger", "lift", "moments"]
+__all__ = [
+    "ALL_METRICS", "READ", "Analysis", "LedgerChange", "Metric", "Stage", "WordsOfMonth", "analyse", "ledger", "lift",
+    "moments", "remarks",
+]  # fmt: skip

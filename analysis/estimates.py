@@ -20,6 +20,7 @@ from analysis.ledger import ledger
 from analysis.metrics import ANSWER_WINDOW_US, Metric
 from analysis.rows import ChangeRows, StageRows
 from analysis.segments import Segment, judge_segments
+from analysis.words import WordsOfMonth, words_of_month
 from edgeloop.metrics import PACK, MetricSettings
 from edgeloop.months import Month
 from edgeloop.store.rows import Bar, Check, Estimate
@@ -38,6 +39,8 @@ class Analysis:
     """From the month before to this one, of the headline."""
     unnamed: list[str] = field(default_factory=list)
     """Changes that more or fewer people met than in the month before, and that have no estimate for the bridge."""
+    words: WordsOfMonth | None = None
+    """What the month's remarks speak of; None where the tables hold no texts."""
     known: list[LedgerChange] = field(default_factory=list)
     """Every change that the freeze tells of, of other months too."""
 
@@ -56,7 +59,8 @@ def analyse(
     """Everything that can be said of the month's changes from the freeze's tables alone.
 
     Args:
-        tables: ``exposures``, ``answers``, ``engagement`` and ``changes`` with their contract columns, times in µs.
+        tables: ``exposures``, ``answers``, ``engagement`` and ``changes`` with their contract columns, times in µs;
+            ``responses`` for the languages of remarks.
         month: a change is listed if [start, end + window] touches it; its figures are cumulative to the month's end.
         as_of_us: the latest ``received_at``; windows that end later are not complete.
         metrics: the configured ones, by name.
@@ -105,7 +109,8 @@ def analyse(
             printed=printed.get(goal.name),
             holidays=[date.fromisoformat(day) for day in holidays],
         )
-    return Analysis(listed, estimates, found, wanted, bridge.bars, bridge.unnamed, known)
+    words = words_of_month(tables, month) if "text" in tables["answers"] else None
+    return Analysis(listed, estimates, found, wanted, bridge.bars, bridge.unnamed, words, known)
 
 
 def _delta(m: Measured, w: Weighed, metric: Metric) -> Delta | None:

@@ -21,8 +21,10 @@ READ: Mapping[str, tuple[str, ...]] = {
     ),
     "engagement": ("subject", "occurred_at", "name", "value", "currency", "anonymous"),
     "answers": (
-        "subject", "respondent", "survey_id", "occurred_at", "question", "kind", "value", "low", "high",
+        "response_id", "subject", "respondent", "survey_id", "occurred_at", "position", "question", "kind", "value",
+        "low", "high", "text",
     ),
+    "responses": ("response_id", "subject", "language", "anonymous"),
     "profiles": ("subject", "occurred_at", "fields"),
     "changes": tuple(c.name for c in CHANGES.columns if c.kind != "blob"),
     "attributions": ("model_id", "occurred_at"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from analysis import Analysis
 from edgeloop.store.freeze import Freeze
 from edgeloop.store.rows import Verdict
@@ -19,6 +21,7 @@ from reports import (
     numbers,
     promoted,
     strip,
+    themes,
     trust,
     voices,
     words,
@@ -57,7 +60,14 @@ def _build(freeze: Freeze, analysis: Analysis) -> Findings:
     before = trust.funnels(answers, attributions, used, month.previous())
     headline = next((m for m in analysis.metrics if m.headline), None)
     ends = {b.bar: b.value for b in analysis.bridge}
-    said = voices.voices(answers, exposures, attributions, gathered, month)
+    said = tuple(
+        msgspec.structs.replace(
+            voice,
+            themes=themes.themes(analysis.words, voice.key),
+            themes_note=themes.note(analysis.words, voice.key),
+        )
+        for voice in voices.voices(answers, exposures, attributions, gathered, month)
+    )
     name, previous = numbers.month(month.name), numbers.month(month.previous().name)
     look = manifest.look
     return Findings(

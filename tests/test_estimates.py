@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -437,9 +438,10 @@ class TestForm:
         tables = self.everything()
         arrow = {name: frame.convert_dtypes(dtype_backend="numpy_nullable") for name, frame in tables.items()}
         assert run(arrow).estimates == run(tables).estimates
+        assert run(arrow).words == run(tables).words
 
     def test_empty_tables(self) -> None:
-        assert run(frames()) == Analysis([], [], [])
+        assert dataclasses.replace(run(frames()), words=None) == Analysis([], [], [])
 
     def test_what_other_rooms_may_use(self) -> None:
         assert Result.__name__ not in analysis.__all__

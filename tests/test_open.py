@@ -180,6 +180,19 @@ def test_estimates_are_those_of_uplift(home: Edgeloop, folder: Path, capsys: pyt
     assert set(home.checks(MONTH)["change_id"]) == {"rebook-2.1"}
 
 
+def test_remarks_are_those_of_the_month_with_theme_and_sentiment(home: Edgeloop) -> None:
+    found = home.remarks(MONTH)
+    wrote = {event["response_id"]: event for event in events() if event["type"] == "response"}
+    assert len(found) == len(wrote) > 100
+    assert set(found["text"]) == {"+1 very good"}
+    assert set(found["scored_by"]) == {"number"}
+    assert set(found["themes"]) == {""}
+    for response, sentiment in zip(found["response_id"], found["sentiment"], strict=True):
+        (csat, *_) = next(event["answers"] for name, event in wrote.items() if response.endswith(name))
+        assert sentiment == ("positive" if csat["value"] >= 4 else "neutral" if csat["value"] == 3 else "negative")
+    assert str(found["occurred_at"].dtype) == "datetime64[us, UTC]"
+
+
 def test_looking_at_a_month_that_is_not_frozen_makes_only_a_provisional_freeze(home: Edgeloop, folder: Path) -> None:
     store = (folder / "store.sqlite").read_bytes()
     april = home.freeze("2026-04")

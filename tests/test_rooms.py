@@ -36,10 +36,12 @@ EXPORTED = {
         "LedgerChange",
         "Metric",
         "Stage",
+        "WordsOfMonth",
         "analyse",
         "ledger",
         "lift",
         "moments",
+        "remarks",
     ],
     "reports": ["Findings", "build", "render", "written"],
     # Apart from their room: they load Faust, which no other command needs.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from analysis.words.codebook import Codebook, Theme
-from analysis.words.proposals import Proposal, proposals
-from analysis.words.sentiment import Sentiment, SentimentModel, score, train
-from analysis.words.themes import Remark, ThemeCount, remarks, theme_counts
+from analysis.words.codebook import Codebook, Theme, codebook
+from analysis.words.month import SideOfMonth, Tally, ThemeOfMonth, WordsOfMonth, words_of_month
+from analysis.words.proposals import Proposal
+from analysis.words.quotes import Quoted
+from analysis.words.remarks import Remark, Remarks, remarks
+from analysis.words.sentiment import Learned
 
 __all__ = [
-    "Codebook", "Proposal", "Remark", "Sentiment", "SentimentModel", "Theme", "ThemeCount", "proposals", "remarks",
-    "score", "theme_counts", "train",
+    "Codebook", "Learned", "Proposal", "Quoted", "Remark", "Remarks", "SideOfMonth", "Tally", "Theme",
+    "ThemeOfMonth", "WordsOfMonth", "codebook", "remarks", "words_of_month",
 ]  # fmt: skip

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cache
 
-from analysis.words.language import LANGUAGES, Language, load, pattern
+from analysis.words.keywords import Keywords
+from analysis.words.language import LANGUAGES, Language, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,35 +17,35 @@ class Theme:
     name: str
     title: str
     owner: str
-    keywords: dict[Language, re.Pattern[str]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Codebook:
     """Counts made by different versions are not comparable."""
 
     version: str
     themes: tuple[Theme, ...]
+    keywords: dict[Language, Keywords] = field(repr=False)
 
-    def themes_of(self, text: str, language: Language | None) -> tuple[str, ...]:
+    def themes_of(self, words: Sequence[str], language: Language | None) -> tuple[str, ...]:
         """The names of the themes of a remark, in the codebook's order; none in a language it has no keywords of.
 
         Args:
-            text: as `analysis.words.language.plain` gives it.
+            words: as `analysis.words.language.words_of` gives them.
         """
         if language is None:
             return ()
-        return tuple(theme.name for theme in self.themes if theme.keywords[language].search(text))
+        found = self.keywords[language].names(words)
+        return tuple(theme.name for theme in self.themes if theme.name in found)
 
 
 @cache
 def codebook() -> Codebook:
     """The one that comes with the product."""
     found = load("codebook")
+    themes = found["theme"]
     return Codebook(
         found["version"],
-        tuple(
-            Theme(t["name"], t["title"], t["owner"], {language: pattern(t[language]) for language in LANGUAGES})
-            for t in found["theme"]
-        ),
+        tuple(Theme(t["name"], t["title"], t["owner"]) for t in themes),
+        {language: Keywords({t["name"]: t[language] for t in themes}) for language in LANGUAGES},
     )

@@ -138,6 +138,27 @@ class Edgeloop:
         """The checks of the data behind each change, computed from the month's freeze: the columns of ``checks``."""
         return _of_structs(self._analysis(month).checks, CHECKS)
 
+    def remarks(self, month: str) -> pd.DataFrame:
+        """A month's remarks, what each is about and how it is meant, read from the month's freeze.
+
+        One row per response with words: ``response_id``, ``subject``, ``respondent``, ``occurred_at``, ``language``,
+        ``themes`` (names, ``|`` between), ``sentiment``, ``scored_by`` (number, model, lexicon, unscored), ``text``.
+        """
+        from analysis import READ, remarks
+
+        freeze = self._freeze(month)
+        tables = freeze.frames({name: READ[name] for name in ("answers", "responses")})
+        span = (freeze.month.start_us, freeze.month.end_us)
+        rows = [
+            (r.response_id, r.subject, r.respondent, r.at, r.language, "|".join(r.themes), r.sentiment, r.by, r.text)
+            for r in remarks(tables["answers"], tables["responses"], span).rows
+        ]
+        names = (
+            "response_id", "subject", "respondent", "occurred_at", "language", "themes", "sentiment", "scored_by",
+            "text",
+        )  # fmt: skip
+        return frame_of_rows(names, ["time" if name == "occurred_at" else "text" for name in names], rows)
+
     def _freeze(self, month: str) -> Freeze:
         if len(month) > len("2026-03"):
             return find_freeze(self.home, month)

@@ -6,27 +6,10 @@ import random
 
 from stdnum import iban, luhn
 
+from edgeloop.app.simulator import said
+
 _FIRST = ("anna", "jonas", "marie", "luc", "ines", "tom", "sofia", "paul", "nora", "emil")
 _LAST = ("winter", "keller", "moreau", "silva", "brandt", "fischer", "dubois", "costa", "lang", "berg")
-_REMARKS = {
-    "good": (
-        "Right on time, thank you!", "The courier was very friendly.", "Loved that I could pick an evening slot.",
-        "Pünktlich und freundlich, gerne wieder.", "Livraison rapide, merci.",
-    ),
-    "middling": (
-        "It was okay, a bit later than promised.", "Fine, but the map showed the wrong street.",
-        "Correct, sans plus.", "Das Paket war etwas eingedrückt.",
-    ),
-    "bad": (
-        "Far too many notifications about rebooking.", "The promised time was wrong twice.",
-        "Nobody rang, and I had to rebook again.", "Zu viele Nachrichten, keine Lieferung.",
-        "Colis non livré, encore une fois.",
-    ),
-}  # fmt: skip
-_AGENT_REMARKS = (
-    "The new prompts make people call me.", "Route was clear today.", "Too many evening stops in one block.",
-    "Handheld was slow after the update.", "Good week, fewer rebookings.",
-)  # fmt: skip
 _WAYS = (
     "{remark} Call me on {phone}.",
     "{remark} My mail is {email}, please answer.",
@@ -45,13 +28,12 @@ class Remarks:
 
     def customer(self, rating: int, cid: str, personal: bool) -> str:
         """A remark that fits the rating (1–5), with personal data in it where asked for."""
-        mood = "good" if rating >= 4 else "middling" if rating == 3 else "bad"
-        remark = self._rng.choice(_REMARKS[mood])
+        remark = said.customer(self._rng, rating)
         return self._with_personal_data(remark, cid) if personal else remark
 
     def agent(self) -> str:
         """A delivery agent's remark."""
-        return self._rng.choice(_AGENT_REMARKS)
+        return said.agent(self._rng)
 
     def phone(self) -> str:
         """An invented phone number, remembered as planted."""
