@@ -40,10 +40,10 @@ class Analysis:
     """From the month before to this one, of the headline."""
     unnamed: list[str] = field(default_factory=list)
     """Changes that more or fewer people met than in the month before, and that have no estimate for the bridge."""
-    known: list[LedgerChange] = field(default_factory=list)
-    """Every change that the freeze tells of, of other months too."""
     words: WordsOfMonth | None = None
     """What the month's remarks speak of; None where the tables hold no texts."""
+    known: list[LedgerChange] = field(default_factory=list)
+    """Every change that the freeze tells of, of other months too."""
     counted: list[Counted] = field(default_factory=list)
     """The answers behind each figure of a question."""
 
@@ -114,7 +114,7 @@ def analyse(
         )
     used = [c for change, m in zip(listed, measured, strict=True) for c in counted(change.change_id, m.stages)]
     words = words_of_month(tables, month) if "text" in tables["answers"] else None
-    return Analysis(listed, estimates, found, wanted, bridge.bars, bridge.unnamed, known, words, used)
+    return Analysis(listed, estimates, found, wanted, bridge.bars, bridge.unnamed, words, known, used)
 
 
 def _delta(m: Measured, w: Weighed, metric: Metric) -> Delta | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from analysis import Analysis
 from edgeloop.store.freeze import Freeze
 from edgeloop.store.rows import Verdict
@@ -22,6 +24,7 @@ from reports import (
     people,
     promoted,
     strip,
+    themes,
     trust,
     voices,
     words,
@@ -53,14 +56,21 @@ def _build(freeze: Freeze, analysis: Analysis) -> Findings:
         analysis.metrics,
         analysis.checks,
     )
-    asked = decisions.decisions(gathered, manifest.as_of_us, month, exposures, manifest.responsibility)
+    asked = decisions.decisions(gathered, manifest.as_of_us, month, exposures, manifest.responsibility, analysis.known)
     followed = followup.followups(frames.get("actions"), analysis, gathered, month, manifest.as_of_us)
     found = feedback.uses(answers, attributions, analysis, month, manifest.freeze_id)
     done = feedback.done_actions(frames.get("actions"))
     reported = manifest.reported
     headline = next((m for m in analysis.metrics if m.headline), None)
     ends = {b.bar: b.value for b in analysis.bridge}
-    said = voices.voices(answers, exposures, attributions, gathered, month)
+    said = tuple(
+        msgspec.structs.replace(
+            voice,
+            themes=themes.themes(analysis.words, voice.key),
+            themes_note=themes.note(analysis.words, voice.key),
+        )
+        for voice in voices.voices(answers, exposures, attributions, gathered, month)
+    )
     name, previous = numbers.month(month.name), numbers.month(month.previous().name)
     look = manifest.look
     return Findings(

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from analysis import ALL_METRICS
+from analysis import ALL_METRICS, LedgerChange
 from edgeloop.clock import from_us
 from edgeloop.months import Month
 from edgeloop.roles import Responsibility
@@ -18,6 +18,7 @@ from reports.findings import Decision
 from reports.gathered import ORDER, ChangeRows, days_left, strength
 from reports.language import t
 from reports.owners import owner_of
+from reports.settled import Version, settled
 
 WORKING_DAYS, WORKING_DAYS_ROLL_BACK = 5, 1
 
@@ -50,14 +51,20 @@ def decisions(
     month: Month,
     exposures: pd.DataFrame,
     table: Responsibility = Responsibility(),  # noqa: B008 -- frozen
+    known: Sequence[LedgerChange] = (),
 ) -> list[Decision]:
-    """The most urgent first; ``table`` says who answers for what."""
+    """The most urgent first; ``table`` says who answers for what.
+
+    What was done already, as far as the changes of ``known`` tell, is not asked.
+    """
     made = []
     for own in gathered:
         e = next((e for e in (*own.rows, *own.others) if e.verdict is not None), None)
         if e is None or e.verdict is None:
             continue
         verdict = e.verdict
+        if _is_done(own, verdict, known, as_of_us):
+            continue
         deciding = own.deciding()
         days = WORKING_DAYS_ROLL_BACK if verdict == "roll back" else WORKING_DAYS
         owner = owner_of(verdict, own.change.owner, table)
@@ -80,6 +87,25 @@ def decisions(
             )
         )
     return sorted(made, key=lambda d: ORDER.index(d.verdict))
+
+
+def _is_done(own: ChangeRows, verdict: Verdict, known: Sequence[LedgerChange], as_of_us: int) -> bool:
+    """Whether the version went to everybody, or back, after the change began, so that nothing is left to ask."""
+    change = own.change
+    version = Version(change.model_id, change.from_version, change.to_version)
+    event = settled(version, [c for c in known if not c.full_switch or c.declared], change.start_us, as_of_us)
+    if event is None or change.full_switch:
+        return False
+    return (
+        event.what
+        in {
+            "promote": ("promoted",),
+            "keep testing": ("promoted", "rolled back"),
+            "roll back": ("rolled back",),
+            "stop, no effect": ("rolled back",),
+            "repair the data first": (),
+        }[verdict]
+    )
 
 
 def working_days_after(start: dt.date, n: int) -> dt.date:

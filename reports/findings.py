@@ -235,15 +235,6 @@ class ArmScore(msgspec.Struct, frozen=True):
     weighted: str
 
 
-class Theme(msgspec.Struct, frozen=True):
-    """What remarks are about; ``before`` is last month's count, ``owner`` a role or a name."""
-
-    name: str
-    n: str
-    before: str
-    owner: str
-
-
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """A question asked of one side. ``counts``: (point of the scale, answers), lowest first; empty: no picture."""
 
@@ -263,6 +254,18 @@ class Quote(msgspec.Struct, frozen=True):
 
     text: str
     score: str
+
+
+class Theme(msgspec.Struct, frozen=True, kw_only=True):
+    """What remarks are about; ``change`` is against last month, ``owner`` the role that answers for it."""
+
+    key: str
+    name: str
+    n: str
+    change: str
+    mood: str
+    owner: str
+    quotes: tuple[Quote, ...]
 
 
 class Voice(msgspec.Struct, frozen=True, kw_only=True):

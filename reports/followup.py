@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
 import pandas as pd
 
-from analysis import Analysis, LedgerChange
+from analysis import Analysis
 from edgeloop.clock import from_us
 from edgeloop.months import Month
 from edgeloop.store.actions import Action
@@ -23,19 +22,11 @@ from reports import foreign, numbers, words
 from reports.findings import FollowState, FollowUp
 from reports.gathered import ChangeRows, strength
 from reports.language import t, tn
+from reports.settled import Settled, Version, settled
 
 _MOST_MEASURED = 3
 _MOST_REASON = 300
 _ORDER: tuple[FollowState, ...] = ("late", "waiting", "accepted", "done", "dropped")
-
-
-class Followed(msgspec.Struct, frozen=True):
-    """A change event after an action: what it was for the version that the action is about."""
-
-    what: str
-    """promoted, rolled back or ended."""
-    at_us: int
-    change: LedgerChange
 
 
 def followups(
@@ -57,7 +48,7 @@ def followups(
     for action in _actions(frame):
         if action.month >= month.name:
             continue
-        event = followed(action, analysis.known, as_of_us)
+        event = followed(action, analysis, as_of_us)
         own = None if event is None else rows.get(event.change.change_id)
         if action.month != month.previous().name and not action.open and (event is None or own is None):
             continue
@@ -108,39 +99,10 @@ def summary(found: Sequence[FollowUp]) -> str:
     )
 
 
-def followed(action: Action, known: Sequence[LedgerChange], as_of_us: int) -> Followed | None:
+def followed(action: Action, analysis: Analysis, as_of_us: int) -> Settled | None:
     """The first change event after an action was asked that settles its version, or None."""
-    events = [e for change in known for e in _events(action, change) if action.occurred_at < e.at_us <= as_of_us]
-    # Of two at the same moment, the switch says more than the end of the rollout that it ends.
-    return min(events, key=lambda e: (e.at_us, e.what == "ended", e.change.change_id), default=None)
-
-
-def _events(action: Action, change: LedgerChange) -> Iterator[Followed]:
-    if change.model_id != action.model_id:
-        return
-    version = action.to_version
-    if change.full_switch:
-        if change.to_version == version and change.kind == "switch":
-            yield Followed("promoted", change.start_us, change)
-        elif change.to_version != version and (
-            change.from_version == version or (change.from_version is None and change.to_version == action.from_version)
-        ):
-            yield Followed("rolled back" if _is_back(action, change) else "ended", change.start_us, change)
-        return
-    if change.to_version != version:
-        return
-    for stage in change.stages:
-        weights = {name: weight for name, weight in (stage.allocation or {}).items() if weight > 0}
-        if set(weights) == {version} and not stage.zones:
-            yield Followed("promoted", stage.start_us, change)
-        elif weights and version not in weights:
-            yield Followed("rolled back", stage.start_us, change)
-    if change.end_us is not None:
-        yield Followed("ended", change.end_us, change)
-
-
-def _is_back(action: Action, change: LedgerChange) -> bool:
-    return change.kind == "rollback" or change.to_version == action.from_version
+    version = Version(action.model_id, action.from_version, action.to_version)
+    return settled(version, analysis.known, action.occurred_at, as_of_us)
 
 
 def _actions(frame: pd.DataFrame | None) -> list[Action]:
@@ -156,7 +118,7 @@ def _actions(frame: pd.DataFrame | None) -> list[Action]:
     return [Action(**row) for row in rows]
 
 
-def _state(action: Action, event: Followed | None, today: str) -> FollowState:
+def _state(action: Action, event: Settled | None, today: str) -> FollowState:
     if action.state in ("done", "dropped"):
         return "done" if action.state == "done" else "dropped"
     if event is not None and _as_asked(action, event):
@@ -166,7 +128,7 @@ def _state(action: Action, event: Followed | None, today: str) -> FollowState:
     return "accepted" if action.state == "accepted" else "waiting"
 
 
-def _as_asked(action: Action, event: Followed) -> bool:
+def _as_asked(action: Action, event: Settled) -> bool:
     if action.verdict == "promote":
         return event.what == "promoted"
     return action.verdict in ("roll back", "stop, no effect") and event.what != "promoted"
@@ -187,7 +149,7 @@ def _became(action: Action, timezone: str) -> str:
     return t("Not answered.")
 
 
-def _followed(action: Action, event: Followed | None, analysis: Analysis, timezone: str, as_of_us: int) -> str:
+def _followed(action: Action, event: Settled | None, analysis: Analysis, timezone: str, as_of_us: int) -> str:
     """What the data shows."""
     if action.verdict == "repair the data first":
         return _repaired(action, analysis)
@@ -205,6 +167,8 @@ def _followed(action: Action, event: Followed | None, analysis: Analysis, timezo
         own = next((c for c in analysis.known if c.change_id == action.change_id), None)
         if own is None:
             return t("The data shows nothing of it any more.")
+        if own.full_switch:  # whether anybody is held back is not a change
+            return ""
         if own.end_us is None or own.end_us > as_of_us:
             return t("The test is still running.")
         return t("The test ended on {day}.", day=numbers.day(own.end_us, timezone))
@@ -225,7 +189,7 @@ def _repaired(action: Action, analysis: Analysis) -> str:
     )
 
 
-def _measured(event: Followed | None, own: ChangeRows | None, headline: str | None) -> Iterator[str]:
+def _measured(event: Settled | None, own: ChangeRows | None, headline: str | None) -> Iterator[str]:
     """What this month's estimates say of the change that followed: the headline, then what is clear."""
     if event is None or own is None:
         return

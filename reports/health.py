@@ -85,7 +85,8 @@ def weeks(
         made.append(
             Week(start, numbers.short_day(start, month.timezone), value, t("no data") if value is None else show(value))
         )
-    return tuple(made) if any(week.value is not None for week in made) else ()
+    known = [i for i, week in enumerate(made) if week.value is not None]
+    return tuple(made[known[0] :]) if known else ()
 
 
 def milliseconds(value: float) -> str:

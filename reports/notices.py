@@ -6,7 +6,6 @@ import datetime as dt
 
 from edgeloop.store.actions import Action, Cause
 from reports import foreign, numbers
-from reports.decisions import action_text
 from reports.language import SOURCE, speaking, t
 from reports.owners import role_title
 
@@ -27,7 +26,7 @@ def written(action: Action, cause: Cause, rung: str, locale: str = SOURCE) -> tu
 def _written(action: Action, cause: Cause, rung: str) -> tuple[str, str]:
     by = numbers.date_text(dt.date.fromisoformat(action.due))
     month = numbers.month(action.month)
-    asked = action_text(action.verdict, action.title)
+    asked = action.asked
     subject = {
         "asked": t("Asked by {by}: {asked}", asked=asked, by=by),
         "unanswered": t("Not answered yet: {asked}", asked=asked),

@@ -32,8 +32,9 @@ def action(number: int = 0, **fields: object) -> Action:
     made = Action(
         action_id=action_id("2026-03", f"c{number}", "promote"),
         month="2026-03", change_id=f"c{number}", model_id="eta", from_version="1", to_version="2", verdict="promote",
-        title="Shorter <ETA> window", why="It lifted conversion.", role="devops_lead", owner="Ana Pires",
-        occurred_at=AT_US, due="2026-04-10",
+        title="Shorter <ETA> window",
+        asked="Promote “Shorter <ETA> window” to everybody", why="It lifted conversion.", role="devops_lead",
+        owner="Ana Pires", occurred_at=AT_US, due="2026-04-10",
     )  # fmt: skip
     return msgspec.structs.replace(made, **fields)
 

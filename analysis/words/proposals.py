@@ -61,7 +61,8 @@ def proposals(language: Language, texts: Sequence[str], people: Sequence[str | N
         return []
     weights = TfidfTransformer().fit_transform(counts[:, common])
     model = NMF(groups, init="nndsvd", random_state=0, max_iter=500)
-    with warnings.catch_warnings(), np.errstate(invalid="ignore"):  # of like remarks the fit is exact, its error −0
+    # An exact fit leaves a residual of mere rounding, of which the root is taken.
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         warnings.simplefilter("ignore", ConvergenceWarning)  # a little short of the best groups is good enough
         strength = model.fit_transform(weights)
     strength, words_of = _rounded(strength), _rounded(model.components_)

@@ -42,6 +42,7 @@ def ask(home: Home, settings: Settings, freeze: Freeze, analysis: Analysis, find
             to_version=known[decision.change_id].to_version,
             verdict=decision.verdict,
             title=decision.title,
+            asked=decision.action,
             why=decision.why,
             role=decision.role_key,
             owner=decision.owner,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from edgeloop.app import api_keys, doctor_data, doctor_kafka
+from edgeloop.app import api_keys, doctor_data, doctor_kafka, doctor_people
 from edgeloop.app.finding import Check, Finding, Patient
 from edgeloop.app.process import CONSUMER_LOCK
 from edgeloop.app.ready import disk_condition
@@ -17,7 +17,6 @@ from edgeloop.clock import Clock, SystemClock
 from edgeloop.errors import EdgeloopError
 from edgeloop.home import PSEUDONYM_KEY, SEALING_KEY, Home
 from edgeloop.log.base import LogUnavailableError
-from edgeloop.roles import DEPUTY, KINDS, OWNER, ROLES, responsibility
 from edgeloop.settings import Settings, load, settings_file
 from edgeloop.store.base import StoreUnavailableError
 
@@ -171,31 +170,6 @@ def _hooks(patient: Patient) -> Iterator[Finding]:
             yield Finding("warn", check, "no secret: its webhook answers 401", f"set {variable}, if you use {vendor}")
 
 
-def _roles(patient: Patient) -> Iterator[Finding]:
-    """Who is asked what a report asks, and whether anybody can be told."""
-    settings = patient.settings
-    table = responsibility(settings.roles, settings.decisions)
-    deciding = {table.duty(verdict).accountable for verdict in KINDS.values()}
-    deciding |= set(settings.escalation.ladder) - {OWNER, DEPUTY}
-    missing = [role for role in ROLES if table.holder(role) is None]
-    asked = [role for role in missing if role in deciding]
-    told = ", ".join(missing)
-    if asked:
-        what = f"nobody holds {told}; of these, {', '.join(asked)} answer for decisions or are told what is late"
-        yield Finding("warn", "roles", what, f'write [roles.{asked[0]}] with name = "…" and address = "…"')
-    else:
-        yield Finding("ok", "roles", f"nobody holds {told}" if missing else "each has a holder")
-    silent = [role for role in ROLES if role in deciding and (held := settings.roles.get(role)) and not held.address]
-    if settings.mail.host and silent:
-        what = f"no address of {', '.join(silent)}: no mail reaches whoever holds it"
-        yield Finding("warn", "roles", what, f'write [roles.{silent[0]}] address = "…"')
-    if not settings.mail.host and not settings.slack.webhook:
-        what = "neither mail nor Slack is set: nobody is told what a report asks"
-        yield Finding("warn", "reminders", what, "set [mail] host and sender, or EDGELOOP_SLACK_WEBHOOK")
-    else:
-        yield Finding("ok", "reminders", "sent by `edgeloop up`, or by `edgeloop actions remind` from cron")
-
-
 _CHECKS: dict[str, Check] = {
     "home": _home,
     "keys": _keys,
@@ -210,7 +184,8 @@ _CHECKS: dict[str, Check] = {
     "wal": doctor_data.check_wal,
     "senders": _senders,
     "hooks": _hooks,
-    "roles": _roles,
+    "roles": doctor_people.check_roles,
+    "reminders": doctor_people.check_reminders,
 }
 _ON_KAFKA: dict[str, Check] = {
     "home": _home,

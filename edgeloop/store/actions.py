@@ -47,6 +47,7 @@ class Action(msgspec.Struct, kw_only=True, frozen=True):
     to_version: str
     verdict: Verdict
     title: str
+    asked: str
     why: str
     role: str
     owner: str

@@ -48,8 +48,8 @@ _KEYS: dict[str, str] = {
 
 _STEPS: dict[int, str] = {
     4: """CREATE TABLE actions("action_id" TEXT, "month" TEXT, "change_id" TEXT, "model_id" TEXT, "from_version" TEXT,
-  "to_version" TEXT, "verdict" TEXT, "title" TEXT, "why" TEXT, "role" TEXT, "owner" TEXT, "occurred_at" INTEGER,
-  "due" TEXT, "state" TEXT, "accepted_at" INTEGER, "closed_at" INTEGER, "reason" TEXT);
+  "to_version" TEXT, "verdict" TEXT, "title" TEXT, "asked" TEXT, "why" TEXT, "role" TEXT, "owner" TEXT,
+  "occurred_at" INTEGER, "due" TEXT, "state" TEXT, "accepted_at" INTEGER, "closed_at" INTEGER, "reason" TEXT);
 CREATE UNIQUE INDEX actions_key ON actions(action_id);
 CREATE TABLE action_history("action_id" TEXT, "occurred_at" INTEGER, "state" TEXT, "who" TEXT, "reason" TEXT);
 CREATE TABLE notices("action_id" TEXT, "cause" TEXT, "rung" TEXT, "channel" TEXT, "state" TEXT, "attempts" INTEGER,

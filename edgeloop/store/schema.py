@@ -395,6 +395,7 @@ from_version the version before
 to_version the version after
 verdict what is asked: promote, keep testing, roll back, repair the data first, or stop, no effect
 title the change's title
+asked what is asked, in a sentence
 why the reason the report gave
 role the role that answers for it, by its key in the settings
 owner who answers for it, by name; without one the role

@@ -46,8 +46,7 @@ def actions_list(*, month: str | None = None, state: State | None = None, common
             (
                 a.action_id,
                 a.month,
-                a.verdict,
-                a.title,
+                a.asked,
                 a.owner,
                 a.due,
                 f"{a.state}, late" if a.late(now) else a.state,
@@ -55,7 +54,7 @@ def actions_list(*, month: str | None = None, state: State | None = None, common
             )
             for a in actions
         ]
-        print_rows(("id", "month", "asked", "change", "owner", "by", "state", "reason"), rows, as_json=False)
+        print_rows(("id", "month", "asked", "owner", "by", "state", "reason"), rows, as_json=False)
     late = sum(action.late(now) for action in actions)
     say(f"{sum(a.open for a in actions):,} of {len(actions):,} actions are open" + (f", {late:,} late" if late else ""))
     return NEEDS_A_PERSON if late else DONE
@@ -138,5 +137,5 @@ def _answer(common: Common, wanted: str, state: State, by: str | None, reason: s
     home.require()
     after = answer(home, settings, wanted, state, by or me(), reason=reason)
     print_json([after]) if common.json else print(after.action_id)
-    say(f"{after.state}: {after.verdict}, “{after.title}” ({after.owner}, by {after.due})")
+    say(f"{after.state}: {after.asked} ({after.owner}, by {after.due})")
     return DONE

@@ -36,7 +36,8 @@ STEPS: tuple[Step, ...] = (
         4,
         'CREATE TABLE actions("action_id" text COLLATE "C", "month" text COLLATE "C", "change_id" text COLLATE "C", '
         '"model_id" text COLLATE "C", "from_version" text COLLATE "C", "to_version" text COLLATE "C", '
-        '"verdict" text COLLATE "C", "title" text COLLATE "C", "why" text COLLATE "C", "role" text COLLATE "C", '
+        '"verdict" text COLLATE "C", "title" text COLLATE "C", "asked" text COLLATE "C", '
+        '"why" text COLLATE "C", "role" text COLLATE "C", '
         '"owner" text COLLATE "C", "occurred_at" timestamptz, "due" text COLLATE "C", "state" text COLLATE "C", '
         '"accepted_at" timestamptz, "closed_at" timestamptz, "reason" text COLLATE "C", PRIMARY KEY (action_id)); '
         'CREATE TABLE action_history("action_id" text COLLATE "C", "occurred_at" timestamptz, '
