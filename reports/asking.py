@@ -13,7 +13,7 @@ from edgeloop.metrics import MetricSettings
 from edgeloop.months import Month
 from edgeloop.store.freeze import FeedbackUse
 from edgeloop.store.rows import Estimate
-from reports import foreign, numbers, words
+from reports import foreign, numbers, themes, words
 from reports.feedback import DECIDING_ROLES, SIDES, question_label, side_title
 from reports.findings import Ask, Unused
 from reports.gathered import ChangeRows
@@ -269,7 +269,7 @@ def _themes(answers: pd.DataFrame, analysis: Analysis, month: Month) -> list[Ask
             if theme.this.n < THEME_LEAST or any(theme.name in question for question in asked):
                 continue
             if higher((theme.this.n, n), (theme.before.n, before)):
-                what = t("Ask for a score on “{theme}”.", theme=theme.title)
+                what = t("Ask for a score on “{theme}”.", theme=themes.title(theme.name, theme.title))
                 why = _grew(side.respondent, theme.this.n / n, theme.before.n / before)
                 made.append(Ask(rule="theme", what=what, why=why, role=theme.owner.casefold().replace(" ", "_")))
     return made

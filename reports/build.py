@@ -205,9 +205,15 @@ def _brief(gathered: Sequence[ChangeRows], asked: Sequence[Decision]) -> tuple[L
             sized.append(words.sentence(own.title, e, own.currency(e)) + ".")
     return (
         Line(labels[0], _changed(gathered)),
-        Line(labels[1], " ".join(sized[:_MOST_SIZED]) or t("No effect is clear yet.")),
+        Line(labels[1], " ".join(sized[:_MOST_SIZED]) or _nothing_sized(asked)),
         Line(labels[2], _to_do(asked)),
     )
+
+
+def _nothing_sized(asked: Sequence[Decision]) -> str:
+    if asked and all(d.verdict == "repair the data first" for d in asked):
+        return t("Nothing can be said of any effect before the data is repaired.")
+    return t("No effect is clear yet.")
 
 
 def _changed(gathered: Sequence[ChangeRows]) -> str:

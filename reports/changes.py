@@ -171,7 +171,7 @@ def _effect(own: ChangeRows, e: Estimate, *, doubted: bool) -> Effect:
         high=e.decision_high or 0.0,
         difference=words.effect(e, effect),
         between=words.between(e),
-        lift="" if e.lift is None or found == "early" else numbers.lift(e.lift),
+        lift=numbers.lift(e.lift) if e.lift is not None and found in ("better", "worse") else "",
         direction="early" if doubted else found,
         certainty=words.certainty(found, doubted=doubted),
         words=t("not enough data") if doubted else words.verb(e),

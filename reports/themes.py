@@ -21,7 +21,7 @@ def themes(spoken: WordsOfMonth | None, side: Side) -> tuple[Theme, ...]:
     return tuple(
         Theme(
             key=theme.name,
-            name=_title(theme.name, theme.title),
+            name=title(theme.name, theme.title),
             n=numbers.count(theme.this.n),
             change=numbers.signed(theme.this.n - theme.before.n, 0),
             mood=_mood(theme.this.negative, theme.this.positive, theme.this.n),
@@ -72,7 +72,8 @@ def _mood(negative: int, positive: int, n: int) -> str:
     )
 
 
-def _title(name: str, title: str) -> str:
+def title(name: str, otherwise: str) -> str:
+    """What a theme is called; of one that is not in the codebook that comes with the product, as its own says."""
     return {
         "punctuality": t("On time or late"),
         "promise": t("The promised time"),
@@ -87,7 +88,7 @@ def _title(name: str, title: str) -> str:
         "price": t("Fees, refunds, pay"),
         "support": t("Customer service and dispatch"),
         "workload": t("Routes and workload of couriers"),
-    }.get(name, title)
+    }.get(name, otherwise)
 
 
 def _role(owner: str) -> str:

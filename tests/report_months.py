@@ -69,7 +69,7 @@ class World:
     since: int = at(2, 1)
     zones: tuple[str, ...] = ("north", "south", "west")
     touchpoint: str = "app_card"
-    background: Mapping[str, float] = field(default_factory=lambda: {"order_placed": 0.16, "complaint": 0.05})
+    background: Mapping[str, float] = field(default_factory=lambda: {"order_placed": 0.05, "complaint": 0.02})
     each: int = 3
     answer: float = 0.2
     remarks: Mapping[int, str] = field(default_factory=lambda: _REMARKS)
@@ -149,11 +149,8 @@ def _engagement(rng: np.random.Generator, world: World, shown: pd.DataFrame) -> 
             if r.zone_effect is not None and r.zone_effect[0] == name:
                 share = np.where(new & (own["zone"] == r.zone_effect[1]).to_numpy(), r.zone_effect[2], share)
             add(name, own[rng.random(len(own)) < share])
-    first = shown.drop_duplicates(["subject", "model_id"]).drop_duplicates("subject")
-    again = shown[rng.random(len(shown)) < 0.3]
     for name, share in world.background.items():
-        pool = pd.concat([first, again])
-        add(name, pool[rng.random(len(pool)) < share])
+        add(name, shown[rng.random(len(shown)) < share])
     columns = ["subject", "name", "source", "value", "currency", "occurred_at"]
     if not parts:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in (*columns, "event_id", "received_at")})
