@@ -49,7 +49,7 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml
 
 # Regenerates docs/schemas, the screenshot and everything else that is made from code.
 docs: setup-dev
-	@$(BIN)/python -m scripts.make_reference && $(BIN)/python -m scripts.make_screenshot
+	@$(BIN)/python -m scripts.make_reference && $(BIN)/python -m scripts.make_catalogues && $(BIN)/python -m scripts.make_screenshot
 
 # Needs uv (https://docs.astral.sh/uv/); the two lock files hold hashes and no addresses.
 lock:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from analysis import lift, moments
 from analysis.change import LedgerChange, Stage
+from analysis.counted import Counted
 from analysis.estimates import Analysis, analyse
 from analysis.frames import READ
 from analysis.ledger import ledger
+from analysis.metrics import Metric
 from analysis.rows import ALL_METRICS
 from analysis.words import WordsOfMonth, remarks
 
 __all__ = [
-    "ALL_METRICS", "READ", "Analysis", "LedgerChange", "Stage", "WordsOfMonth", "analyse", "ledger", "lift", "moments",
-    "remarks",
+    "ALL_METRICS", "READ", "Analysis", "Counted", "LedgerChange", "Metric", "Stage", "WordsOfMonth", "analyse",
+    "ledger", "lift", "moments", "remarks",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from analysis.rows import NO_ALLOCATION, NO_CONTROL, SAME_CAPACITY, StageFacts
 from analysis.segments import Segment, segments
 from analysis.survey import Covariates, surveyed
 from analysis.switches import SwitchData, daily, switch_data, switch_result
-from analysis.values import Values
+from analysis.values import Values, answer_rows
 from analysis.verdict import ALPHA, floor_missed
 from analysis.zones import ZoneData, staged_data, staged_result, switchback_data, switchback_result
 from edgeloop.clock import DAY_US
@@ -176,7 +176,8 @@ def _zones(
                 continue
             effect, values = (switchback_result if block else staged_result)(frames, data, metric)
             if effect is not None:
-                results.append(_zone_result(data, metric, effect, values, "switchback" if block else "staged"))
+                made = _zone_result(data, metric, effect, values, "switchback" if block else "staged")
+                results.append(replace(made, answers=answer_rows(frames, metric, values)))
         notes = () if change.assignment == "random" else ("zones were not drawn at random",)
         facts = StageFacts(
             data.stage.number, ("old version", "new version"), ("", ""), grade, None, None, notes,
@@ -268,6 +269,7 @@ def _switch_result(frames: Frames, data: SwitchData, metric: Metric) -> Result:
         estimator="structural_time_series",
         left_out=values.left_out,
         notes=("n are days",),
+        answers=answer_rows(frames, metric, values),
     )
 
 

@@ -28,6 +28,7 @@ from analysis.values import (
     Crowd,
     Matcher,
     Values,
+    answer_rows,
     before_sums,
     before_values,
     exposure_marks,
@@ -105,6 +106,8 @@ class Result:
     notes: tuple[str, ...] = ()
     control_var: float | None = None
     """The variance of the control arm's figure, where the arms were compared as means."""
+    answers: IntArray | None = field(default=None, repr=False)
+    """Of a question: the rows of the table ``answers`` in it."""
 
     @property
     def practical(self) -> float | None:
@@ -191,6 +194,7 @@ def result(frames: Frames, data: StageData, metric: Metric) -> Result:
         values=values,
         n_immature=_immature(matcher.crowd, metric.window_us),
         control_var=samples[0].mean_var if samples[0] else None,
+        answers=answer_rows(frames, metric, values),
     )
     return with_harm(made)
 

@@ -12,6 +12,7 @@ import pandas as pd
 from analysis import metrics as asked
 from analysis.bridge import Delta, Interplay, Printed, month_bridge
 from analysis.change import LedgerChange
+from analysis.counted import Counted, counted
 from analysis.designs import Measured, measure
 from analysis.frames import prepare
 from analysis.interactions import Interaction, Randomised, overlaps
@@ -41,6 +42,10 @@ class Analysis:
     """Changes that more or fewer people met than in the month before, and that have no estimate for the bridge."""
     words: WordsOfMonth | None = None
     """What the month's remarks speak of; None where the tables hold no texts."""
+    known: list[LedgerChange] = field(default_factory=list)
+    """Every change that the freeze tells of, of other months too."""
+    counted: list[Counted] = field(default_factory=list)
+    """The answers behind each figure of a question."""
 
 
 def analyse(
@@ -107,8 +112,9 @@ def analyse(
             printed=printed.get(goal.name),
             holidays=[date.fromisoformat(day) for day in holidays],
         )
+    used = [c for change, m in zip(listed, measured, strict=True) for c in counted(change.change_id, m.stages)]
     words = words_of_month(tables, month) if "text" in tables["answers"] else None
-    return Analysis(listed, estimates, found, wanted, bridge.bars, bridge.unnamed, words)
+    return Analysis(listed, estimates, found, wanted, bridge.bars, bridge.unnamed, words, known, used)
 
 
 def _delta(m: Measured, w: Weighed, metric: Metric) -> Delta | None:

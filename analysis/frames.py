@@ -118,6 +118,8 @@ class Outcomes:
     currency: Coded
     kinds: Mapping[str, str]
     scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    row: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """Of answers: their place in the table ``answers``."""
 
     @classmethod
     def sort(
@@ -129,6 +131,7 @@ class Outcomes:
         currency: Coded,
         kinds: Mapping[str, str],
         scales: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+        row: IntArray | None = None,
     ) -> Outcomes:
         """Outcomes in any order, put in order."""
         order = np.lexsort((at, person, name.codes))
@@ -140,6 +143,7 @@ class Outcomes:
             Coded(currency.codes[order], currency.labels),
             kinds,
             scales,
+            np.zeros(0, dtype=np.int64) if row is None else row[order],
         )
 
     def span(self, name: str) -> slice:
@@ -180,8 +184,8 @@ def prepare(tables: Mapping[str, pd.DataFrame]) -> Frames:
     return Frames(
         exposures,
         engagement,
-        _answers(answers[~agent], exposures.subject.labels),
-        _answers(answers[agent], exposures.courier.labels),
+        _answers(answers[~agent], exposures.subject.labels, np.flatnonzero(~agent)),
+        _answers(answers[agent], exposures.courier.labels, np.flatnonzero(agent)),
         first_seen,
         _profiles(tables.get("profiles"), exposures.subject.labels),
     )
@@ -251,7 +255,7 @@ def _engagement(frame: pd.DataFrame, people: pd.Index[str]) -> Outcomes:
     )
 
 
-def _answers(frame: pd.DataFrame, people: pd.Index[str]) -> Outcomes:
+def _answers(frame: pd.DataFrame, people: pd.Index[str], row: IntArray) -> Outcomes:
     """Answers with a number, by ``survey/question``; of a question with several kinds the most frequent."""
     person = Coded.within(frame["subject"], people).codes
     value = _number(frame["value"])
@@ -272,6 +276,7 @@ def _answers(frame: pd.DataFrame, people: pd.Index[str]) -> Outcomes:
         Coded(np.full(len(number), ABSENT, dtype=np.int64), pd.Index([], dtype=object)),
         kinds,
         _scales(question[right], kept[right]),
+        row[known][right],
     )
 
 

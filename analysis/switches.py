@@ -17,7 +17,7 @@ from analysis.estimators.switch import SwitchEffect, switch_effect
 from analysis.frames import ABSENT, Exposures, Frames
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray
-from analysis.values import Crowd, RepeatedMatcher, Values, exposure_marks, outcome_values
+from analysis.values import Crowd, RepeatedMatcher, Values, exposure_marks, only, outcome_values
 
 MOST_CONTROLS = 3
 LIVE_SHARE = 0.95  # of the days on which a model has to have been asked, for its series to be a control
@@ -94,7 +94,8 @@ def switch_result(frames: Frames, data: SwitchData, metric: Metric) -> tuple[Swi
             controls.append(y[complete] / n[complete])
     before = int(np.count_nonzero(complete[: data.switch_day]))
     table = np.stack(controls, axis=1) if controls else np.zeros((int(np.count_nonzero(complete)), 0))
-    return switch_effect(sums[complete], rows[complete], before, table), values
+    effect = switch_effect(sums[complete], rows[complete], before, table)
+    return effect, only(values, complete[data.own.day])
 
 
 def daily(series: Series, values: Values) -> tuple[FloatArray, FloatArray]:

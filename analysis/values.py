@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -76,6 +76,8 @@ class Values:
     did: BoolArray
     left_out: int = 0
     """Values in another currency."""
+    outcomes: tuple[IntArray, IntArray] | None = None
+    """Of answers: (row of the outcomes, position in the crowd) of each that is in ``y``."""
 
 
 class Joining(Protocol):
@@ -173,7 +175,24 @@ def outcome_values(frames: Frames, matcher: Joining, metric: Metric) -> Values:
     if metric.source == "sum":
         return Values(y, np.ones(n), complete, y != 0, left_out)
     answers = np.bincount(position, minlength=n).astype(np.float64)
-    return Values(y, answers, answers > 0, answers > 0)
+    return Values(y, answers, answers > 0, answers > 0, outcomes=(rows, position))
+
+
+def answer_rows(frames: Frames, metric: Metric, values: Values) -> IntArray | None:
+    """The rows of the table ``answers`` that a figure is made of, each once; None where it is not made of answers."""
+    if values.outcomes is None:
+        return None
+    rows, _ = values.outcomes
+    found: IntArray = np.unique(outcomes_of(frames, metric).row[rows])
+    return found
+
+
+def only(values: Values, kept: BoolArray) -> Values:
+    """The same with the outcomes of some people of the crowd alone, where a figure leaves the others out."""
+    if values.outcomes is None:
+        return values
+    rows, position = values.outcomes
+    return replace(values, outcomes=(rows[kept[position]], position[kept[position]]))
 
 
 def exposure_values(x: Exposures, cohort: Cohort, matcher: Matcher, marked: FloatArray) -> Values:

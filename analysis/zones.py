@@ -17,7 +17,7 @@ from analysis.estimators.switchback import switchback_effect
 from analysis.frames import ABSENT, BoolArray, Exposures, Frames
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray
-from analysis.values import Crowd, RepeatedMatcher, Values, exposure_marks, outcome_values
+from analysis.values import Crowd, RepeatedMatcher, Values, exposure_marks, only, outcome_values
 from edgeloop.clock import DAY_US, HOUR_US
 
 NEW_SHARE = 0.9  # of a zone's exposures that carry the new version: it has changed; below 1 − this it has not
@@ -93,7 +93,7 @@ def staged_result(frames: Frames, data: ZoneData, metric: Metric) -> tuple[ZoneE
     effect = staged_effect(before, after, treated)
     if effect.se is None:  # a single zone has no spread of its own, but it has one over the weeks
         effect = replace(effect, se=_weekly_se(data, values, np.flatnonzero(there), treated))
-    return effect, values
+    return effect, only(values, there[data.cell])
 
 
 def _weekly_se(data: ZoneData, values: Values, zones: IntArray, treated: BoolArray) -> float | None:
@@ -149,7 +149,7 @@ def switchback_result(frames: Frames, data: ZoneData, metric: Metric) -> tuple[Z
     treated = data.treated[there]
     if not treated.any() or treated.all():
         return None, values
-    return switchback_effect(data.zone[there], treated, y[there], rows[there]), values
+    return switchback_effect(data.zone[there], treated, y[there], rows[there]), only(values, there[data.cell])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,16 +11,20 @@ import re
 import tomllib
 from collections.abc import Mapping
 from datetime import date
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta
 
+from edgeloop.addresses import address
 from edgeloop.errors import UsageError
 from edgeloop.events import AnswerKind
 from edgeloop.metrics import metrics_in_force
+from edgeloop.roles import DutySettings, RoleSettings, check_ladder, responsibility
 
 CreditRule = Literal["last_touch", "first_touch", "linear", "time_decay", "position_based"]
 _ANSWER_KINDS = get_args(AnswerKind)
@@ -176,11 +180,60 @@ class MixpanelSettings(_Section, frozen=True):
     """Of the project, where ``time_basis`` is ``project_local``."""
 
 
+class MailSettings(_Section, frozen=True):
+    """The company's mail server, and who gets the month's report."""
+
+    host: str = ""
+    """Empty: no mail is sent."""
+    port: Annotated[int, Meta(ge=1, le=65535)] = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """``tls`` from the first byte (port 465); ``none`` only for a server on this machine."""
+    username: str = ""
+    password: str = ""
+    ca_file: str = ""
+    """Certificates that the server's is checked by; empty: the system's."""
+    sender: str = ""
+    """Whom mail is from: ``edgeloop@example.org`` or ``Edgeloop <edgeloop@example.org>``."""
+    reply_to: str = ""
+    timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0
+    """Of each step of the conversation with the server."""
+    to: tuple[str, ...] = ()
+    """Who gets each month's report."""
+
+
 class SurveySettings(_Section, frozen=True):
     """How a customer comes to a survey: the engagement that says so, for the chain from entry to answer."""
 
     delivered: str = "delivered"
     invited: str = "survey_sent"
+
+
+class EscalationSettings(_Section, frozen=True):
+    """Who is told after how many days without an answer, and after a date that has passed."""
+
+    ladder: dict[str, int] = msgspec.field(default_factory=lambda: {"owner": 2, "deputy": 4, "feedback_integrator": 7})
+    """``owner``, ``deputy`` or a role → days."""
+
+
+class SlackSettings(_Section, frozen=True):
+    """Where reminders go beside mail: an incoming webhook of Slack, or of what takes the same."""
+
+    webhook: str = ""
+    """Its address, which is the secret; empty: none."""
+
+
+class ReportSettings(_Section, frozen=True):
+    """How the month's report looks and which language it speaks; kept in the month's freeze."""
+
+    locale: Literal["en", "de", "fr", "pt"] = "en"
+    """Language, numbers and dates: English, German, French, Portuguese."""
+    brand_name: str = ""
+    """Instead of ``company`` at the top."""
+    brand_colour: Annotated[str, Meta(pattern=r"^(#[0-9a-fA-F]{6})?$")] = ""
+    """``#rrggbb``, for the line at the top and the name; too pale for the paper, it is darkened (on dark paper
+    lightened) until its contrast is 4.5:1."""
+    logo: str = ""
+    """A PNG or SVG file of at most 50 KB, by its path from the folder of ``edgeloop.toml``; it is put into the page."""
 
 
 class Settings(_Section, frozen=True):
@@ -200,16 +253,26 @@ class Settings(_Section, frozen=True):
     typeform: TypeformSettings = TypeformSettings()
     zigpoll: ZigpollSettings = ZigpollSettings()
     mixpanel: MixpanelSettings = MixpanelSettings()
+    mail: MailSettings = MailSettings()
     survey: SurveySettings = SurveySettings()
+    report: ReportSettings = ReportSettings()
     holidays: list[str] = []
     """Dates (``YYYY-MM-DD``) on which customers behave as on a Sunday, for the month bridge."""
     metrics: dict[str, dict[str, Any]] = {}
     """``[metrics.NAME]`` sections as written; `metrics_in_force` has them over the pack."""
+    roles: dict[str, RoleSettings] = {}
+    """``[roles.NAME]``: who holds which of the field's roles."""
+    decisions: dict[str, DutySettings] = {}
+    """``[decisions.KIND]`` as written; `edgeloop.roles.responsibility` has them over the defaults."""
+    escalation: EscalationSettings = EscalationSettings()
+    slack: SlackSettings = SlackSettings()
 
 
 SECRETS = frozenset(
     {
         ("kafka", "sasl_password"),
+        ("mail", "password"),
+        ("slack", "webhook"),
         ("store", "url"),
         ("typeform", "secret"),
         ("typeform", "previous_secret"),
@@ -246,11 +309,18 @@ def load(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
         metrics_in_force(settings.metrics)
     except ValueError as error:
         raise UsageError(f"{path or 'settings'}: {error}. `edgeloop config` prints every metric in force") from error
+    try:
+        responsibility(settings.roles, settings.decisions)
+        check_ladder(settings.escalation.ladder)
+    except ValueError as error:
+        raise UsageError(f"{path or 'settings'}: {error}") from error
     for day in settings.holidays:
         try:
             date.fromisoformat(day)
         except ValueError as error:
             raise UsageError(f"{path or 'settings'}: holidays: {day!r} is no date; write it as 2026-12-25") from error
+    _check_mail(settings.mail, str(path or "settings"))
+    _check_people(settings, str(path or "settings"))
     for slide, text in settings.zigpoll.questions.items():
         try:
             scale_of(text)
@@ -260,6 +330,42 @@ def load(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
                 f"{', '.join(_ANSWER_KINDS)}, or a number's with its scale, such as csat:1-5"
             ) from error
     return settings
+
+
+def _check_mail(mail: MailSettings, where: str) -> None:
+    if mail.security == "none" and mail.host and not _on_this_machine(mail.host):
+        raise UsageError(
+            f'{where}: [mail] security = "none" is only for a server on this machine (localhost); elsewhere mail and '
+            'password could be read on the way: use "starttls" or "tls"'
+        )
+    for key, texts in (("sender", (mail.sender,)), ("reply_to", (mail.reply_to,)), ("to", mail.to)):
+        for text in filter(None, texts):
+            try:
+                address(text)
+            except ValueError as error:
+                raise UsageError(f"{where}: [mail] {key}: {text!r} is no address of mail: {error}") from error
+    if mail.host and not mail.sender:
+        raise UsageError(f"{where}: [mail] host is set and sender is not: write whom mail is from")
+
+
+def _check_people(settings: Settings, where: str) -> None:
+    for role, held in settings.roles.items():
+        for key in ("address", "deputy_address"):
+            try:
+                address(getattr(held, key) or "nobody@example.org")
+            except ValueError as error:  # the address itself is nobody's to see
+                raise UsageError(f"{where}: [roles.{role}] {key} is no address of mail: {error}") from error
+    webhook = urlsplit(settings.slack.webhook)
+    plain = webhook.scheme == "http" and _on_this_machine(webhook.hostname or "")
+    if settings.slack.webhook and not ((webhook.scheme == "https" or plain) and webhook.hostname):
+        raise UsageError(f"{where}: [slack] webhook has to begin with https:// (http:// only for this machine)")
+
+
+def _on_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def scale_of(text: str) -> tuple[str, float | None, float | None]:
@@ -327,12 +433,16 @@ def _from_environment(environ: Mapping[str, str]) -> list[tuple[str | None, str,
 
 def _parse(cls: type[_Section], key: str, text: str) -> Any:
     """A variable's text as the setting's type; lists are separated by commas, tables are ``key=value,key=value``."""
-    default = next(f.default for f in msgspec.structs.fields(cls) if f.name == key)
+    field = next(f for f in msgspec.structs.fields(cls) if f.name == key)
+    default = field.default
     if isinstance(default, tuple):
         return [part.strip() for part in text.split(",") if part.strip()]
     if default is msgspec.NODEFAULT:  # a table
         pairs = [part.strip().split("=", 1) for part in text.split(",") if part.strip()]
-        return dict(pairs) if all(len(pair) == 2 for pair in pairs) else text
+        if not all(len(pair) == 2 for pair in pairs):
+            return text
+        whole = field.type == dict[str, int]
+        return {name: int(value) if whole and value.strip().isdecimal() else value for name, value in pairs}
     if isinstance(default, bool):
         return text.strip().lower() in ("1", "true", "yes", "on")
     if isinstance(default, int | float):

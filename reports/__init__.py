@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from reports.build import build
 from reports.findings import Findings
-from reports.render import render
+from reports.notices import written
+from reports.render import render, render_workshop
+from reports.workshop import workshop
 
-__all__ = ["Findings", "build", "render"]
+__all__ = ["Findings", "build", "render", "render_workshop", "workshop", "written"]

@@ -4,24 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from analysis import Analysis
 from edgeloop.store.freeze import Freeze
-from reports import changes, decisions, glossary, health, numbers, strip, trust, voices, words
+from edgeloop.store.rows import Verdict
+from reports import (
+    asking,
+    bridge,
+    changes,
+    decisions,
+    feedback,
+    followup,
+    foreign,
+    glossary,
+    health,
+    language,
+    numbers,
+    people,
+    promoted,
+    strip,
+    themes,
+    trust,
+    voices,
+    words,
+)
 from reports.changes import ChangeRows
-from reports.findings import Decision, Findings, Line
+from reports.findings import Brand, Decision, Findings, Line
+from reports.language import t, tn
 
 _MOST_WORDS = 10
-_TITLES = {
-    "roll back": "roll back {}",
-    "repair the data first": "repair the data of {}",
-    "promote": "promote {}",
-    "stop, no effect": "stop {}",
-    "keep testing": "keep testing {}",
-}
+_MOST_SIZED = 3
+"""Changes whose sizes stand in the three lines; the rest are below."""
 
 
 def build(freeze: Freeze, analysis: Analysis) -> Findings:
-    """The month's findings."""
+    """The month's findings, in the language of the freeze's ``look``."""
+    with language.speaking(freeze.manifest.look.locale):
+        return _build(freeze, analysis)
+
+
+def _build(freeze: Freeze, analysis: Analysis) -> Findings:
     manifest, month = freeze.manifest, freeze.month
     frames = freeze.frames()
     exposures, answers, attributions = frames["exposures"], frames["answers"], frames["attributions"]
@@ -30,91 +53,189 @@ def build(freeze: Freeze, analysis: Analysis) -> Findings:
         analysis.estimates,
         {m.name for m in analysis.metrics if m.lower_is_better},
         {m.name: m.currency for m in analysis.metrics if m.currency is not None},
+        analysis.metrics,
+        analysis.checks,
     )
-    asked = decisions.decisions(gathered, manifest.as_of_us, month, exposures)
-    used = trust.used_answers(gathered)
-    funnels = trust.funnels(answers, attributions, used, month)
-    before = trust.funnels(answers, attributions, used, month.previous())
+    asked = decisions.decisions(gathered, manifest.as_of_us, month, exposures, manifest.responsibility, analysis.known)
+    followed = followup.followups(frames.get("actions"), analysis, gathered, month, manifest.as_of_us)
+    found = feedback.uses(answers, attributions, analysis, month, manifest.freeze_id)
+    done = feedback.done_actions(frames.get("actions"))
+    reported = manifest.reported
+    headline = next((m for m in analysis.metrics if m.headline), None)
+    ends = {b.bar: b.value for b in analysis.bridge}
+    said = tuple(
+        msgspec.structs.replace(
+            voice,
+            themes=themes.themes(analysis.words, voice.key),
+            themes_note=themes.note(analysis.words, voice.key),
+        )
+        for voice in voices.voices(answers, exposures, attributions, gathered, month)
+    )
+    name, previous = numbers.month(month.name), numbers.month(month.previous().name)
+    look = manifest.look
     return Findings(
-        company=manifest.company,
-        month=numbers.month(month.name),
-        previous_month=numbers.month(month.previous().name),
+        language=look.locale,
+        brand=Brand(foreign.plain(look.brand_name or manifest.company, 60), look.brand_colour, look.logo),
+        company=foreign.plain(manifest.company, 60),
+        month=name,
+        previous_month=previous,
         freeze_id=manifest.freeze_id,
         code_version=manifest.code_version,
         as_of=numbers.moment(manifest.as_of_us, manifest.timezone),
         simulated=manifest.simulated,
-        title=_title(asked, gathered, numbers.month(month.name)),
+        title=_title(asked, gathered, name),
         standing=_standing(freeze),
         brief=_brief(gathered, asked),
         strip=strip.strip(
-            exposures, frames["engagement"], answers, frames["profiles"], (funnels, before), month, manifest.as_of_us
+            frames,
+            (feedback.row("", found, done), feedback.row("", reported, done) if reported else None),
+            month,
+            as_of_us=manifest.as_of_us,
+            since_us=manifest.since_us,
+            headline=headline,
+            figures=(ends["month 0"], ends["month 1"]) if "month 1" in ends else None,
         ),
-        strip_note=strip.NOTE,
+        strip_note=strip.note(month, manifest.since_us),
         decisions=tuple(asked),
-        decisions_note=decisions.NOTE,
-        last_actions="No actions are recorded yet, so there is nothing to follow up from last month.",
+        decisions_note=decisions.note(),
+        last_actions=followup.summary(followed),
+        followups=tuple(followed),
         changes=changes.changes(gathered, month.timezone),
-        changes_notes=changes.notes(gathered),
-        bridge=(
-            "The month bridge is not estimated by this version: how much of the change from last month comes from "
-            "version changes, the mix of customers or the calendar is not told apart."
+        open_tests=changes.open_tests(gathered),
+        promoted=promoted.promoted(
+            manifest.promoted, gathered, headline, month.name[:4], first=manifest.previous is None
         ),
-        voices=voices.voices(answers, exposures, attributions, month),
-        voices_notes=(
-            "Themes, weighted scores and questions for next month are not estimated by this version.",
-            "Scores by version describe the answers credited to each; the fair comparison is under “Did it help?”.",
+        changes_notes=changes.notes(gathered),
+        bridge=bridge.bridge(analysis, gathered, name, previous),
+        voices=said,
+        voices_notes=voices.notes(said),
+        feedback=feedback.feedback(
+            found,
+            reported,
+            done,
+            {c.change_id: c.title for c in analysis.changes},
+            month,
+            asking.unused(answers, found, analysis, month),
+            asking.asks(
+                answers,
+                exposures,
+                attributions,
+                gathered,
+                analysis,
+                manifest.metrics,
+                month,
+            ),
+            people.holders(manifest),
         ),
         health=health.health(exposures, frames["profiles"], frames["telemetry"], analysis.changes, month),
         trust=trust.trust(
-            funnels, analysis.checks, {c.change_id: c.title for c in analysis.changes}, frames, manifest, month
+            analysis.checks,
+            {c.change_id: c.title for c in analysis.changes},
+            frames,
+            manifest,
+            month,
+            gathered,
         ),
-        method=glossary.METHOD,
-        glossary=glossary.GLOSSARY,
+        method=glossary.method(),
+        glossary=glossary.glossary(),
     )
 
 
 def _title(asked: Sequence[Decision], gathered: Sequence[ChangeRows], month: str) -> str:
     """The verdict in a sentence: by name where that takes at most ten words, else by number."""
     if not gathered:
-        return f"No model version changed in {month}"
+        return t("No model version changed in {month}", month=month)
     if not asked:
-        return f"Nothing to decide yet for {month}"
+        return t("Nothing to decide yet for {month}", month=month)
     urgent = [d for d in asked if d.verdict != "keep testing"] or list(asked)
-    titles = {own.anchor: own.change.title for own in gathered}
-    groups: dict[str, list[str]] = {}
+    titles = {own.anchor: own.title for own in gathered}
+    groups: dict[Verdict, list[str]] = {}
     for d in urgent:
         groups.setdefault(d.verdict, []).append(titles[d.anchor])
-    named = "; ".join(_TITLES[v].format(numbers.joined([f"“{t}”" for t in own])) for v, own in groups.items())
-    if len(named.split()) <= _MOST_WORDS:
+    named = "; ".join(_asked(verdict, numbers.joined(own)) for verdict, own in groups.items())
+    if len(named.split()) <= _MOST_WORDS and len(named) <= _LONGEST_TITLE:
         return words.capital(named)
-    told = {v: _TITLES[v].format("one change" if len(own) == 1 else f"{len(own)} changes") for v, own in groups.items()}
-    return words.capital("; ".join(told.values()))
+    counted = [
+        _asked(verdict, tn("one change", "{n} changes", len(own), n=numbers.count(len(own))))
+        for verdict, own in groups.items()
+    ]
+    told = "; ".join(counted)
+    if len(told.split()) > _MOST_WORDS:  # the most urgent speak, and the rest stands below
+        told = "; ".join(counted[:2])
+    return words.capital(told)
+
+
+_LONGEST_TITLE = 110
+"""Characters: ten words can be long ones."""
+
+
+def _asked(verdict: Verdict, what: str) -> str:
+    """What is asked for one or several changes."""
+    return {
+        "roll back": t("roll back {what}", what=what),
+        "repair the data first": t("repair the data of {what}", what=what),
+        "promote": t("promote {what}", what=what),
+        "stop, no effect": t("stop {what}", what=what),
+        "keep testing": t("keep testing {what}", what=what),
+    }[verdict]
 
 
 def _standing(freeze: Freeze) -> str:
-    state = "Provisional" if freeze.manifest.provisional else "Final"
     as_of = numbers.day(freeze.manifest.as_of_us, freeze.manifest.timezone)
-    return f"{state}, with data up to {as_of}. How far last month’s figures moved since its report is not measured yet."
+    if freeze.manifest.provisional:
+        state = t("Provisional, with data up to {day}.", day=as_of)
+    else:
+        state = t("Final, with data up to {day}.", day=as_of)
+    return f"{state} {t('How far last month’s figures moved since its report is not measured yet.')}"
 
 
 def _brief(gathered: Sequence[ChangeRows], asked: Sequence[Decision]) -> tuple[Line, ...]:
     """What changed, by how much, what to do."""
+    labels = t("What changed"), t("By how much"), t("What to do")
     if not gathered:
         return (
-            Line("What changed", "No version change is declared or seen in the exposures of this month."),
-            Line("By how much", "There is nothing to compare."),
-            Line("What to do", "Declare the next change before it starts, so that its effect can be told."),
+            Line(labels[0], t("No version change is declared or seen in the exposures of this month.")),
+            Line(labels[1], t("There is nothing to compare.")),
+            Line(labels[2], t("Declare the next change before it starts, so that its effect can be told.")),
         )
-    titles = [f"“{own.change.title}”" for own in gathered]
-    several = f"{len(titles)} model changes: " if len(titles) > 1 else "One model change: "
     sized = []
     for own in gathered:
         e = own.deciding()
         if e is not None:
-            sized.append(words.sentence(f"“{own.change.title}”", e, own.currency(e)) + ".")
-    do = [f"{d.action}: {d.owner}, by {d.by}." for d in asked]
+            sized.append(words.sentence(own.title, e, own.currency(e)) + ".")
     return (
-        Line("What changed", several + numbers.joined(titles) + "."),
-        Line("By how much", " ".join(sized) or "No effect is clear yet."),
-        Line("What to do", " ".join(do) if do else "Nothing is asked: no change can be judged yet."),
+        Line(labels[0], _changed(gathered)),
+        Line(labels[1], " ".join(sized[:_MOST_SIZED]) or _nothing_sized(asked)),
+        Line(labels[2], _to_do(asked)),
     )
+
+
+def _nothing_sized(asked: Sequence[Decision]) -> str:
+    if asked and all(d.verdict == "repair the data first" for d in asked):
+        return t("Nothing can be said of any effect before the data is repaired.")
+    return t("No effect is clear yet.")
+
+
+def _changed(gathered: Sequence[ChangeRows]) -> str:
+    n, titles = len(gathered), [own.title for own in gathered]
+    if n > _MOST_SIZED + 1:
+        rest = n - _MOST_SIZED
+        more = tn("{n} more", "{n} more", rest, n=numbers.count(rest))
+        titles = [*titles[:_MOST_SIZED], more]
+    return tn(
+        "One model change: {titles}.",
+        "{n} model changes: {titles}.",
+        n,
+        n=numbers.count(n),
+        titles=numbers.joined(titles),
+    )
+
+
+def _to_do(asked: Sequence[Decision]) -> str:
+    if not asked:
+        return t("Nothing is asked: no change can be judged yet.")
+    told = [t("{action}: {owner}, by {day}.", action=d.action, owner=d.owner, day=d.by) for d in asked[:_MOST_SIZED]]
+    rest = len(asked) - _MOST_SIZED
+    if rest > 0:
+        told.append(tn("{n} more decision below.", "{n} more decisions below.", rest, n=numbers.count(rest)))
+    return " ".join(told)

@@ -2,83 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from analysis import ALL_METRICS, LedgerChange
-from edgeloop.store.rows import Estimate, Grade
-from reports import numbers, words
-from reports.findings import Change, Effect, Scale
+from analysis import ALL_METRICS
+from edgeloop.store.rows import Estimate
+from reports import foreign, numbers, reasons, segments, words
+from reports.findings import Change, Effect, OpenTest
+from reports.gathered import ORDER, ROLES, ChangeRows, days_left, gather, scale, strength, verdict_of
+from reports.language import t, tn
 
-ORDER = ("roll back", "repair the data first", "promote", "stop, no effect", "keep testing")
+__all__ = ["ORDER", "ChangeRows", "changes", "gather", "notes", "open_tests"]
+
 _DIRECTIONS: tuple[words.Direction, ...] = ("worse", "better", "unclear", "early")
-_HOW = {
-    "switch": "switched for everybody at once",
-    "rollback": "rolled back for everybody at once",
-    "staged": "brought in by stages",
-    "mixed": "in use beside the old one, without labelled arms",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeRows:
-    """A change with its rows of the stage that decides; ``others`` are the rest."""
-
-    change: LedgerChange
-    rows: tuple[Estimate, ...]
-    others: tuple[Estimate, ...]
-    lower_is_better: Collection[str]
-    currencies: Mapping[str, str]
-
-    @property
-    def verdict(self) -> str | None:
-        """What is asked, if anything."""
-        return next((e.verdict for e in self.rows if e.verdict is not None), None)
-
-    @property
-    def before_after(self) -> bool:
-        """Whether there is nothing but before and after."""
-        return self.grade == "before_after"
-
-    @property
-    def grade(self) -> Grade | None:
-        """How far the comparison carries."""
-        return next((e.grade for e in (*self.rows, *self.others) if e.grade is not None), None)
-
-    @property
-    def anchor(self) -> str:
-        """Where its block is on the page."""
-        return "change-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in self.change.change_id)
-
-    def direction(self, e: Estimate) -> words.Direction:
-        """Which way, and whether that is wanted."""
-        return words.direction(e, lower_is_better=e.metric in self.lower_is_better)
-
-    def currency(self, e: Estimate) -> str | None:
-        """Of a sum."""
-        return self.currencies.get(e.metric) if words.is_sum(e) else None
-
-    def deciding(self) -> Estimate | None:
-        """The row that a verdict of roll back or promote rests on: the strongest of its direction."""
-        wanted = {"roll back": "worse", "promote": "better"}.get(self.verdict or "")
-        return max((e for e in self.rows if self.direction(e) == wanted), key=strength, default=None)
-
-
-def gather(
-    changes: Sequence[LedgerChange],
-    estimates: Sequence[Estimate],
-    lower_is_better: Collection[str],
-    currencies: Mapping[str, str],
-) -> list[ChangeRows]:
-    """The changes that touch the month, the one that asks most of the reader first."""
-    made = []
-    for change in changes:
-        own = [e for e in estimates if e.change_id == change.change_id and e.dimension == "all"]
-        shown = [e for e in own if _has_interval(e)]
-        made.append(
-            ChangeRows(change, tuple(shown), tuple(e for e in own if not _has_interval(e)), lower_is_better, currencies)
-        )
-    return sorted(made, key=lambda c: (_rank(c), c.change.start_us, c.change.change_id))
 
 
 def changes(gathered: Sequence[ChangeRows], timezone: str) -> tuple[Change, ...]:
@@ -89,158 +24,336 @@ def changes(gathered: Sequence[ChangeRows], timezone: str) -> tuple[Change, ...]
 def notes(gathered: Sequence[ChangeRows]) -> tuple[str, ...]:
     """What holds for the section as a whole."""
     if not gathered:
-        return ("No model version changed this month, as far as declarations and exposures tell.",)
-    still = [own.change.title for own in gathered if own.change.end_us is None and not own.before_after]
-    text = []
-    if still:
-        text.append(f"Still open: {numbers.joined([f'“{title}”' for title in still])}.")
-    text.append("Differences between segments and the sum of this year’s promoted effects are not estimated yet.")
-    return tuple(text)
+        return (t("No model version changed this month, as far as declarations and exposures tell."),)
+    return ()
 
 
-def strength(e: Estimate) -> float:
-    """|effect| in standard errors."""
-    return abs(e.effect or 0.0) / e.se if e.se else 0.0
-
-
-def _has_interval(e: Estimate) -> bool:
-    return e.decision_low is not None and e.decision_high is not None and e.effect is not None
-
-
-def _rank(own: ChangeRows) -> int:
-    verdict = own.verdict or next((e.verdict for e in own.others if e.verdict is not None), None)
-    return ORDER.index(verdict) if verdict else len(ORDER)
+def open_tests(gathered: Sequence[ChangeRows]) -> tuple[OpenTest, ...]:
+    """The comparisons that still run, and for how long they should."""
+    made = []
+    for own in gathered:
+        if own.change.end_us is not None or own.before_after or own.change.full_switch:
+            continue
+        days = days_left(own)
+        if verdict_of(own) != "keep testing":
+            left = t("decide now")
+        elif days is None:
+            left = t("how many days more cannot be told")
+        else:
+            left = words.days_more(days)
+        made.append(OpenTest(own.anchor, foreign.name(own.change.title), left))
+    return tuple(made)
 
 
 def _change(own: ChangeRows, timezone: str) -> Change:
-    verdict = next((e.verdict for e in (*own.rows, *own.others) if e.verdict is not None), None)
+    verdict = verdict_of(own)
     doubted = verdict == "repair the data first"
-    rows = sorted(own.rows, key=lambda e: (_DIRECTIONS.index(own.direction(e)), -strength(e), e.metric))
+    rows = sorted(
+        own.rows,
+        key=lambda e: (
+            _DIRECTIONS.index(own.direction(e)), ROLES.index(own.role(e)), -strength(e), e.metric,
+        ),
+    )  # fmt: skip
     return Change(
         anchor=own.anchor,
-        change_id=own.change.change_id,
-        title=own.change.title,
+        change_id=foreign.plain(own.change.change_id),
+        title=foreign.name(own.change.title),
         design=_design(own, timezone),
         grade=own.grade,
         verdict=verdict,
         summary=_summary(own, rows, doubted=doubted),
         effects=tuple(_effect(own, e, doubted=doubted) for e in rows),
-        notes=_notes(own),
+        splits=() if doubted else segments.splits(own),
+        notes=_notes(own, doubted=doubted),
     )
 
 
 def _design(own: ChangeRows, timezone: str) -> str:
     change = own.change
     since = numbers.day(change.start_us, timezone)
-    when = f"since {since}" if change.end_us is None else f"{since} to {numbers.day(change.end_us - 1, timezone)}"
-    versions = f"{change.from_version or 'earlier version unknown'} → {change.to_version}"
-    how = _HOW.get(change.kind, "new and old side by side")
-    if own.before_after:
-        how += ", so only before and after can be compared"
-    elif any(e.grade == "randomised" for e in own.rows):
-        how += ", assigned at random"
-    elif any(e.grade == "quasi" for e in own.rows):
-        how += ", but the comparison has a known weakness"
-    found = "" if change.declared else " · found in the exposures, not declared"
-    return f"{change.model_id} {versions} · {when} · {how}{found}"
+    if change.end_us is None:
+        when = t("since {day}", day=since)
+    else:
+        when = t("{first} to {last}", first=since, last=numbers.day(change.end_us - 1, timezone))
+    before = foreign.name(change.from_version) if change.from_version else t("earlier version unknown")
+    versions = f"{foreign.name(change.model_id)} {before} → {foreign.name(change.to_version)}"
+    parts = [versions, when, _how(own)]
+    if not change.declared:
+        parts.append(t("found in the exposures, not declared"))
+    return " · ".join(parts)
+
+
+def _how(own: ChangeRows) -> str:
+    kind = own.change.kind
+    if kind == "switch":
+        return t("switched for everybody at once, so only before and after can be compared")
+    if kind == "rollback":
+        return t("rolled back for everybody at once, so only before and after can be compared")
+    if kind == "mixed":
+        return t("in use beside the old one, without labelled arms")
+    drawn = any(e.grade == "randomised" for e in own.rows)
+    weak = not drawn and any(e.grade == "quasi" for e in own.rows)
+    if kind == "staged":
+        if drawn:
+            return t("brought in by stages, assigned at random")
+        return t("brought in by stages; the comparison has a known weakness") if weak else t("brought in by stages")
+    if drawn:
+        return t("new and old side by side, assigned at random")
+    if weak:
+        return t("new and old side by side, but the comparison has a known weakness")
+    return t("new and old side by side")
 
 
 def _summary(own: ChangeRows, rows: Sequence[Estimate], *, doubted: bool) -> str:
     if doubted:
-        return "The data behind this comparison does not hold, so nothing is said of its effect."
+        return t("The data behind this comparison does not hold, so nothing is said of its effect.")
     told = [e for e in rows if own.direction(e) in ("better", "worse")]
     if told:
-        said = [words.sentence("", e, own.currency(e)).strip() for e in told[:3]]
+        said = [
+            words.sentence(t("it") if i else own.title, e, own.currency(e)) for i, e in enumerate(told[:3])
+        ]  # fmt: skip
         rest = len(told) - 3
-        more = f"; {rest} more below" if rest > 0 else ""
-        return f"“{own.change.title}” {numbers.joined(said)}{more}."
+        if rest > 0:
+            said.append(tn("{n} more below", "{n} more below", rest, n=numbers.count(rest)))
+        return "; ".join(said) + "."
     if not rows:
-        why = next((e.reason for e in own.others if e.metric == ALL_METRICS and e.reason), None)
-        return f"No effect can be told: {(why or 'no metric has an interval').split('; ')[0]}."
+        why = next((e for e in own.others if e.metric == ALL_METRICS and e.reason), None)
+        why = why or next((e for e in own.others if e.reason and e.respondent != "agent"), None)
+        return t("No effect can be told: {why}.", why=reasons.floor(why) if why else t("no metric has an interval"))
     if all(own.direction(e) == "early" for e in rows):
-        return "Not enough data to say anything yet."
-    return "No clear change in anything that was measured."
-
-
-def _scale(e: Estimate) -> Scale:
-    if words.is_share(e):
-        return "points"
-    if e.metric_kind == "nps":
-        return "nps"
-    if e.metric_kind == "quantile":
-        return "ms"
-    return "sum" if words.is_sum(e) else "score"
+        return t("Not enough data to say anything yet.")
+    return t("No clear change in anything that was measured.")
 
 
 def _meaning(own: ChangeRows, e: Estimate) -> str:
-    hours = f" within {numbers.count(e.window_h)} h" if e.window_h and e.window_h <= 96 else ""
-    days = f" within {numbers.count((e.window_h or 0) / 24)} days" if e.window_h and e.window_h > 96 else ""
-    if e.metric_kind == "proportion":
-        text = f"share of customers{hours}{days}"
-    elif e.metric_kind == "ratio":
-        text = "share of the requests to the model"
-    elif e.metric_kind == "quantile":
-        text = "of the requests to the model"
-    elif words.is_sum(e):
-        text = f"{own.currency(e) or 'sum'} per customer{hours}{days}"
+    if e.metric_kind == "quantile":
+        text = t("of the requests to the model")
+    elif e.metric_kind == "ratio" and words.is_share(e):
+        text = t("share of the requests to the model")
     else:
-        text = f"{'promoter score' if e.metric_kind == 'nps' else 'mean score'} of those who answered{hours}{days}"
-    return text + ("; less is better" if e.metric in own.lower_is_better else "")
+        text = _of_people(own, e)
+    return t("{meaning}; less is better", meaning=text) if e.metric in own.lower_is_better else text
+
+
+def _of_people(own: ChangeRows, e: Estimate) -> str:
+    hours = e.window_h or 0.0
+    window = t("{n} h", n=numbers.count(hours)) if hours <= 96 else t("{n} days", n=numbers.count(hours / 24))
+    if e.metric_kind == "proportion":
+        return t("share of customers within {window}", window=window)
+    if e.metric_kind == "ratio":
+        return t("per event, within {window}", window=window)
+    if words.is_sum(e):
+        currency = own.currency(e)
+        if currency:
+            return t("{currency} per customer within {window}", currency=currency, window=window)
+        return t("sum per customer within {window}", window=window)
+    if e.metric_kind == "nps":
+        return t("promoter score of those who answered within {window}", window=window)
+    return t("mean score of those who answered within {window}", window=window)
 
 
 def _effect(own: ChangeRows, e: Estimate, *, doubted: bool) -> Effect:
     found = own.direction(e)
-    low, high, effect = e.decision_low or 0.0, e.decision_high or 0.0, e.effect or 0.0
-    remarks = []
-    if e.response_control is not None and e.response_treated is not None:
-        how = "weighted to everyone who entered" if e.estimator == "weighted" else "respondents only, unweighted"
-        remarks.append(
-            f"{numbers.percent(e.response_control)} and {numbers.percent(e.response_treated)} answered; {how}"
-        )
-    remarks += [part for part in (e.reason or "").split("; ") if "left out" in part]
-    if found == "early":
-        remarks.insert(0, _floor(e))
+    metric = own.metrics.get(e.metric)
+    currency = own.currency(e) or next(iter(sorted(set(own.currencies.values()))), None)
+    effect = e.effect or 0.0
     return Effect(
         metric=e.metric,
         label=words.capital(words.label(e.metric)),
         meaning=_meaning(own, e),
-        scale=_scale(e),
+        scale=scale(e),
         n_control=numbers.count(e.n_control or 0),
         n_treated=numbers.count(e.n_treated or 0),
         control=words.figure(e, e.control),
         treated=words.figure(e, e.treated),
         effect=effect,
-        low=low,
-        high=high,
+        low=e.decision_low or 0.0,
+        high=e.decision_high or 0.0,
         difference=words.effect(e, effect),
         between=words.between(e),
-        lift="" if e.lift is None or found == "early" else numbers.lift(e.lift),
+        lift=numbers.lift(e.lift) if e.lift is not None and found in ("better", "worse") else "",
         direction="early" if doubted else found,
         certainty=words.certainty(found, doubted=doubted),
-        words="not enough data" if doubted else words.verb(e),
+        words=t("not enough data") if doubted else words.verb(e),
         size="" if doubted else words.practical(e, own.currency(e)),
-        notes=tuple(remarks),
+        money="" if doubted or metric is None else words.worth(e, metric.settings.worth, currency),
+        role=own.role(e),
+        guard="" if doubted else _guard(e),
+        answered=_answered(e),
+        notes=_remarks(e, found, doubted=doubted),
     )
 
 
-def _floor(e: Estimate) -> str:
-    parts = (e.reason or "").removeprefix("not enough data: ").replace(" (control, new version)", "").split("; ")
-    return "; ".join(parts[:2] if parts[1:2] and parts[1].endswith("needed") else parts[:1])
+def _guard(e: Estimate) -> str:
+    found = reasons.guard(e)
+    if found is None:
+        return ""
+    state, visible = found
+    if state == "breach":
+        return t("limit broken")
+    if state == "cleared":
+        return t("within its limit")
+    if visible is None:
+        return t("not yet shown to be within its limit")
+    if e.metric_kind == "quantile":  # tested as the share of requests above the old version's own figure
+        return t(
+            "not yet shown to be within its limit: {size} more of the requests above the old version’s figure are not "
+            "ruled out",
+            size=numbers.percent(abs(visible)),
+        )
+    # The harm is turned so that positive is worse; its size is what matters.
+    return t("not yet shown to be within its limit: harm up to {size} is not ruled out", size=_size(e, visible))
 
 
-def _notes(own: ChangeRows) -> tuple[str, ...]:
-    text = []
-    unseen = [words.label(e.metric) for e in own.others if e.respondent == "agent"]
+def _size(e: Estimate, value: float) -> str:
+    text = words.effect(e, abs(value))
+    return text.removeprefix("+")
+
+
+def _answered(e: Estimate) -> str:
+    if e.response_control is None or e.response_treated is None:
+        return ""
+    old, new = numbers.percent(e.response_control), numbers.percent(e.response_treated)
+    return t("{old} and {new} answered", old=old, new=new)
+
+
+def _remarks(e: Estimate, found: words.Direction, *, doubted: bool) -> tuple[str, ...]:
+    made = [words.capital(reasons.floor(e))] if found == "early" else []
+    plain = reasons.unweighted(e)
+    if plain is not None:
+        made.append(t("Weighted to everybody who entered; unweighted {difference}", difference=words.effect(e, plain)))
+    elif e.response_control is not None and found != "early":
+        made.append(t("Only those who answered, unweighted"))
+    made += _silent(e, found) if not doubted else []
+    left_out = reasons.left_out(e)
+    if left_out:
+        made.append(words.capital(left_out))
+    return tuple(made)
+
+
+def _silent(e: Estimate, found: words.Direction) -> list[str]:
+    """What those who did not answer could change, in plain words."""
+    known = reasons.silent(e)
+    if known is None or found == "early":
+        return []
+    made = []
+    if known.low != known.high:
+        low, high = words.effect(e, known.low), words.effect(e, known.high)
+        made.append(
+            t("If other people answer in one version than in the other: between {low} and {high}", low=low, high=high)
+        )
+    if known.tips is not None and found in ("better", "worse"):
+        size = _size(e, known.tips)
+        if known.tips > 0:
+            made.append(
+                t(
+                    "Undone only if those who met the new version and stayed silent would score {size} lower than "
+                    "people like them who answered",
+                    size=size,
+                )
+            )
+        else:
+            made.append(
+                t(
+                    "Undone only if those who met the new version and stayed silent would score {size} higher than "
+                    "people like them who answered",
+                    size=size,
+                )
+            )
+    return made
+
+
+def _notes(own: ChangeRows, *, doubted: bool) -> tuple[str, ...]:
+    text = [] if doubted else [*_novelty(own), *_together(own), *_quiet(own)]
+    unseen = [foreign.quoted(words.label(e.metric)) for e in own.others if e.respondent == "agent"]
     if unseen:
         text.append(
-            f"Of delivery agents’ {numbers.joined(unseen)} no effect can be told: customers were assigned, not agents, "
-            "and an agent meets both versions."
+            t(
+                "Of delivery agents’ {metrics} no effect can be told: customers were assigned, not agents, and an "
+                "agent meets both versions.",
+                metrics=numbers.joined(unseen),
+            )
         )
-    early = [e for e in own.others if e.effect is not None]
-    if early:
-        stages = numbers.joined([str(n) for n in sorted({e.stage for e in early})])
-        text.append(f"Figures of stage {stages} are not shown: the verdict rests on the largest stage.")
-    days = [e.days_left for e in own.rows if e.days_left is not None]
-    if days:
-        text.append(f"At least {max(days)} more days until an effect worth acting on would show.")
+    deciding = {e.stage for e in own.rows}
+    early = {e.stage for e in own.others if e.effect is not None} - deciding
+    if early and deciding:
+        stages = numbers.joined([str(n) for n in sorted(early)])
+        text.append(
+            tn(
+                "Figures of stage {stages} are not shown: the verdict rests on the largest stage.",
+                "Figures of stages {stages} are not shown: the verdict rests on the largest stage.",
+                len(early),
+                stages=stages,
+            )
+        )
+    days = days_left(own)
+    if days is not None:
+        text.append(t("Until an effect worth acting on would show: {days}.", days=words.days_more(days)))
     return tuple(text)
+
+
+def _quiet(own: ChangeRows) -> list[str]:
+    """What is only watched and of which nothing can be said: named, without a row each."""
+    made = []
+    watched = [e for e in own.rows if own.role(e) == "watch"]
+    for found in ("unclear", "early"):
+        names = [words.label(e.metric) for e in watched if own.direction(e) == found]
+        if not names:
+            continue
+        what = numbers.joined([foreign.quoted(label) for label in names])
+        if found == "unclear":
+            made.append(t("Only watched, and no clear change: {what}.", what=what))
+        else:
+            made.append(t("Only watched, and too early to tell: {what}.", what=what))
+    return made
+
+
+def _novelty(own: ChangeRows) -> list[str]:
+    """Effects that change from week to week."""
+    told = []
+    for check in own.checks:
+        if not check.check.startswith("novelty:") or check.state != "warn" or check.value is None:
+            continue
+        e = next((e for e in own.rows if e.metric == check.check.removeprefix("novelty:")), None)
+        if e is None or own.direction(e) not in ("better", "worse") or e.stage != check.stage:
+            continue
+        what, slope = foreign.quoted(words.label(e.metric)), words.effect(e, check.value)
+        if (check.value > 0) == ((e.effect or 0.0) > 0):
+            told.append(
+                t("The effect on {what} still grows from week to week ({slope} a week).", what=what, slope=slope)
+            )
+        else:
+            told.append(
+                t(
+                    "The effect on {what} wears off from week to week ({slope} a week): it may be the charm of what is "
+                    "new.",
+                    what=what,
+                    slope=slope,
+                )
+            )
+    return told
+
+
+def _together(own: ChangeRows) -> list[str]:
+    """Other changes of the month that met the same customers and do not go with this one."""
+    told = []
+    for check in own.checks:
+        if check.state == "warn" and check.check.startswith("overlap:"):
+            told.append(
+                t(
+                    "Who got this change depends on who got “{other}”, so each effect carries some of the other.",
+                    other=foreign.name(check.check.removeprefix("overlap:")),
+                )
+            )
+        elif check.state == "warn" and check.check.startswith("interaction:"):
+            rest = check.check.removeprefix("interaction:")
+            metric = next((m for m in own.metrics if rest.startswith(f"{m}:")), None)
+            if metric is not None:
+                told.append(
+                    t(
+                        "Together with “{other}” the effect on “{metric}” is not the sum of both.",
+                        other=foreign.name(rest.removeprefix(f"{metric}:")),
+                        metric=words.label(metric),
+                    )
+                )
+    return told

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from reports import numbers
-from reports.findings import Change, Effect, Mark, Scale, Week
+from reports.findings import BridgeBar, Change, Effect, Mark, Scale, Segment, Week
+from reports.language import t
 
 INTERVAL_WIDTH, INTERVAL_EDGE = 220.0, 12.0
 BAR_WIDTH = 520.0
+FALL_WIDTH, FALL_EDGE = 300.0, 8.0
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -58,6 +60,17 @@ class Piece(msgspec.Struct, frozen=True):
     share: str
 
 
+class Step(msgspec.Struct, frozen=True):
+    """A step of the waterfall in px; ``before`` and ``after`` are where the line to its neighbours stands."""
+
+    x: float
+    width: float
+    before: float
+    after: float
+    low: float | None
+    high: float | None
+
+
 def limits(changes: Iterable[Change]) -> dict[Scale, float]:
     """The half-width of each scale, one for the whole page; from decided rows, so that noise does not flatten them."""
     drawn = [e for change in changes for e in change.effects]
@@ -71,6 +84,11 @@ def limits(changes: Iterable[Change]) -> dict[Scale, float]:
     return found
 
 
+def split_limit(parts: Iterable[Segment]) -> float:
+    """The half-width of one table of segments, which have fewer customers and so wider intervals than the whole."""
+    return nice(max((max(abs(p.low), abs(p.high)) for p in parts), default=0.0))
+
+
 def nice(value: float) -> float:
     """The next of 1, 1.5, 2, 3, 4, 5, 6, 8 × a power of ten."""
     if value <= 0:
@@ -79,7 +97,7 @@ def nice(value: float) -> float:
     return next((round(step * power, 12) for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * power >= value), value)
 
 
-def interval(e: Effect, limit: float) -> Interval:
+def interval(e: Effect | Segment, limit: float) -> Interval:
     """The picture of one row."""
     half = INTERVAL_WIDTH / 2 - INTERVAL_EDGE
     zero = INTERVAL_WIDTH / 2
@@ -92,10 +110,11 @@ def interval(e: Effect, limit: float) -> Interval:
     )
 
 
-def _end(e: Effect, value: float) -> str:
+def _end(e: Effect | Segment, value: float) -> str:
     shown = value * 100 if e.scale == "points" else value
     digits = next((d for d in range(numbers.MOST_DIGITS) if math.isclose(round(shown, d), shown)), numbers.MOST_DIGITS)
-    return numbers.signed(shown, digits) + (" pp" if e.scale == "points" and value > 0 else "")
+    text = numbers.signed(shown, digits)
+    return t("{number}\N{NO-BREAK SPACE}pp", number=text) if e.scale == "points" and value > 0 else text
 
 
 def line(
@@ -147,6 +166,31 @@ def line(
         dots[-1],
         None if shown_goal is None else py(shown_goal),
         tuple((min(px(mark.at_us), width - pad), mark.label, i % 2) for i, mark in enumerate(marks)),
+    )
+
+
+def waterfall(bars: Sequence[BridgeBar]) -> tuple[Step, ...]:
+    """Each step where the one before ended. The scale is the changes' own: the months are marks, not bars from 0."""
+    ends = [v for b in bars for v in (b.start, b.end, b.low, b.high) if v is not None]
+    if not ends:
+        return ()
+    low, high = min(ends), max(ends)
+    if high == low:
+        low, high = low - 1, high + 1
+
+    def x(value: float) -> float:
+        return round(FALL_EDGE + (value - low) / (high - low) * (FALL_WIDTH - 2 * FALL_EDGE), 1)
+
+    return tuple(
+        Step(
+            x=min(x(b.start), x(b.end)),
+            width=max(round(abs(x(b.end) - x(b.start)), 1), 1.5),
+            before=x(b.start),
+            after=x(b.end),
+            low=None if b.low is None else x(b.low),
+            high=None if b.high is None else x(b.high),
+        )
+        for b in bars
     )
 
 

@@ -8,63 +8,104 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
+from analysis import ALL_METRICS, LedgerChange
 from edgeloop.clock import from_us
 from edgeloop.months import Month
+from edgeloop.roles import Responsibility
 from edgeloop.store.rows import Estimate, Verdict
-from reports import numbers, words
-from reports.changes import ORDER, ChangeRows
+from reports import foreign, numbers, reasons, words
 from reports.findings import Decision
+from reports.gathered import ORDER, ChangeRows, days_left, strength
+from reports.language import t
+from reports.owners import owner_of
+from reports.settled import Version, settled
 
-ROLES: dict[str, str] = {
-    "roll back": "DevOps lead",
-    "repair the data first": "data engineer",
-    "promote": "DevOps lead",
-    "stop, no effect": "DevOps lead",
-    "keep testing": "data analyst",
-}
 WORKING_DAYS, WORKING_DAYS_ROLL_BACK = 5, 1
-NOTE = (
-    "The owner is the change’s own where it names one, else the role that answers for such work. The date is five "
-    "working days after the data’s own date, one for a roll back; public holidays are not counted."
-)
-_ACTIONS: dict[str, str] = {
-    "roll back": "Roll back “{}”",
-    "repair the data first": "Repair the data of “{}” first",
-    "promote": "Promote “{}” to everybody",
-    "stop, no effect": "Stop “{}”: no effect",
-    "keep testing": "Keep testing “{}”",
-}
 
 
-_HOLD_BACK = "Hold back 5 % of the customers from “{}”"
+def note() -> str:
+    """How owners and dates came about."""
+    return t(
+        "The owner is the change’s own where it names one, else the role that answers for such work. The date is five "
+        "working days after the data’s own date, one for a roll back; public holidays are not counted."
+    )
 
 
-def decisions(gathered: Sequence[ChangeRows], as_of_us: int, month: Month, exposures: pd.DataFrame) -> list[Decision]:
-    """The most urgent first."""
+def action_text(verdict: Verdict, title: str, *, hold_back: bool = False) -> str:
+    """What is asked, in the imperative."""
+    name = foreign.name(title)
+    if hold_back:
+        return t("Hold back 5 % of the customers from “{name}”", name=name)
+    return {
+        "roll back": t("Roll back “{name}”", name=name),
+        "repair the data first": t("Repair the data of “{name}” first", name=name),
+        "promote": t("Promote “{name}” to everybody", name=name),
+        "stop, no effect": t("Stop “{name}”: no effect", name=name),
+        "keep testing": t("Keep testing “{name}”", name=name),
+    }[verdict]
+
+
+def decisions(
+    gathered: Sequence[ChangeRows],
+    as_of_us: int,
+    month: Month,
+    exposures: pd.DataFrame,
+    table: Responsibility = Responsibility(),  # noqa: B008 -- frozen
+    known: Sequence[LedgerChange] = (),
+) -> list[Decision]:
+    """The most urgent first; ``table`` says who answers for what.
+
+    What was done already, as far as the changes of ``known`` tell, is not asked.
+    """
     made = []
     for own in gathered:
         e = next((e for e in (*own.rows, *own.others) if e.verdict is not None), None)
         if e is None or e.verdict is None:
             continue
         verdict = e.verdict
+        if _is_done(own, verdict, known, as_of_us):
+            continue
         deciding = own.deciding()
         days = WORKING_DAYS_ROLL_BACK if verdict == "roll back" else WORKING_DAYS
-        owner = own.change.owner
+        owner = owner_of(verdict, own.change.owner, table)
+        due = working_days_after(_date(as_of_us, month.timezone), days)
         made.append(
             Decision(
                 verdict=verdict,
-                title=own.change.title,
-                action=(_HOLD_BACK if _held_back(own, verdict) else _ACTIONS[verdict]).format(own.change.title),
+                title=foreign.name(own.change.title),
+                action=action_text(verdict, own.change.title, hold_back=_held_back(own, verdict)),
                 anchor=own.anchor,
                 why=_why(own, verdict, deciding),
-                owner=owner or words.capital(ROLES[verdict]),
-                role="owner of the change" if owner else "by role; no owner was named",
-                by=numbers.weekday_text(working_days_after(_date(as_of_us, month.timezone), days)),
+                owner=owner.name,
+                role=owner.line,
+                by=numbers.weekday_text(due),
                 sure=_sure(own, verdict, deciding),
                 waiting=_waiting(own, verdict, deciding, _met(exposures, own, month)),
+                change_id=own.change.change_id,
+                role_key=owner.role,
+                due=due.isoformat(),
             )
         )
     return sorted(made, key=lambda d: ORDER.index(d.verdict))
+
+
+def _is_done(own: ChangeRows, verdict: Verdict, known: Sequence[LedgerChange], as_of_us: int) -> bool:
+    """Whether the version went to everybody, or back, after the change began, so that nothing is left to ask."""
+    change = own.change
+    version = Version(change.model_id, change.from_version, change.to_version)
+    event = settled(version, [c for c in known if not c.full_switch or c.declared], change.start_us, as_of_us)
+    if event is None or change.full_switch:
+        return False
+    return (
+        event.what
+        in {
+            "promote": ("promoted",),
+            "keep testing": ("promoted", "rolled back"),
+            "roll back": ("rolled back",),
+            "stop, no effect": ("rolled back",),
+            "repair the data first": (),
+        }[verdict]
+    )
 
 
 def working_days_after(start: dt.date, n: int) -> dt.date:
@@ -87,36 +128,56 @@ def _held_back(own: ChangeRows, verdict: Verdict) -> bool:
 
 def _why(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
     if deciding is not None:
-        text = words.capital(words.sentence("it", deciding, own.currency(deciding))) + "."
+        text = words.capital(words.sentence(t("it"), deciding, own.currency(deciding))) + "."
         if verdict == "roll back":
             also = [words.label(e.metric) for e in own.rows if own.direction(e) == "better"]
             if also:
-                quoted = numbers.joined([f"“{label}”" for label in also])
-                text += f" Against that, {quoted} went the wanted way; that does not make up for it."
+                quoted = numbers.joined([foreign.quoted(label) for label in also])
+                against = t("Against that, {what} went the wanted way; that does not make up for it.", what=quoted)
+                text = f"{text} {against}"
         return text
-    reasons = [e.reason for e in (*own.rows, *own.others) if e.verdict is not None and e.reason]
+    told = [e for e in (*own.rows, *own.others) if e.verdict is not None and e.reason]
     if verdict == "repair the data first":
-        return words.capital(reasons[0].split("; ")[0].removeprefix("repair the data first: ")) + "."
+        return words.capital(reasons.said(reasons.parts(told[0])[0])) + "."
     if _held_back(own, verdict):
-        return "Everybody changed at once: nobody kept the old version, so only before and after can be compared."
+        return t("Everybody changed at once: nobody kept the old version, so only before and after can be compared.")
+    ruled = reasons.ruling(told, verdict)
+    better = max((e for e in own.rows if own.direction(e) == "better"), key=strength, default=None)
+    if better is not None and ruled:
+        return words.capital(words.sentence(t("it"), better, own.currency(better))) + f". {ruled}"
+    if ruled:
+        return ruled
+    refused = next((e for e in told if e.metric == ALL_METRICS and e.grade is None), None)
+    if refused is not None:
+        return words.capital(reasons.floor(refused)) + "."
     if not own.rows or all(own.direction(e) == "early" for e in own.rows):
-        return "There is not enough data yet to say anything."
-    return "No clear change so far in anything that was measured."
+        return t("There is not enough data yet to say anything.")
+    return t("No clear change so far in anything that was measured.")
 
 
 def _sure(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
     if verdict == "repair the data first":
-        return "Data in doubt: no effect can be believed until it is repaired"
+        return t("Data in doubt: no effect can be believed until it is repaired")
     if deciding is None:
-        early = not own.rows or all(own.direction(e) == "early" for e in own.rows)
-        return (
-            "Too early: the least amount of data is not reached" if early else "Not clear: the ranges include no change"
+        if not own.rows or all(own.direction(e) == "early" for e in own.rows):
+            return t("Too early: the least amount of data is not reached")
+        if any(own.direction(e) == "better" for e in own.rows):
+            return t("The effect is clear; that nothing got worse is not")
+        return t("Not clear: the ranges include no change")
+    drawn, answered = deciding.grade == "randomised", deciding.response_control is not None
+    if drawn and answered:
+        return t(
+            "Clear: the whole range lies on one side of no change; customers were assigned at random, though only "
+            "those who answered are counted"
         )
-    basis = "customers were assigned at random"
-    if deciding.grade != "randomised":
-        basis = "but the comparison has a known weakness"
-    answered = ", though only those who answered are counted" if deciding.response_control is not None else ""
-    return f"Clear: the whole range lies on one side of no change; {basis}{answered}"
+    if drawn:
+        return t("Clear: the whole range lies on one side of no change; customers were assigned at random")
+    if answered:
+        return t(
+            "Clear: the whole range lies on one side of no change; but the comparison has a known weakness, and only "
+            "those who answered are counted"
+        )
+    return t("Clear: the whole range lies on one side of no change; but the comparison has a known weakness")
 
 
 def _met(exposures: pd.DataFrame, own: ChangeRows, month: Month) -> Mapping[str, int]:
@@ -131,26 +192,36 @@ def _waiting(own: ChangeRows, verdict: Verdict, deciding: Estimate | None, met: 
     new, old = met.get(own.change.to_version, 0), met.get(own.change.from_version or "", 0)
     if verdict == "roll back":
         if deciding is not None and deciding.metric_kind == "proportion":
-            return f"{_counts(deciding, new)}, of the {numbers.count(new)} who meet the new version"
-        return f"Each month {numbers.about(new)} customers meet the version that did worse"
+            size = _counts(deciding, new)
+            return t("{cost}, of the {n} who meet the new version", cost=size, n=numbers.count(new))
+        return t("Each month {n} customers meet the version that did worse", n=numbers.about(new))
     if verdict == "promote" and deciding is not None:
         if deciding.metric_kind == "proportion" or words.is_sum(deciding):
-            text = _counts(deciding, old, own.currency(deciding), waiting_for_it=True)
-            return f"{text}, of the {numbers.count(old)} still on the old version"
-        return f"Each month {numbers.about(old)} customers go without the better version"
+            size = _counts(deciding, old, own.currency(deciding), waiting_for_it=True)
+            return t("{cost}, of the {n} still on the old version", cost=size, n=numbers.count(old))
+        return t("Each month {n} customers go without the better version", n=numbers.about(old))
     if verdict == "repair the data first":
-        return f"Each month {numbers.about(new + old)} customers’ data cannot be used"
+        return t("Each month {n} customers’ data cannot be used", n=numbers.about(new + old))
     if verdict == "keep testing":
-        days = [e.days_left for e in own.rows if e.days_left is not None]
-        return f"Nothing that can be shown; at least {max(days)} days more" if days else "Nothing that can be shown yet"
-    return "Nothing that can be shown"
+        days = days_left(own)
+        if days is None:
+            return t("Nothing that can be shown yet")
+        return t("Nothing that can be shown; {days}", days=words.days_more(days))
+    return t("Nothing that can be shown")
 
 
 def _counts(e: Estimate, customers: int, currency: str | None = None, *, waiting_for_it: bool = False) -> str:
     """What a month of not acting adds up to; ``waiting_for_it``: the effect is what these customers go without."""
     total = (e.effect or 0.0) * customers * (-1 if waiting_for_it else 1)
-    size = numbers.about(total)
+    told = {"size": numbers.about(total), "what": words.label(e.metric), "currency": currency}
+    if words.is_sum(e) and currency:
+        if total > 0:
+            return t("Each month {size} {currency} more of “{what}”", **told)
+        return t("Each month {size} {currency} less of “{what}”", **told)
     if words.is_sum(e):
-        unit = f" {currency}" if currency else " in value"
-        return f"Each month {size}{unit} {'more' if total > 0 else 'less'} of “{words.label(e.metric)}”"
-    return f"Each month {size} {'more' if total > 0 else 'fewer'} customers with “{words.label(e.metric)}”"
+        if total > 0:
+            return t("Each month {size} in value more of “{what}”", **told)
+        return t("Each month {size} in value less of “{what}”", **told)
+    if total > 0:
+        return t("Each month {size} more customers with “{what}”", **told)
+    return t("Each month {size} fewer customers with “{what}”", **told)

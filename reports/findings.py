@@ -9,10 +9,13 @@ from typing import Literal
 
 import msgspec
 
+from edgeloop.store.freeze import FeedbackUse
 from edgeloop.store.rows import Grade, Verdict
 from reports.words import Certainty, Direction
 
 Scale = Literal["points", "score", "nps", "sum", "ms"]
+Role = Literal["goal", "guardrail", "watch"]
+BarKind = Literal["figure", "late", "calendar", "mix", "version", "interaction", "unexplained"]
 State = Literal["met", "missed", "level", "no target", "unknown"]
 CheckState = Literal["ok", "warn", "block", "no data"]
 
@@ -75,7 +78,49 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     certainty: Certainty
     words: str
     size: str
+    money: str = ""
+    """What the size is worth, where the metric has a price."""
+    role: Role = "goal"
+    guard: str = ""
+    """Of a guardrail: whether the harm that it forbids is ruled out."""
+    answered: str = ""
+    """Of a question: how many of each arm answered."""
     notes: tuple[str, ...]
+
+    @property
+    def shown(self) -> bool:
+        """Whether it has a row: what is only watched has one where it is clear."""
+        return self.role != "watch" or self.direction in ("better", "worse")
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
+    """One part of the customers, of a metric whose effect differs between the parts."""
+
+    name: str
+    n: str
+    scale: Scale
+    effect: float
+    low: float
+    high: float
+    difference: str
+    between: str
+    direction: Direction
+    certainty: Certainty
+
+    @property
+    def label(self) -> str:
+        """As an interval row is named."""
+        return self.name
+
+
+class Split(msgspec.Struct, frozen=True):
+    """A metric that a change did not move alike for everybody; ``more``: how many parts are not shown."""
+
+    anchor: str
+    metric: str
+    dimension: str
+    parts: tuple[Segment, ...]
+    more: int = 0
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +134,43 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None
     summary: str
     effects: tuple[Effect, ...]
+    splits: tuple[Split, ...] = ()
     notes: tuple[str, ...]
+
+
+class OpenTest(msgspec.Struct, frozen=True):
+    """A change that still runs; ``left`` says for how many days more at least."""
+
+    anchor: str
+    title: str
+    left: str
+
+
+class BridgeBar(msgspec.Struct, frozen=True):
+    """One step of the bridge in printed units: from ``start`` to ``end`` on the metric's scale, ``shown`` as text.
+
+    ``hatched``: units were not assigned at random. ``low`` and ``high``: where the bar could end, None: not estimated.
+    """
+
+    kind: BarKind
+    label: str
+    start: float
+    end: float
+    shown: str
+    between: str = ""
+    low: float | None = None
+    high: float | None = None
+    hatched: bool = False
+    anchor: str = ""
+
+
+class Bridge(msgspec.Struct, frozen=True):
+    """From last month to this month; without bars ``summary`` says why there are none."""
+
+    summary: str
+    metric: str = ""
+    bars: tuple[BridgeBar, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +186,33 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     sure: str
     waiting: str
+    change_id: str = ""
+    role_key: str = ""
+    """The role that is reminded, by its key in the settings."""
+    due: str = ""
+    """The date of ``by``, YYYY-MM-DD."""
+
+
+FollowState = Literal["done", "late", "dropped", "accepted", "waiting"]
+
+
+class FollowUp(msgspec.Struct, frozen=True, kw_only=True):
+    """An action of an earlier report: what became of it, and what was measured afterwards."""
+
+    action_id: str
+    title: str
+    verdict: Verdict
+    asked: str
+    owner: str
+    by: str
+    state: FollowState
+    became: str
+    """What people said of it."""
+    followed: str
+    """What the data shows of it; empty where it shows nothing."""
+    measured: tuple[str, ...]
+    followed_by: str | None = None
+    """The change event that it is matched to, by its change_id."""
 
 
 class VersionScore(msgspec.Struct, frozen=True):
@@ -114,6 +222,17 @@ class VersionScore(msgspec.Struct, frozen=True):
     version: str
     n: str
     score: str
+
+
+class ArmScore(msgspec.Struct, frozen=True):
+    """Answers of everybody who entered one version of a comparison, plain and weighted to all who entered."""
+
+    change: str
+    version: str
+    n: str
+    response: str
+    plain: str
+    weighted: str
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +245,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     previous: str
     counts: tuple[tuple[str, int], ...]
     versions: tuple[VersionScore, ...]
+    arms: tuple[ArmScore, ...] = ()
     too_few: str
 
 
@@ -136,6 +256,18 @@ class Quote(msgspec.Struct, frozen=True):
     score: str
 
 
+class Theme(msgspec.Struct, frozen=True, kw_only=True):
+    """What remarks are about; ``change`` is against last month, ``owner`` the role that answers for it."""
+
+    key: str
+    name: str
+    n: str
+    change: str
+    mood: str
+    owner: str
+    quotes: tuple[Quote, ...]
+
+
 class Voice(msgspec.Struct, frozen=True, kw_only=True):
     """What customers said, or what delivery agents said."""
 
@@ -143,6 +275,8 @@ class Voice(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     response: str
     questions: tuple[Question, ...]
+    themes: tuple[Theme, ...] = ()
+    themes_note: str = ""
     quotes: tuple[Quote, ...]
     quotes_note: str
 
@@ -181,27 +315,170 @@ class CheckRow(msgspec.Struct, frozen=True):
     state: CheckState
 
 
-class Funnel(msgspec.Struct, frozen=True):
-    """Answers of one side, from the door to a decision."""
+class UseRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How far some answers got; each number is part of the one before. ``acted`` None: actions are not recorded."""
 
-    side: str
+    label: str
+    of: str = ""
+    """Whose answers they are, where the label does not say it."""
     collected: int
     joined: int
-    used: int
+    counted: int
+    named: int
+    acted: int | None
+    decisions: str = ""
+    """The decisions that name them."""
+
+
+class Unused(msgspec.Struct, frozen=True, kw_only=True):
+    """A question that no estimate counts, or no decision names."""
+
+    label: str
+    of: str
+    n: int
+    why: str
+    do: str
+    role: str
+    counted: bool
+    mend: bool
+    """Whether somebody has to do something about it; words beside a score need nothing."""
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """Something worth asking next month, by the rule that found it."""
+
+    rule: Literal["blocked", "no question", "theme", "response rate", "not asked"]
+    what: str
+    why: str
+    role: str
+
+
+class Feedback(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the feedback was used: from the door to a decision, and to what was done."""
+
+    headline: str
+    notes: tuple[str, ...]
+    sides: tuple[UseRow, ...]
+    sources: tuple[UseRow, ...]
+    questions: tuple[UseRow, ...]
+    last: tuple[UseRow, ...]
+    """The month before as its report counted it, and what was done since; empty where that is not known."""
+    last_summary: str
+    unused: tuple[Unused, ...]
+    asks: tuple[Ask, ...]
+    definitions: tuple[Line, ...]
+    uses: tuple[FeedbackUse, ...]
+    """The counts that all the others are sums of."""
+
+
+LineState = Literal["ok", "needs a person", "not known"]
+
+
+class ChecklistLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a pillar's checklist, filled from the data."""
+
+    what: str
+    target: str
+    figure: str
+    state: LineState
+    who: str
+
+
+class Pillar(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the three things that fail at once, and its checklist."""
+
+    key: Literal["data", "model", "feedback"]
+    title: str
+    lines: tuple[ChecklistLine, ...]
+
+
+class Incident(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that went wrong in the month and wants an explanation."""
+
+    kind: Literal["data", "quiet", "sync", "refused", "rollback", "budget"]
+    at_us: int
+    when: str
+    what: str
+    detail: str
+    who: str
+    open: bool
+    """Not over, as far as the data tells."""
+
+
+class Complexity(msgspec.Struct, frozen=True, kw_only=True):
+    """What one version costs on the device; ``before`` are texts of the month before, empty for a new version."""
+
+    model_id: str
+    version: str
+    exposures: str
+    new: bool
+    features: str
+    features_state: State
+    p50: str
+    p95: str
+    p95_before: str
+    p95_state: State
+    errors: str
+    errors_before: str
+    errors_state: State
+    energy: str
+    energy_before: str
+
+
+class AgendaItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One item of the meeting; ``at`` is the minute it begins."""
+
+    at: int
+    minutes: int
+    what: str
+    lines: tuple[str, ...]
+    who: str
+
+
+class Workshop(msgspec.Struct, frozen=True, kw_only=True):
+    """The pack for the monthly meeting: one hour, three checklists, what went wrong, what the models cost."""
+
+    language: str
+    brand: Brand
+    company: str
+    month: str
+    previous_month: str
+    freeze_id: str
+    code_version: str
+    as_of: str
+    simulated: bool
+    title: str
+    standing: str
+    agenda: tuple[AgendaItem, ...]
+    pillars: tuple[Pillar, ...]
+    incidents: tuple[Incident, ...]
+    models: tuple[Complexity, ...]
+    models_summary: str
 
 
 class Trust(msgspec.Struct, frozen=True):
     """Whether the data behind all this holds."""
 
     summary: str
-    funnels: tuple[Funnel, ...]
     lines: tuple[Line, ...]
     checks: tuple[CheckRow, ...]
+    passed: str = ""
+    """How many checks more found nothing."""
+
+
+class Brand(msgspec.Struct, frozen=True):
+    """Whose report it is; ``colour`` (``#rrggbb``) and ``logo`` (a ``data:`` URI) are empty where none is set."""
+
+    name: str
+    colour: str = ""
+    logo: str = ""
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the page says, in its order."""
 
+    language: str = "en"
+    brand: Brand
     company: str
     month: str
     previous_month: str
@@ -217,11 +494,16 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     decisions: tuple[Decision, ...]
     decisions_note: str
     last_actions: str
+    followups: tuple[FollowUp, ...] = ()
     changes: tuple[Change, ...]
+    open_tests: tuple[OpenTest, ...] = ()
+    promoted: str = ""
+    """What this year's promoted changes add up to."""
     changes_notes: tuple[str, ...]
-    bridge: str
+    bridge: Bridge
     voices: tuple[Voice, ...]
     voices_notes: tuple[str, ...]
+    feedback: Feedback
     health: Health
     trust: Trust
     method: tuple[Line, ...]

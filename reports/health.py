@@ -10,15 +10,17 @@ import pandas as pd
 from analysis import LedgerChange
 from edgeloop.clock import DAY_US
 from edgeloop.months import Month
-from reports import numbers
+from reports import foreign, numbers
 from reports.findings import Health, Line, Mark, ModelHealth, State, Week
+from reports.language import t, tn
 from reports.voices import within
 
 P95_TARGET_MS = 500.0
 ERROR_TARGET = 0.01
 PARITY_TARGET = 0.999
 MOST_FEATURES = 10
-NO_DATA = "no data"
+MOST_MODELS = 20
+MONTHS_OF_A_LINE = 6
 
 
 def health(
@@ -30,9 +32,9 @@ def health(
 ) -> Health:
     """The section."""
     this = within(exposures, month)
-    models = tuple(
-        _model(str(model), exposures, changes, month) for model in sorted(this["model_id"].dropna().unique())
-    )
+    counts = this.groupby("model_id").size()
+    used = sorted(counts.index, key=lambda model: (-int(counts[model]), str(model)))[:MOST_MODELS]
+    models = tuple(_model(str(model), exposures, changes, month) for model in sorted(used))
     return Health(_summary(models), models, _lines(profiles, telemetry, changes, month))
 
 
@@ -54,11 +56,25 @@ def parity(profiles: pd.DataFrame, end_us: int) -> float | None:
     return float(same.mean())
 
 
+def line_begins(month: Month, since_us: int) -> int:
+    """Where lines begin: with the first whole month that a freeze holds, of the last six."""
+    first = month.previous()
+    for _ in range(MONTHS_OF_A_LINE - 2):
+        if first.previous().start_us < since_us:
+            break
+        first = first.previous()
+    return first.start_us
+
+
 def weeks(
-    frame: pd.DataFrame, month: Month, figure: Callable[[pd.DataFrame], float | None], show: Callable[[float], str]
+    frame: pd.DataFrame,
+    month: Month,
+    figure: Callable[[pd.DataFrame], float | None],
+    show: Callable[[float], str],
+    begin: int | None = None,
 ) -> tuple[Week, ...]:
-    """A figure per seven days from the start of the month before; the last week ends with the month."""
-    begin = month.previous().start_us
+    """A figure per seven days from ``begin`` (the start of the month before); the last week ends with the month."""
+    begin = month.previous().start_us if begin is None else begin
     made = []
     for start in range(begin, month.end_us, 7 * DAY_US):
         end = min(start + 7 * DAY_US, month.end_us)
@@ -67,14 +83,15 @@ def weeks(
         rows = frame[(frame["occurred_at"] >= start) & (frame["occurred_at"] < end)]
         value = figure(rows) if len(rows) else None
         made.append(
-            Week(start, numbers.short_day(start, month.timezone), value, NO_DATA if value is None else show(value))
+            Week(start, numbers.short_day(start, month.timezone), value, t("no data") if value is None else show(value))
         )
-    return tuple(made) if any(week.value is not None for week in made) else ()
+    known = [i for i, week in enumerate(made) if week.value is not None]
+    return tuple(made[known[0] :]) if known else ()
 
 
 def milliseconds(value: float) -> str:
     """``412 ms``."""
-    return f"{numbers.count(value)}{numbers.NO_BREAK}ms"
+    return t("{number}\N{NO-BREAK SPACE}ms", number=numbers.count(value))
 
 
 def under(value: float | None, target: float) -> State:
@@ -90,19 +107,19 @@ def _model(model: str, exposures: pd.DataFrame, changes: Sequence[LedgerChange],
     late, errors, features = p95(this), _errors(this), _features(this)
     late_before, errors_before = p95(before), _errors(before)
     return ModelHealth(
-        model_id=model,
+        model_id=foreign.name(model),
         exposures=numbers.count(len(this)),
-        p95=NO_DATA if late is None else milliseconds(late),
-        p95_before=NO_DATA if late_before is None else milliseconds(late_before),
+        p95=t("no data") if late is None else milliseconds(late),
+        p95_before=t("no data") if late_before is None else milliseconds(late_before),
         p95_state=under(late, P95_TARGET_MS),
-        errors=NO_DATA if errors is None else numbers.percent(errors, 2),
-        errors_before=NO_DATA if errors_before is None else numbers.percent(errors_before, 2),
+        errors=t("no data") if errors is None else numbers.percent(errors, 2),
+        errors_before=t("no data") if errors_before is None else numbers.percent(errors_before, 2),
         errors_state=under(errors, ERROR_TARGET),
-        features="not told" if features is None else numbers.count(features),
+        features=t("not told") if features is None else numbers.count(features),
         features_state=under(features, MOST_FEATURES),
         weeks=weeks(own, month, p95, milliseconds),
         marks=tuple(
-            Mark(change.start_us, change.to_version)
+            Mark(change.start_us, foreign.name(change.to_version, 16))
             for change in changes
             if change.model_id == model and month.previous().start_us <= change.start_us < month.end_us
         ),
@@ -120,48 +137,57 @@ def _features(exposures: pd.DataFrame) -> float | None:
 
 def _summary(models: Sequence[ModelHealth]) -> str:
     if not models:
-        return "No model was asked for anything this month."
-    late = [m.model_id for m in models if m.p95_state == "missed"]
-    failing = [m.model_id for m in models if m.errors_state == "missed"]
-    heavy = [m.model_id for m in models if m.features_state == "missed"]
+        return t("No model was asked for anything this month.")
+    late = numbers.joined([m.model_id for m in models if m.p95_state == "missed"])
+    failing = numbers.joined([m.model_id for m in models if m.errors_state == "missed"])
+    heavy = numbers.joined([m.model_id for m in models if m.features_state == "missed"])
     parts = []
     if late:
-        parts.append(f"{numbers.joined(late)} slower than {milliseconds(P95_TARGET_MS)}")
+        parts.append(t("{models} slower than {target}", models=late, target=milliseconds(P95_TARGET_MS)))
     if failing:
-        parts.append(f"{numbers.joined(failing)} above {numbers.percent(ERROR_TARGET, 0)} errors")
+        parts.append(t("{models} above {target} errors", models=failing, target=numbers.percent(ERROR_TARGET, 0)))
     if heavy:
-        parts.append(f"{numbers.joined(heavy)} with more than {MOST_FEATURES} features")
-    return (
-        f"Outside the budget: {'; '.join(parts)}." if parts else "Every model that told its figures keeps its budget."
-    )
+        parts.append(t("{models} with more than {n} features", models=heavy, n=numbers.count(MOST_FEATURES)))
+    if not parts:
+        return t("Every model that told its figures keeps its budget.")
+    return t("Outside the budget: {what}.", what="; ".join(parts))
 
 
 def _lines(
     profiles: pd.DataFrame, telemetry: pd.DataFrame, changes: Sequence[LedgerChange], month: Month
 ) -> tuple[Line, ...]:
     share = parity(profiles, month.end_us)
-    target = numbers.percent(PARITY_TARGET)
-    parity_text = (
-        "Unknown: no profile is known on both sides, cloud and edge."
-        if share is None
-        else f"{numbers.percent(share, 2)} of customers have the same profile version in the cloud and at the edge "
-        f"(target {target})."
-    )
+    if share is None:
+        same = t("Unknown: no profile is known on both sides, cloud and edge.")
+    else:
+        same = t(
+            "{share} of customers have the same profile version in the cloud and at the edge (target {target}).",
+            share=numbers.percent(share, 2),
+            target=numbers.percent(PARITY_TARGET),
+        )
     rolled = [c for c in changes if c.kind == "rollback" and month.start_us <= c.start_us < month.end_us]
-    titles = numbers.joined([f"“{c.title}”" for c in rolled])
+    back = t("None declared this month.")
+    if rolled:
+        titles = numbers.joined([foreign.quoted(c.title) for c in rolled])
+        n = len(rolled)
+        back = tn("{n} this month: {titles}.", "{n} this month: {titles}.", n, n=numbers.count(n), titles=titles)
     return (
-        Line("Profile parity", parity_text),
-        Line("Sync delay", _sync(within(telemetry, month))),
-        Line("Rollbacks", f"{len(rolled)} this month: {titles}." if rolled else "None declared this month."),
+        Line(t("Profile parity"), same),
+        Line(t("Sync delay"), _sync(within(telemetry, month))),
+        Line(t("Rollbacks"), back),
     )
 
 
 def _sync(telemetry: pd.DataFrame) -> str:
     known = telemetry[telemetry["message_sent_at"].notna() & telemetry["message_delivered_at"].notna()]
     if known.empty:
-        return "Unknown: no edge site told when a message was sent and delivered."
+        return t("Unknown: no edge site told when a message was sent and delivered.")
     seconds = (known["message_delivered_at"] - known["message_sent_at"]).to_numpy(dtype=np.float64) / 1e6
-    return (
-        f"95 of 100 messages reached the edge within {numbers.number(float(np.quantile(seconds, 0.95)), 1)} s "
-        f"({numbers.count(len(known))} messages)."
+    n = len(known)
+    return tn(
+        "95 of 100 messages reached the edge within {seconds} s ({n} message).",
+        "95 of 100 messages reached the edge within {seconds} s ({n} messages).",
+        n,
+        seconds=numbers.number(float(np.quantile(seconds, 0.95)), 1),
+        n=numbers.count(n),
     )

@@ -46,6 +46,11 @@ def locale() -> Locale:
     return _locale(_spoken.get())
 
 
+def text_direction() -> str:
+    """``ltr`` or ``rtl``, of the language in force."""
+    return str(locale().text_direction)
+
+
 def t(message: str, /, **values: object) -> str:
     """A text in the language in force.
 

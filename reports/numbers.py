@@ -1,4 +1,8 @@
-"""How is a number written in the report? U+2212 for minus, a no-break space before a unit, and no sign on a zero."""
+"""How is a number written in the report? By the language in force, with U+2212 for minus and no sign on a zero.
+
+Separators, dates and lists are those of the CLDR data of Babel. A no-break space stands before a unit. English is
+written day before month and without a comma before "and".
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,28 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from zoneinfo import ZoneInfo
 
+from babel import Locale
+from babel.dates import format_date, format_skeleton
+from babel.lists import format_list
+
 from edgeloop.clock import from_us
+from reports.language import SOURCE, locale, spoken, t
 
 MINUS = "\N{MINUS SIGN}"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 MOST_DIGITS = 6
 _SYMBOLS = {"EUR": "€", "GBP": "£", "USD": "$"}
-_MONTHS = (
-    "January", "February", "March", "April", "May", "June",
-    "July", "August", "September", "October", "November", "December",
-)  # fmt: skip
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_BRITISH = Locale("en", "GB")
+# Skeleton of CLDR → the pattern of English, of which CLDR's own puts the month first.
+_ENGLISH = {"yMMMMd": "d MMMM y", "MMMMEEEEd": "EEEE d MMMM", "MMMd": "d MMM", "yMMMM": "MMMM y"}
 
 
 def number(value: float, digits: int = 0) -> str:
     """``1,234.5``; a value that rounds to zero carries no sign."""
     text = f"{abs(value):,.{digits}f}"
-    return MINUS + text if value < 0 and _nonzero(text) else text
+    sign = MINUS if value < 0 and _nonzero(text) else ""
+    symbols = locale().number_symbols["latn"]
+    return sign + text.translate({ord(","): symbols["group"], ord("."): symbols["decimal"]})
 
 
 def signed(value: float, digits: int = 2) -> str:
@@ -47,60 +56,66 @@ def count(value: float) -> str:
 
 def about(value: float) -> str:
     """A size to the two figures that an estimate carries: ``about 340``."""
+    return t("fewer than 1") if 0 < abs(value) < 0.5 else t("about {number}", number=rough(value))
+
+
+def rough(value: float) -> str:
+    """The same without the word: ``340``, ``0`` below a half."""
     size = abs(value)
-    if 0 < size < 0.5:
-        return "fewer than 1"
-    return f"about {count(float(f'{size:.1e}') if size >= 100 else round(size))}"
+    return count(float(f"{size:.1e}") if size >= 100 else round(size))
 
 
 def percent(share: float, digits: int = 1) -> str:
     """A share: ``18.3 %``."""
-    return f"{number(share * 100, digits)}{NO_BREAK}%"
+    return _in_percent(number(share * 100, digits))
 
 
 def points(difference: float, digits: int = 1) -> str:
     """A difference of two shares, in percentage points: ``−1.2 pp``."""
-    return f"{signed(difference * 100, digits)}{NO_BREAK}pp"
+    return t("{number}\N{NO-BREAK SPACE}pp", number=signed(difference * 100, digits))
 
 
 def lift(ratio: float) -> str:
     """A relative change: ``+17.9 %``."""
-    return f"{signed(ratio * 100, 1)}{NO_BREAK}%"
+    return _in_percent(signed(ratio * 100, 1))
 
 
 def money(value: float, currency: str | None, digits: int = 2) -> str:
     """``€1,234.50``; ``1,234.50 CHF`` where no symbol is known; bare without a currency."""
     text = number(value, digits)
     symbol = _SYMBOLS.get(currency or "")
-    if symbol is not None:
-        return f"{MINUS}{symbol}{text[1:]}" if text.startswith(MINUS) else f"{symbol}{text}"
-    return f"{text}{NO_BREAK}{currency}" if currency else text
+    if symbol is None:
+        return f"{text}{NO_BREAK}{currency}" if currency else text
+    pattern = locale().currency_formats["standard"].pattern
+    gap = NO_BREAK if NO_BREAK in pattern else ""
+    if not pattern.startswith("¤"):
+        return f"{text}{gap}{symbol}"
+    return f"{MINUS}{symbol}{gap}{text[1:]}" if text.startswith(MINUS) else f"{symbol}{gap}{text}"
 
 
 def p_value(p: float) -> str:
     """``0.034``, or ``under 0.001``."""
-    return "under 0.001" if p < 0.001 else number(p, 3)
+    return t("under {number}", number=number(0.001, 3)) if p < 0.001 else number(p, 3)
 
 
 def month(name: str) -> str:
     """``March 2026`` of ``2026-03``."""
-    return f"{_MONTHS[int(name[5:]) - 1]} {name[:4]}"
+    return _date(dt.date(int(name[:4]), int(name[5:7]), 1), "yMMMM")
 
 
 def date_text(date: dt.date) -> str:
     """``3 April 2026``."""
-    return f"{date.day} {_MONTHS[date.month - 1]} {date.year}"
+    return _date(date, "yMMMMd")
 
 
 def weekday_text(date: dt.date) -> str:
     """``Friday 3 April``."""
-    return f"{_DAYS[date.weekday()]} {date.day} {_MONTHS[date.month - 1]}"
+    return _date(date, "MMMMEEEEd")
 
 
 def short_day(us: int, timezone: str) -> str:
     """``3 Apr``."""
-    date = from_us(us).astimezone(ZoneInfo(timezone)).date()
-    return f"{date.day} {_MONTHS[date.month - 1][:3]}"
+    return _date(from_us(us).astimezone(ZoneInfo(timezone)).date(), "MMMd")
 
 
 def day(us: int, timezone: str) -> str:
@@ -116,7 +131,25 @@ def moment(us: int, timezone: str) -> str:
 
 def joined(items: Sequence[str]) -> str:
     """``a, b and c``."""
-    return " and ".join(part for part in (", ".join(items[:-1]), *items[-1:]) if part)
+    return format_list(list(items), locale=_BRITISH if spoken() == SOURCE else locale()) if items else ""
+
+
+def _date(date: dt.date, skeleton: str) -> str:
+    if spoken() == SOURCE:
+        return format_date(date, _ENGLISH[skeleton], locale=locale())
+    if skeleton == "yMMMMd":  # the one that CLDR has under a name of its own
+        return format_date(date, "long", locale=locale())
+    known = locale().datetime_skeletons
+    if skeleton in known:
+        return format_skeleton(skeleton, date, locale=locale())
+    weekday, of_month = format_date(date, "EEEE", locale=locale()), format_skeleton("MMMMd", date, locale=locale())
+    return f"{weekday} {of_month}" if spoken() == "fr" else f"{weekday}, {of_month}"
+
+
+def _in_percent(text: str) -> str:
+    """The sign where the language has it; always after a no-break space in English, whose CLDR has none."""
+    gap = NO_BREAK if spoken() == SOURCE or NO_BREAK in locale().percent_formats[None].pattern else ""
+    return f"{text}{gap}%"
 
 
 def _nonzero(text: str) -> bool:

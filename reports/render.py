@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import charts
-from reports.findings import Findings
+from reports import brand, charts, followup, health, language, numbers, words
+from reports.findings import Brand, CheckState, Findings, State, Workshop
+from reports.language import t, tn
 
 _VERDICT_MARKS = {
     "promote": "▲",
@@ -23,16 +25,64 @@ _CERTAINTY_MARKS = {"clear": "●", "not clear": "◐", "too early": "○", "dat
 
 
 def render(findings: Findings) -> str:
-    """The page."""
+    """The page, in the language of the findings."""
+    with language.speaking(findings.language):
+        return _render(findings)
+
+
+def _render(findings: Findings) -> str:
     environment = _environment()
-    css = environment.get_template("page.css").render()
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    css, csp = _style(("page.css",), findings.brand)
     return environment.get_template("page.html.j2").render(
         f=findings,
-        css=Markup(css),  # noqa: S704 -- our own file; it holds nothing of the month
-        csp=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        css=Markup(css),  # noqa: S704 -- our own file; of the month it holds a colour of known form
+        csp=csp,
         limits=charts.limits(findings.changes),
+        targets={"p95": health.milliseconds(health.P95_TARGET_MS), "errors": numbers.percent(health.ERROR_TARGET, 0)},
     )
+
+
+def render_workshop(pack: Workshop) -> str:
+    """The pack for the meeting, in its language: the page's own look, and what a checklist needs beside it."""
+    with language.speaking(pack.language):
+        css, csp = _style(("page.css", "workshop.css"), pack.brand)
+        return (
+            _environment()
+            .get_template("workshop.html.j2")
+            .render(
+                w=pack,
+                css=Markup(css),  # noqa: S704 -- our own files; of the month they hold a colour of known form
+                csp=csp,
+            )
+        )
+
+
+def _style(names: Sequence[str], own: Brand) -> tuple[str, str]:
+    """The sheets in one, and the policy that lets nothing but them in."""
+    colours = {
+        "brand_light": brand.legible(own.colour, brand.PAPER_LIGHT) if own.colour else "",
+        "brand_dark": brand.legible(own.colour, brand.PAPER_DARK) if own.colour else "",
+    }
+    css = "".join(_environment().get_template(name).render(**colours) for name in names)
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    images = " img-src data:;" if own.logo else ""
+    return css, f"default-src 'none'; style-src 'sha256-{digest}';{images} base-uri 'none'; form-action 'none'"
+
+
+def state_text(state: State) -> str:
+    """Whether a target is met."""
+    return {
+        "met": t("✓ met"),
+        "missed": t("✗ missed"),
+        "level": t("≈ no clear move"),
+        "no target": t("– no target"),
+        "unknown": t("? unknown"),
+    }[state]
+
+
+def check_text(state: CheckState) -> str:
+    """What a check says."""
+    return {"ok": t("✓ passed"), "warn": t("! look"), "block": t("✗ stops"), "no data": t("? no data")}[state]
 
 
 @functools.cache
@@ -45,11 +95,25 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=False,
     )
+    environment.filters["capital"] = words.capital
     environment.globals.update(
+        t=t,
+        tn=tn,
+        text_direction=language.text_direction,
+        count=numbers.count,
         interval=charts.interval,
         line=charts.line,
         diverging=charts.diverging,
+        split_limit=charts.split_limit,
+        waterfall=charts.waterfall,
+        verdict_text=words.verdict,
+        sure_text=words.sure,
+        side_text=words.side,
+        state_text=state_text,
+        check_text=check_text,
+        follow_text=followup.state_text,
         verdict_marks=_VERDICT_MARKS,
         certainty_marks=_CERTAINTY_MARKS,
+        language=language.spoken,
     )
     return environment

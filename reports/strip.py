@@ -4,41 +4,59 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 
+from analysis import Metric
 from edgeloop.clock import HOUR_US
 from edgeloop.months import Month
 from reports import numbers, words
-from reports.findings import Funnel, Indicator, State
-from reports.health import P95_TARGET_MS, PARITY_TARGET, milliseconds, p95, parity, under, weeks
+from reports.findings import Indicator, State, UseRow
+from reports.health import P95_TARGET_MS, PARITY_TARGET, line_begins, milliseconds, p95, parity, under, weeks
+from reports.language import t
 from reports.voices import FEWEST_ANSWERS, score, shown_score, within
 
 CONVERSION_WINDOW_US = 72 * HOUR_US
 USUAL_CONVERSION = "order_placed"
-NOTE = (
-    "Lines run by week over the two months that this freeze holds; six months need more freezes. "
-    "They describe, and say nothing of causes."
-)
 
 
 def strip(
-    exposures: pd.DataFrame,
-    engagement: pd.DataFrame,
-    answers: pd.DataFrame,
-    profiles: pd.DataFrame,
-    funnels: tuple[Sequence[Funnel], Sequence[Funnel]],
+    frames: Mapping[str, pd.DataFrame],
+    used: tuple[UseRow, UseRow | None],
     month: Month,
+    *,
     as_of_us: int,
+    since_us: int,
+    headline: Metric | None,
+    figures: tuple[float, float] | None,
 ) -> tuple[Indicator, ...]:
-    """The rows; ``funnels`` are this month's and last month's."""
+    """The rows.
+
+    Args:
+        used: this month's answers and last month's, where its report counted them.
+        since_us: what happened before is not in the freeze.
+        figures: the headline's figures of last month and of this one, as the bridge has them.
+    """
+    exposures, begin = frames["exposures"], line_begins(month, since_us)
+    asked = headline if headline is not None and headline.source == "share" else None
+    shares = figures if asked is not None else None
     return (
-        _conversion(exposures, engagement, month, as_of_us),
-        _satisfaction(answers, month),
-        _used(*funnels),
-        _latency(exposures, month),
-        _parity(profiles, month),
+        _conversion(exposures, frames["engagement"], month, as_of_us, begin, asked, shares),
+        _satisfaction(frames["answers"], month, begin),
+        _used(*used, len(within(frames["answers"], month.previous()))),
+        _latency(exposures, month, begin),
+        _parity(frames["profiles"], month),
+    )
+
+
+def note(month: Month, since_us: int) -> str:
+    """What the lines show."""
+    begin = numbers.day(line_begins(month, since_us), month.timezone)
+    return t(
+        "Lines run by week from {day}: what the freeze holds whole of the last six months. They describe, and say "
+        "nothing of causes.",
+        day=begin,
     )
 
 
@@ -51,50 +69,68 @@ def headline_event(engagement: pd.DataFrame) -> str | None:
 
 
 def conversion(
-    exposures: pd.DataFrame, engagement: pd.DataFrame, name: str, span: tuple[int, int], as_of_us: int
+    exposures: pd.DataFrame,
+    engagement: pd.DataFrame,
+    name: str,
+    span: tuple[int, int],
+    as_of_us: int,
+    window_us: int = CONVERSION_WINDOW_US,
 ) -> tuple[float, int] | None:
-    """(share, customers): of those met in the span, who did it within 72 h of their first exposure there.
+    """(share, customers): of those met in the span, who did it within the window from their first exposure there.
 
-    Customers whose 72 h are not over are left out.
+    Customers whose windows are not over are left out.
     """
     x = exposures[(exposures["occurred_at"] >= span[0]) & (exposures["occurred_at"] < span[1])]
     x = x[x["arm"] != "holdout"]
     first = x.groupby("subject")["occurred_at"].min()
-    first = first[first + CONVERSION_WINDOW_US <= as_of_us]
+    first = first[first + window_us <= as_of_us]
     if first.empty:
         return None
     done = engagement[engagement["name"] == name]
     lag = done["occurred_at"] - done["subject"].map(first)
-    converted = done[(lag >= 0) & (lag <= CONVERSION_WINDOW_US)]["subject"].nunique()
+    converted = done[(lag >= 0) & (lag <= window_us)]["subject"].nunique()
     return converted / len(first), len(first)
 
 
-def _conversion(exposures: pd.DataFrame, engagement: pd.DataFrame, month: Month, as_of_us: int) -> Indicator:
-    name = headline_event(engagement)
+def _conversion(
+    exposures: pd.DataFrame,
+    engagement: pd.DataFrame,
+    month: Month,
+    as_of_us: int,
+    begin: int,
+    headline: Metric | None,
+    figures: tuple[float, float] | None,
+) -> Indicator:
+    name = headline.key if headline is not None else headline_event(engagement)
+    target, unknown = t("above last month"), t("unknown")
     if name is None:
-        return Indicator(
-            "Conversion", "no engagement was recorded", "unknown", "unknown", "above last month", "unknown"
-        )
+        return Indicator(t("Conversion"), t("no engagement was recorded"), unknown, unknown, target, "unknown")
+    window_us = headline.window_us if headline is not None else CONVERSION_WINDOW_US
+
+    def of(start: int, end: int) -> tuple[float, int] | None:
+        return conversion(exposures, engagement, name, (start, end), as_of_us, window_us)
+
     before = month.previous()
-    now = conversion(exposures, engagement, name, (month.start_us, month.end_us), as_of_us)
-    then = conversion(exposures, engagement, name, (before.start_us, before.end_us), as_of_us)
-    state: State = "unknown"
-    if now and then:
-        state = _moved(now, then)
+    now, then = of(month.start_us, month.end_us), of(before.start_us, before.end_us)
+    state: State = _moved(now, then) if now and then else "unknown"
 
     def share(rows: pd.DataFrame) -> float | None:
-        span = int(rows["occurred_at"].min()), int(rows["occurred_at"].max()) + 1
-        found = conversion(exposures, engagement, name, span, as_of_us)
+        found = of(int(rows["occurred_at"].min()), int(rows["occurred_at"].max()) + 1)
         return found[0] if found else None
 
+    shown = (then[0] if then else None, now[0] if now else None) if figures is None else figures
     return Indicator(
-        name="Conversion",
-        meaning=f"customers with {words.label(name)} within 72 h of meeting a model",
-        this="unknown" if now is None else numbers.percent(now[0]),
-        previous="unknown" if then is None else numbers.percent(then[0]),
-        target="above last month",
+        name=t("Conversion"),
+        meaning=t(
+            "customers with “{what}” within {hours} h of meeting a model",
+            what=words.label(name),
+            hours=numbers.count(window_us / HOUR_US),
+        ),
+        this=unknown if shown[1] is None else numbers.percent(shown[1], 2),
+        previous=unknown if shown[0] is None else numbers.percent(shown[0], 2),
+        target=target,
         state=state,
-        weeks=weeks(exposures, month, share, numbers.percent),
+        weeks=weeks(exposures, month, share, numbers.percent, begin),
     )
 
 
@@ -107,13 +143,13 @@ def _moved(now: tuple[float, int], then: tuple[float, int]) -> State:
     return "met" if p1 > p0 else "missed"
 
 
-def _satisfaction(answers: pd.DataFrame, month: Month) -> Indicator:
+def _satisfaction(answers: pd.DataFrame, month: Month, begin: int) -> Indicator:
     own = answers[(answers["respondent"] == "customer") & answers["value"].notna()]
     own = own[own["kind"].isin(("csat", "rating", "nps"))]
     this = within(own, month)
     if this.empty:
-        meaning = "no customer gave a score this month"
-        return Indicator("Satisfaction", meaning, "unknown", "unknown", "none set", "unknown")
+        meaning, unknown = t("no customer gave a score this month"), t("unknown")
+        return Indicator(t("Satisfaction"), meaning, unknown, unknown, t("none set"), "unknown")
     counts = Counter(zip(this["survey_id"].astype(str), this["question"].astype(str), strict=True))
     survey, question = min(counts, key=lambda key: (-counts[key], key))
     asked = own[(own["survey_id"] == survey) & (own["question"] == question)]
@@ -124,39 +160,43 @@ def _satisfaction(answers: pd.DataFrame, month: Month) -> Indicator:
 
     now, then = mean(within(asked, month)), mean(within(asked, month.previous()))
     return Indicator(
-        name="Satisfaction",
-        meaning=f"{words.label(f'{survey}/{question}')}, customers who answered",
-        this="too few answers" if now is None else shown_score(now, kind),
-        previous="too few answers" if then is None else shown_score(then, kind),
-        target="none set",
+        name=t("Satisfaction"),
+        meaning=t("{question}, customers who answered", question=words.label(f"{survey}/{question}")),
+        this=t("too few answers") if now is None else shown_score(now, kind),
+        previous=t("too few answers") if then is None else shown_score(then, kind),
+        target=t("none set"),
         state="unknown" if now is None else "no target",
-        weeks=weeks(asked, month, mean, lambda value: shown_score(value, kind)),
+        weeks=weeks(asked, month, mean, lambda value: shown_score(value, kind), begin),
     )
 
 
-def _used(now: Sequence[Funnel], then: Sequence[Funnel]) -> Indicator:
-    collected, used = sum(f.collected for f in now), sum(f.used for f in now)
-    earlier = sum(f.collected for f in then)
+def _used(now: UseRow, then: UseRow | None, earlier: int) -> Indicator:
+    """``earlier`` are last month's answers, told where no report counted how far they got."""
+    previous = t("{n} collected", n=numbers.count(earlier)) if earlier else t("none collected")
+    if then is not None and then.collected:
+        previous = t("{used} of {all}", used=numbers.count(then.named), all=numbers.count(then.collected))
     return Indicator(
-        name="Answers used",
-        meaning="answers behind a verdict of this report, of all collected",
-        this=f"{numbers.count(used)} of {numbers.count(collected)}" if collected else "none collected",
-        previous=f"{numbers.count(earlier)} collected" if earlier else "none collected",
-        target="all",
-        state="unknown" if not collected else "met" if used == collected else "missed",
+        name=t("Answers used"),
+        meaning=t("answers named in a decision of this report, of all collected"),
+        this=t("{used} of {all}", used=numbers.count(now.named), all=numbers.count(now.collected))
+        if now.collected
+        else t("none collected"),
+        previous=previous,
+        target=t("all"),
+        state="unknown" if not now.collected else "met" if now.named == now.collected else "missed",
     )
 
 
-def _latency(exposures: pd.DataFrame, month: Month) -> Indicator:
+def _latency(exposures: pd.DataFrame, month: Month, begin: int) -> Indicator:
     now, then = p95(within(exposures, month)), p95(within(exposures, month.previous()))
     return Indicator(
-        name="Latency",
-        meaning="95 of 100 inferences are faster than this, all models",
-        this="unknown" if now is None else milliseconds(now),
-        previous="unknown" if then is None else milliseconds(then),
-        target=f"{milliseconds(P95_TARGET_MS)} at most",
+        name=t("Latency"),
+        meaning=t("95 of 100 inferences are faster than this, all models"),
+        this=t("unknown") if now is None else milliseconds(now),
+        previous=t("unknown") if then is None else milliseconds(then),
+        target=t("{target} at most", target=milliseconds(P95_TARGET_MS)),
         state=under(now, P95_TARGET_MS),
-        weeks=weeks(exposures, month, p95, milliseconds),
+        weeks=weeks(exposures, month, p95, milliseconds, begin),
         goal=P95_TARGET_MS,
     )
 
@@ -165,10 +205,10 @@ def _parity(profiles: pd.DataFrame, month: Month) -> Indicator:
     now, then = parity(profiles, month.end_us), parity(profiles, month.start_us)
     state: State = "unknown" if now is None else "met" if now >= PARITY_TARGET else "missed"
     return Indicator(
-        name="Profile parity",
-        meaning="same profile version in the cloud and at the edge, at the month’s end",
-        this="unknown" if now is None else numbers.percent(now, 2),
-        previous="unknown" if then is None else numbers.percent(then, 2),
-        target=f"{numbers.percent(PARITY_TARGET)} at least",
+        name=t("Profile parity"),
+        meaning=t("same profile version in the cloud and at the edge, at the month’s end"),
+        this=t("unknown") if now is None else numbers.percent(now, 2),
+        previous=t("unknown") if then is None else numbers.percent(then, 2),
+        target=t("{target} at least", target=numbers.percent(PARITY_TARGET)),
         state=state,
     )

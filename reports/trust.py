@@ -1,8 +1,8 @@
-"""Can you trust this? Answers from the door to a decision, what was not matched, late or refused, and the checks."""
+"""Can you trust this? What was not matched, late or refused, and the checks."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -10,138 +10,180 @@ from edgeloop.clock import DAY_US
 from edgeloop.months import Month
 from edgeloop.store.freeze import Manifest
 from edgeloop.store.rows import Check
-from reports import numbers
-from reports.changes import ChangeRows
-from reports.findings import CheckRow, CheckState, Funnel, Line, Trust
+from reports import foreign, numbers, words
+from reports.findings import CheckRow, CheckState, Line, Trust
+from reports.gathered import ChangeRows
+from reports.language import t, tn
 from reports.voices import within
 
 MIN_FULL_DAYS = 7
-_SIDES = (("customer", "Customers"), ("agent", "Delivery agents"))
-_NAMES = {
-    "srm": "People shared out as planned",
-    "srm_combined": "People shared out as planned, all stages",
-    "share_drift": "The arms’ share is steady over the days",
-    "crossovers": "People who met both versions",
-    "arm_silent": "No arm falls silent while the other speaks",
-    "met_before": "People who met the new version in an earlier stage",
-    "full_days": "Full days with complete windows",
-    "anonymous": "Exposures without a usable id",
-    "no_courier": "Customers without a courier",
-}
+MOST_CHECKS, MOST_REASONS = 40, 8
 _WORST: dict[CheckState, int] = {"block": 0, "warn": 1, "no data": 2, "ok": 3}
 
 
-def used_answers(gathered: Sequence[ChangeRows]) -> frozenset[tuple[str, str, str]]:
-    """(model, question, side) of every survey row that a verdict rests on."""
-    return frozenset(
-        (e.model_id, e.metric, e.respondent or "customer")
-        for own in gathered
-        for e in own.rows
-        if e.response_control is not None and e.decided_by is not None and e.verdict is not None
-    )
-
-
-def funnels(
-    answers: pd.DataFrame, attributions: pd.DataFrame, used: Collection[tuple[str, str, str]], month: Month
-) -> tuple[Funnel, ...]:
-    """Answers of a month: collected, joined to a model version, and credited to a model whose verdict used them."""
-    a = within(attributions[attributions["outcome_type"] == "answer"], month)
-    a = a[a["model_id"].fillna("") != ""]
-    key = a["outcome_id"].astype(str) + "\n" + a["subject"].astype(str)
-    told = pd.Series(
-        list(zip(a["model_id"], a["outcome_name"], a["respondent"], strict=True)), index=a.index, dtype=object
-    )
-    behind = told.isin(list(used))
-    this = within(answers, month)
-    return tuple(
-        Funnel(
-            title,
-            int((this["respondent"] == side).sum()),
-            int(key[a["respondent"] == side].nunique()),
-            int(key[(a["respondent"] == side) & behind].nunique()),
-        )
-        for side, title in _SIDES
-    )
-
-
 def trust(
-    found: Sequence[Funnel],
     checks: Sequence[Check],
     titles: Mapping[str, str],
     frames: Mapping[str, pd.DataFrame],
     manifest: Manifest,
     month: Month,
+    gathered: Sequence[ChangeRows] = (),
 ) -> Trust:
-    """The section."""
+    """The section; checks that found nothing are counted, the others named."""
     rows = sorted(
-        (_check(check, titles.get(check.change_id, check.change_id)) for check in checks),
-        key=lambda row: (_WORST[row.state], row.change),
+        (_check(check, foreign.name(titles.get(check.change_id, check.change_id))) for check in checks),
+        key=lambda row: (_WORST[row.state], row.change, row.check),
     )
-    return Trust(_summary(rows), tuple(found), _lines(frames, manifest, month), tuple(rows))
+    named = tuple(row for row in rows if row.state != "ok")[:MOST_CHECKS]
+    n = sum(row.state == "ok" for row in rows)
+    passed = tn("{n} more check found nothing.", "{n} more checks found nothing.", n, n=numbers.count(n)) if n else ""
+    return Trust(_summary(rows), _lines(frames, manifest, month, gathered), named, passed)
 
 
 def _summary(rows: Sequence[CheckRow]) -> str:
     if not rows:
-        return "No comparison was made this month, so there was nothing to check."
+        return t("No comparison was made this month, so there was nothing to check.")
     blocked = list(dict.fromkeys(row.change for row in rows if row.state == "block"))
     if blocked:
-        return f"Do not trust the comparison of {numbers.joined([f'“{title}”' for title in blocked])} yet."
+        names = numbers.joined([foreign.quoted(title) for title in blocked])
+        return t("Do not trust the comparison of {changes} yet.", changes=names)
     warned = sum(row.state == "warn" for row in rows)
+    told = {"n": numbers.count(warned), "all": numbers.count(len(rows))}
     if warned:
-        return f"No check stops a verdict; {warned} of {len(rows)} {'asks' if warned == 1 else 'ask'} for a look."
-    return f"No check stops a verdict: {sum(row.state == 'ok' for row in rows)} of {len(rows)} passed."
+        return tn(
+            "No check stops a verdict; {n} of {all} asks for a look.",
+            "No check stops a verdict; {n} of {all} ask for a look.",
+            warned,
+            **told,
+        )
+    n = sum(row.state == "ok" for row in rows)
+    return t("No check stops a verdict: {n} of {all} passed.", n=numbers.count(n), all=told["all"])
 
 
 def _check(check: Check, title: str) -> CheckRow:
-    name = _NAMES.get(check.check, check.check.replace("_", " "))
+    name = _name(check.check)
     if check.stage > 1:
-        name += f", stage {check.stage}"
+        name = t("{check}, stage {n}", check=name, n=check.stage)
     return CheckRow(title, name, _result(check), check.state)
 
 
+def _name(check: str) -> str:
+    kind, _, rest = check.partition(":")
+    if rest:
+        return _name_of(kind, rest)
+    return {
+        "srm": t("Customers shared out as planned"),
+        "srm_combined": t("Customers shared out as planned, all stages"),
+        "share_drift": t("The versions’ shares are steady over the days"),
+        "crossovers": t("Customers who met both versions"),
+        "arm_silent": t("No version falls silent while the other is in use"),
+        "met_before": t("Customers who met the new version in an earlier stage"),
+        "full_days": t("Full days with complete windows"),
+        "anonymous": t("Exposures without a usable id"),
+        "no_courier": t("Customers without a courier"),
+        "joined_share": t("Outcomes that can be joined to an exposure"),
+    }.get(check, check.replace("_", " "))
+
+
+def _name_of(kind: str, rest: str) -> str:
+    """Of a check of one metric, or beside another change."""
+    metric = foreign.quoted(words.label(rest))
+    if kind == "pre_period":
+        return t("Customers alike in {metric} before the change", metric=metric)
+    if kind == "novelty":
+        return t("The effect on {metric} is the same every week", metric=metric)
+    if kind == "rare_events":
+        return t("No alarm of rare {metric}", metric=metric)
+    if kind == "response_rate":
+        return t("Both versions’ customers answer {metric} alike", metric=metric)
+    if kind.startswith("chain_"):
+        step = foreign.name(kind.removeprefix("chain_"))
+        return t("Both versions’ customers get alike to {metric}: {step}", metric=metric, step=step)
+    if kind == "overlap":
+        return t("Assigned independently of {change}", change=foreign.quoted(rest))
+    if kind == "interaction":
+        return t("No more and no less together: {what}", what=foreign.name(rest))
+    return f"{kind.replace('_', ' ')}: {foreign.name(rest)}"
+
+
 def _result(check: Check) -> str:
+    kind = check.check.partition(":")[0]
     if check.state == "no data":
-        return "could not be tested"
-    if check.check.startswith("srm") or check.check == "share_drift":
-        verdict = "does not fit the plan" if check.state == "block" else "fits the plan"
-        if check.check == "share_drift":
-            verdict = "changes from day to day" if check.state == "block" else "steady"
-        return verdict if check.p is None else f"{verdict} (p = {numbers.p_value(check.p)})"
+        return t("could not be tested")
+    if kind in ("pre_period", "novelty", "response_rate", "overlap", "interaction") or kind.startswith("chain_"):
+        told = t("no") if check.state in ("warn", "block") else t("yes")
+        return _with_p(told, check)
+    if kind == "rare_events":
+        return t("alarm") if check.state in ("warn", "block") else t("none")
+    if kind == "joined_share" and check.value is not None:
+        return numbers.percent(check.value)
+    if check.check.startswith("srm"):
+        return _with_p(t("does not fit the plan") if check.state == "block" else t("fits the plan"), check)
+    if check.check == "share_drift":
+        return _with_p(t("changes from day to day") if check.state == "block" else t("steady"), check)
     if check.check == "arm_silent":
-        return "one fell silent" if check.state == "block" else "none did"
+        return t("one fell silent") if check.state == "block" else t("none did")
     if check.value is None:
-        return check.state
+        return {"ok": t("passed"), "warn": t("look"), "block": t("stops")}[check.state]
     if check.check in ("crossovers", "met_before"):
         return numbers.percent(check.value)
     if check.check == "full_days":
-        return f"{numbers.count(check.value)} ({MIN_FULL_DAYS} are needed)"
+        return t("{n} ({needed} are needed)", n=numbers.count(check.value), needed=numbers.count(MIN_FULL_DAYS))
     return numbers.count(check.value)
 
 
-def _lines(frames: Mapping[str, pd.DataFrame], manifest: Manifest, month: Month) -> tuple[Line, ...]:
+def _with_p(told: str, check: Check) -> str:
+    return told if check.p is None else t("{result} (p = {p})", result=told, p=numbers.p_value(check.p))
+
+
+def _lines(
+    frames: Mapping[str, pd.DataFrame], manifest: Manifest, month: Month, gathered: Sequence[ChangeRows]
+) -> tuple[Line, ...]:
     counts = manifest.counts
     refused = {name.split(":", 1)[1]: n for name, n in counts.items() if name.startswith("dead_letters:") and n}
+    twice = t(
+        "{repeated} repeated deliveries were counted once; {replaced} records gave way to a better version of "
+        "themselves.",
+        repeated=numbers.count(counts.get("duplicates", 0)),
+        replaced=numbers.count(counts.get("superseded", 0)),
+    )
     return (
-        Line("Not matched", _unmatched(within(frames["attributions"], month))),
-        Line("Late events", _late(frames, month)),
-        Line("Refused input", _refused(refused)),
+        Line(t("Not matched"), _unmatched(within(frames["attributions"], month))),
+        Line(t("Late events"), _late(frames, month)),
+        Line(t("Refused input"), _refused(refused)),
+        Line(t("Sent twice"), twice),
+        Line(t("Non-response"), _silent(gathered)),
+        Line(t("Method changes"), t("None are recorded by this version.")),
         Line(
-            "Sent twice",
-            f"{numbers.count(counts.get('duplicates', 0))} repeated deliveries were counted once; "
-            f"{numbers.count(counts.get('superseded', 0))} records gave way to a better version of themselves.",
+            t("Earlier months"),
+            t("Whether last month’s figures moved since its report is not measured by this version."),
         ),
-        Line("Non-response", "Scores are of those who answered; weights for those who did not are not estimated yet."),
-        Line("Method changes", "None are recorded by this version."),
-        Line("Earlier months", "Whether last month’s figures moved since its report is not measured by this version."),
+    )
+
+
+def _silent(gathered: Sequence[ChangeRows]) -> str:
+    """What was done about those who did not answer."""
+    asked = [e for own in gathered for e in own.rows if e.response_control is not None]
+    if not asked:
+        return t("No comparison rests on answers, so nothing had to be weighted.")
+    weighted = sum(e.estimator == "weighted" for e in asked)
+    told = {"n": numbers.count(weighted), "all": numbers.count(len(asked))}
+    return tn(
+        "{n} of {all} comparison of answers is weighted for who answers, by what is known of everybody who entered; "
+        "what depends on the answer itself no weight repairs, so bounds stand beside it.",
+        "{n} of {all} comparisons of answers are weighted for who answers, by what is known of everybody who entered; "
+        "what depends on the answer itself no weight repairs, so bounds stand beside them.",
+        len(asked),
+        **told,
     )
 
 
 def _unmatched(attributions: pd.DataFrame) -> str:
     if attributions.empty:
-        return "No outcome was recorded this month."
+        return t("No outcome was recorded this month.")
     matched = (attributions["model_id"].fillna("") != "").groupby([attributions["subject"], attributions["outcome_id"]])
-    share = 1 - float(matched.any().mean())
-    return f"{numbers.percent(share)} of the month’s outcomes could be tied to no model version."
+    share = numbers.percent(1 - float(matched.any().mean()))
+    return t("{share} of the month’s outcomes could be tied to no model version.", share=share)
 
 
 def _late(frames: Mapping[str, pd.DataFrame], month: Month) -> str:
@@ -151,12 +193,23 @@ def _late(frames: Mapping[str, pd.DataFrame], month: Month) -> str:
         seen += len(rows)
         late += int((rows["received_at"] - rows["occurred_at"] > DAY_US).sum())
     if not seen:
-        return "No event was recorded this month."
-    return f"{numbers.percent(late / seen)} of the month’s events came more than a day late; all are counted."
+        return t("No event was recorded this month.")
+    share = numbers.percent(late / seen)
+    return t("{share} of the month’s events came more than a day late; all are counted.", share=share)
 
 
 def _refused(refused: Mapping[str, int]) -> str:
     if not refused:
-        return "None."
-    reasons = ", ".join(f"{reason} ({numbers.count(n)})" for reason, n in sorted(refused.items()))
-    return f"{numbers.count(sum(refused.values()))} inputs could not be taken, since the beginning: {reasons}."
+        return t("None.")
+    n = sum(refused.values())
+    told = [
+        t("{reason} ({n})", reason=foreign.name(reason, 60), n=numbers.count(k))
+        for reason, k in sorted(refused.items())
+    ]
+    return tn(
+        "{n} input could not be taken, since the beginning: {reasons}.",
+        "{n} inputs could not be taken, since the beginning: {reasons}.",
+        n,
+        n=numbers.count(n),
+        reasons=", ".join(told[:MOST_REASONS]),
+    )

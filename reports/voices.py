@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
-import unicodedata
+from collections.abc import Sequence
 from typing import Literal
 
 import pandas as pd
 
 from edgeloop.months import Month
-from reports import numbers, words
-from reports.findings import Question, Quote, VersionScore, Voice
+from edgeloop.store.rows import Estimate
+from reports import foreign, numbers, words
+from reports.findings import ArmScore, Question, Quote, VersionScore, Voice
+from reports.gathered import ChangeRows
+from reports.language import t, tn
 
 FEWEST_ANSWERS = 30
 QUOTES = 2
-QUOTE_LENGTH = 200
+MOST_QUESTIONS = 12
 LONGEST_SCALE = 11
 _SCORED = ("nps", "csat", "ces", "rating", "boolean", "number")
 
 Side = Literal["customer", "agent"]
-_TITLES: dict[Side, str] = {"customer": "What customers said", "agent": "What delivery agents said"}
-_PEOPLE: dict[Side, str] = {"customer": "customers", "agent": "delivery agents"}
 _KEYS: dict[Side, str] = {"customer": "subject", "agent": "courier"}
 
 
 def voices(
-    answers: pd.DataFrame, exposures: pd.DataFrame, attributions: pd.DataFrame, month: Month
+    answers: pd.DataFrame,
+    exposures: pd.DataFrame,
+    attributions: pd.DataFrame,
+    gathered: Sequence[ChangeRows],
+    month: Month,
 ) -> tuple[Voice, ...]:
     """Customers, then agents."""
     sides: tuple[Side, ...] = ("customer", "agent")
-    return tuple(_voice(side, answers[answers["respondent"] == side], exposures, attributions, month) for side in sides)
+    return tuple(
+        _voice(side, answers[answers["respondent"] == side], exposures, attributions, gathered, month) for side in sides
+    )
+
+
+def notes(said: Sequence[Voice]) -> tuple[str, ...]:
+    """What holds for the section as a whole."""
+    if not any(q.versions for v in said for q in v.questions):
+        return ()
+    return (t("Scores by version credited describe; no comparison of this month asked that question."),)
 
 
 def within(frame: pd.DataFrame, month: Month) -> pd.DataFrame:
@@ -50,41 +64,66 @@ def shown_score(value: float, kind: str) -> str:
     return numbers.percent(value) if kind == "boolean" else numbers.number(value, 2)
 
 
-def plain(text: str, limit: int = QUOTE_LENGTH) -> str:
-    """On one line, without control or direction marks, cut at a word where it is too long."""
-    kept = "".join(" " if unicodedata.category(c).startswith("C") else c for c in text)
-    line = " ".join(kept.split())
-    if len(line) <= limit:
-        return line
-    cut = line[: limit - 1]
-    return (cut.rsplit(" ", 1)[0] if " " in cut[limit // 2 :] else cut).rstrip(" ,.;:") + "…"
-
-
-def _voice(side: Side, own: pd.DataFrame, exposures: pd.DataFrame, attributions: pd.DataFrame, month: Month) -> Voice:
+def _voice(
+    side: Side,
+    own: pd.DataFrame,
+    exposures: pd.DataFrame,
+    attributions: pd.DataFrame,
+    gathered: Sequence[ChangeRows],
+    month: Month,
+) -> Voice:
     this = within(own, month)
     return Voice(
         key=side,
-        title=_TITLES[side],
+        title=t("What customers said") if side == "customer" else t("What delivery agents said"),
         response=_response(side, this, within(exposures, month)),
-        questions=_questions(side, own, attributions, month),
+        questions=_questions(side, own, attributions, gathered, month),
         quotes=_quotes(this),
-        quotes_note="" if this["text"].notna().any() else "Nobody wrote anything in their own words this month.",
+        quotes_note="" if this["text"].notna().any() else t("Nobody wrote anything in their own words this month."),
     )
 
 
 def _response(side: Side, this: pd.DataFrame, exposures: pd.DataFrame) -> str:
     met, answered = set(exposures[_KEYS[side]].dropna()), set(this["subject"].dropna())
-    people = _PEOPLE[side]
     if not answered:
-        return f"No answers from {people} arrived this month."
-    told = f"{numbers.count(len(answered))} {people} answered"
+        if side == "customer":
+            return t("No answers from customers arrived this month.")
+        return t("No answers from delivery agents arrived this month.")
+    n = len(answered)
+    told = {"n": numbers.count(n), "met": numbers.count(len(met))}
     if not met:
-        return f"{told}; none of the month’s exposures names them, so the response rate is unknown."
-    share = len(answered & met) / len(met)
-    return f"{told}: {numbers.percent(share)} of the {numbers.count(len(met))} who met a model this month."
+        if side == "customer":
+            return tn(
+                "{n} customer answered; none of the month’s exposures names them, so the response rate is unknown.",
+                "{n} customers answered; none of the month’s exposures names them, so the response rate is unknown.",
+                n,
+                **told,
+            )
+        return tn(
+            "{n} delivery agent answered; none of the month’s exposures names them, so the response rate is unknown.",
+            "{n} delivery agents answered; none of the month’s exposures names them, so the response rate is unknown.",
+            n,
+            **told,
+        )
+    told["share"] = numbers.percent(len(answered & met) / len(met))
+    if side == "customer":
+        return tn(
+            "{n} customer answered: {share} of the {met} who met a model this month.",
+            "{n} customers answered: {share} of the {met} who met a model this month.",
+            n,
+            **told,
+        )
+    return tn(
+        "{n} delivery agent answered: {share} of the {met} who met a model this month.",
+        "{n} delivery agents answered: {share} of the {met} who met a model this month.",
+        n,
+        **told,
+    )
 
 
-def _questions(side: Side, own: pd.DataFrame, attributions: pd.DataFrame, month: Month) -> tuple[Question, ...]:
+def _questions(
+    side: Side, own: pd.DataFrame, attributions: pd.DataFrame, gathered: Sequence[ChangeRows], month: Month
+) -> tuple[Question, ...]:
     scored = own[own["kind"].isin(_SCORED) & own["value"].notna()]
     this, before = within(scored, month), within(scored, month.previous())
     made = []
@@ -93,30 +132,74 @@ def _questions(side: Side, own: pd.DataFrame, attributions: pd.DataFrame, month:
         earlier = before[(before["survey_id"] == survey) & (before["question"] == question)]
         few = len(rows) < FEWEST_ANSWERS
         metric = f"{survey}/{question}"
-        made.append(
-            Question(
-                label=words.capital(words.label(metric)),
-                metric=metric,
-                n=numbers.count(len(rows)),
-                score="" if few else shown_score(score(rows["value"], kind), kind) + _scale_text(rows, kind),
-                previous=_previous(earlier, kind),
-                counts=() if few else _counts(rows, kind),
-                versions=() if few else _versions(side, metric, kind, attributions, month),
-                too_few=f"too few answers (n = {len(rows)})" if few else "",
-            )
+        arms = () if few else _arms(side, metric, kind, gathered)
+        shown = Question(
+            label=words.capital(words.label(metric)),
+            metric=metric,
+            n=numbers.count(len(rows)),
+            score="" if few else _of_scale(shown_score(score(rows["value"], kind), kind), rows, kind),
+            previous=_previous(earlier, kind),
+            counts=() if few else _counts(rows, kind),
+            versions=() if few or arms else _versions(side, metric, kind, attributions, month),
+            arms=arms,
+            too_few=t("too few answers (n = {n})", n=numbers.count(len(rows))) if few else "",
         )
-    return tuple(sorted(made, key=lambda q: (-int(q.n.replace(",", "")), q.metric)))
+        made.append((len(rows), shown))
+    return tuple(q for _, q in sorted(made, key=lambda item: (-item[0], item[1].metric))[:MOST_QUESTIONS])
 
 
-def _scale_text(rows: pd.DataFrame, kind: str) -> str:
+def _of_scale(shown: str, rows: pd.DataFrame, kind: str) -> str:
     high = rows["high"].max()
-    return f" of {numbers.number(high)}" if kind not in ("nps", "boolean") and pd.notna(high) else ""
+    if kind in ("nps", "boolean") or pd.isna(high):
+        return shown
+    return t("{score} of {highest}", score=shown, highest=numbers.number(high))
 
 
 def _previous(rows: pd.DataFrame, kind: str) -> str:
     if len(rows) < FEWEST_ANSWERS:
-        return f"too few (n = {len(rows)})" if len(rows) else "none"
-    return f"{shown_score(score(rows['value'], kind), kind)} (n = {numbers.count(len(rows))})"
+        return t("too few (n = {n})", n=numbers.count(len(rows))) if len(rows) else t("none")
+    shown = shown_score(score(rows["value"], kind), kind)
+    return t("{score} (n = {n})", score=shown, n=numbers.count(len(rows)))
+
+
+def _arms(side: Side, question: str, kind: str, gathered: Sequence[ChangeRows]) -> tuple[ArmScore, ...]:
+    """Of every comparison that asked it: both versions' scores among all who entered, plain and weighted."""
+    made: list[ArmScore] = []
+    for own in gathered:
+        names = {m.name for m in own.metrics.values() if m.source == "answer" and m.key == question}
+        told = [e for e in (*own.rows, *own.others) if e.metric in names and e.response_control is not None]
+        told = [e for e in told if (e.respondent or "customer") == side and e.control is not None]
+        stage = next((e.stage for e in own.rows if e in told), None)
+        told = [e for e in told if e.stage == stage]
+        plain = next((e for e in told if e.estimator != "weighted"), None)
+        weighted = next((e for e in told if e.estimator == "weighted"), None)
+        if plain is None:
+            continue
+        old = own.change.from_version or t("old version")
+        for treated, version in ((False, old), (True, own.change.to_version)):
+            made.append(_arm(own, version, kind, plain, weighted, treated=treated))
+    return tuple(made)
+
+
+def _arm(
+    own: ChangeRows, version: str, kind: str, plain: Estimate, weighted: Estimate | None, *, treated: bool
+) -> ArmScore:
+    n = plain.n_treated if treated else plain.n_control
+    response = plain.response_treated if treated else plain.response_control
+    few = (n or 0) < FEWEST_ANSWERS
+
+    def shown(e: Estimate | None) -> str:
+        value = None if e is None else e.treated if treated else e.control
+        return "–" if value is None or few else shown_score(value, kind)
+
+    return ArmScore(
+        foreign.name(own.change.title),
+        foreign.name(version),
+        numbers.count(n or 0),
+        numbers.percent(response or 0.0),
+        t("too few") if few else shown(plain),
+        shown(weighted),
+    )
 
 
 def _counts(rows: pd.DataFrame, kind: str) -> tuple[tuple[str, int], ...]:
@@ -142,8 +225,8 @@ def _versions(side: Side, metric: str, kind: str, attributions: pd.DataFrame, mo
     for (model, version), rows in a.groupby(["model_id", "model_version"], sort=True):
         one = rows.drop_duplicates(["outcome_id", "subject"])
         few = len(one) < FEWEST_ANSWERS
-        shown = f"too few answers (n = {len(one)})" if few else shown_score(score(one["value"], kind), kind)
-        made.append(VersionScore(str(model), str(version), numbers.count(len(one)), shown))
+        shown = t("too few") if few else shown_score(score(one["value"], kind), kind)
+        made.append(VersionScore(foreign.name(str(model)), foreign.name(str(version)), numbers.count(len(one)), shown))
     return tuple(made)
 
 
@@ -152,7 +235,7 @@ def _quotes(this: pd.DataFrame) -> tuple[Quote, ...]:
     wrote = this[this["text"].notna()]
     if wrote.empty:
         return ()
-    wrote = wrote.assign(line=[plain(str(text)) for text in wrote["text"]])
+    wrote = wrote.assign(line=[foreign.plain(str(text)) for text in wrote["text"]])
     wrote = wrote[wrote["line"].str.len() >= 12].drop_duplicates("line")
     if wrote.empty:
         return ()
@@ -168,6 +251,7 @@ def _quotes(this: pd.DataFrame) -> tuple[Quote, ...]:
 
 def _given(value: float | None, best: float | None) -> str:
     if value is None or pd.isna(value):
-        return "gave no score"
-    of = f" of {numbers.number(best)}" if best is not None and pd.notna(best) else ""
-    return f"gave {numbers.number(value)}{of}"
+        return t("gave no score")
+    if best is None or pd.isna(best):
+        return t("gave {score}", score=numbers.number(value))
+    return t("gave {score} of {highest}", score=numbers.number(value), highest=numbers.number(best))

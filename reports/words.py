@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from edgeloop.store.rows import Estimate
-from reports import numbers
+from edgeloop.store.rows import Estimate, Verdict
+from reports import foreign, numbers
+from reports.language import t, tn
 
 Direction = Literal["better", "worse", "unclear", "early"]
 Certainty = Literal["clear", "not clear", "too early", "data in doubt"]
 
-_QUESTIONS = {"csat": "satisfaction", "nps": "promoter score", "ces": "ease", "rating": "rating"}
+LONGEST_WAIT_DAYS = 365
 CUSTOMERS = 10_000
 """Practical sizes are told per so many customers."""
 
@@ -42,71 +43,104 @@ def verb(e: Estimate) -> str:
     """What the change did to the metric."""
     found = direction(e)
     if found == "early":
-        return "not enough data"
+        return t("not enough data")
     if found == "unclear":
-        return "no clear change"
+        return t("no clear change")
     if e.grade == "randomised":
-        return "lifted" if found == "better" else "lowered"
-    return f"was followed by a {'rise' if found == 'better' else 'fall'} in"
+        return t("lifted") if found == "better" else t("lowered")
+    return t("was followed by a rise in") if found == "better" else t("was followed by a fall in")
 
 
 def sentence(subject: str, e: Estimate, currency: str | None = None) -> str:
     """One sentence, without its full stop, on what ``subject`` did to one metric; ``currency`` is of a sum."""
-    said, what = verb(e), noun(e)
+    found, what = direction(e), noun(e)
     low, high = e.decision_low, e.decision_high
-    if said == "not enough data" or low is None or high is None:
-        return f"{subject}: not enough data on {what}"
-    if said == "no clear change":
-        return f"{subject}: no clear change in {what}"
+    if found == "early" or low is None or high is None:
+        return t("{subject}: not enough data on {what}", subject=subject, what=what)
+    if found == "unclear":
+        return t("{subject}: no clear change in {what}", subject=subject, what=what)
     near, far = sorted((abs(low), abs(high)))
     digits = _digits(e, near, far)
-    size = numbers.number(abs(_scaled(e, e.effect if e.effect is not None else (low + high) / 2)), digits)
-    span = f"{numbers.number(_scaled(e, near), digits)} to {numbers.number(_scaled(e, far), digits)}"
-    by = "by" if e.grade == "randomised" else "of"
-    return f"{subject} {said} {what} {by} {size}{_unit(e, currency)} (range {span})"
+    size = _sized(e, numbers.number(abs(_scaled(e, _middle(e))), digits), currency)
+    told = {"subject": subject, "what": what, "size": size}
+    told |= {"low": numbers.number(_scaled(e, near), digits), "high": numbers.number(_scaled(e, far), digits)}
+    if e.grade == "randomised":
+        if found == "better":
+            return t("{subject} lifted {what} by {size} (range {low} to {high})", **told)
+        return t("{subject} lowered {what} by {size} (range {low} to {high})", **told)
+    if found == "better":
+        return t("{subject} was followed by a rise in {what} of {size} (range {low} to {high})", **told)
+    return t("{subject} was followed by a fall in {what} of {size} (range {low} to {high})", **told)
 
 
 def practical(e: Estimate, currency: str | None = None) -> str:
     """The size in counts, where it is clear; else nothing."""
-    found = direction(e)
-    if found not in ("better", "worse") or e.decision_low is None or e.decision_high is None:
+    if direction(e) not in ("better", "worse") or e.metric_kind == "quantile":
         return ""
-    size = e.effect if e.effect is not None else (e.decision_low + e.decision_high) / 2
-    more = size > 0
-    if e.metric_kind == "quantile":
-        return ""
+    size = _middle(e)
+    told = {"size": numbers.about(size * CUSTOMERS), "all": numbers.count(CUSTOMERS), "range": _span(e, CUSTOMERS)}
+    if e.metric_kind == "proportion":
+        if size > 0:
+            return t("{size} more of {all} customers ({range})", **told)
+        return t("{size} fewer of {all} customers ({range})", **told)
     if is_share(e):
-        way, whom = "more" if more else "fewer", "customers" if e.metric_kind == "proportion" else "requests"
-        return f"{numbers.about(size * CUSTOMERS)} {way} of {numbers.count(CUSTOMERS)} {whom} ({_span(e)})"
+        if size > 0:
+            return t("{size} more of {all} requests ({range})", **told)
+        return t("{size} fewer of {all} requests ({range})", **told)
     if e.metric_kind == "nps":
-        moved = "from detractor to neutral" if more else "from neutral to detractor"
-        return f"as if {numbers.about(size)} of 100 who answered had gone {moved}"
+        if size > 0:
+            return t("as if {size} of 100 who answered had gone from detractor to neutral", size=numbers.about(size))
+        return t("as if {size} of 100 who answered had gone from neutral to detractor", size=numbers.about(size))
     if is_sum(e):
-        unit, way = f" {currency}" if currency else "", "more" if more else "less"
-        span = _span(e)
-        return f"{numbers.about(size * CUSTOMERS)}{unit} {way} per {numbers.count(CUSTOMERS)} customers ({span})"
-    return f"as if {numbers.about(size * 100)} of 100 who answered had scored one point {'higher' if more else 'lower'}"
+        told["size"] = _of_currency(told["size"], currency)
+        if size > 0:
+            return t("{size} more per {all} customers ({range})", **told)
+        return t("{size} less per {all} customers ({range})", **told)
+    if e.metric_kind == "ratio":  # an amount per event, whose unit nobody has named
+        return ""
+    scored = numbers.about(size * 100)
+    if size > 0:
+        return t("as if {size} of 100 who answered had scored one point higher", size=scored)
+    return t("as if {size} of 100 who answered had scored one point lower", size=scored)
+
+
+def worth(e: Estimate, each: float | None, currency: str | None) -> str:
+    """What the size is worth in money, where one unit of the metric has a price and the size is clear.
+
+    Args:
+        each: the money that one unit of the metric is worth; below 0 for what costs.
+    """
+    if each is None or direction(e) not in ("better", "worse") or e.metric_kind == "quantile":
+        return ""
+    total = _middle(e) * CUSTOMERS * each
+    size = _of_currency(numbers.about(total), currency)
+    told = {"size": size, "all": numbers.count(CUSTOMERS), "range": _span(e, CUSTOMERS * each)}
+    if total > 0:
+        return t("worth {size} more per {all} customers ({range})", **told)
+    return t("worth {size} less per {all} customers ({range})", **told)
 
 
 def label(metric: str) -> str:
     """A metric's short name: ``slot rebooked``, ``satisfaction (home survey)``."""
     if "/" in metric:
         survey, question = metric.split("/", 1)
-        of = "" if "survey" in survey.lower() else " survey"
-        return f"{_QUESTIONS.get(question.lower()) or _spaced(question)} ({_spaced(survey)}{of})"
+        told = {"question": _question(question), "survey": _spaced(survey)}
+        return t("{question} ({survey})", **told) if "survey" in survey.lower() else t(
+            "{question} ({survey} survey)", **told
+        )  # fmt: skip
     if metric.endswith(":value"):
-        return f"{_spaced(metric.removesuffix(':value'))}, value per customer"
-    return _QUESTIONS.get(metric.lower()) or _spaced(metric)
+        return t("{metric}, value per customer", metric=_spaced(metric.removesuffix(":value")))
+    return _known(metric.lower()) or _question(metric)
 
 
 def noun(e: Estimate) -> str:
     """The metric as something that can rise or fall: ``the share of customers with “slot rebooked”``."""
     if e.metric_kind == "proportion":
-        return f"the share of customers with “{label(e.metric)}”"
+        return t("the share of customers with “{metric}”", metric=label(e.metric))
     if e.metric_kind == "ratio" and is_share(e):
-        return f"the share of requests with “{label(e.metric)}”"
+        return t("the share of requests with “{metric}”", metric=label(e.metric))
     if is_sum(e):
-        return f"the value of “{_spaced(e.metric.removesuffix(':value'))}” per customer"
+        return t("the value of “{metric}” per customer", metric=label(e.metric.removesuffix(":value")))
     return label(e.metric)
 
 
@@ -117,26 +151,54 @@ def figure(e: Estimate, value: float | None) -> str:
     if is_share(e):
         return numbers.percent(value)
     if e.metric_kind == "quantile":
-        return f"{numbers.number(value, 0)}{numbers.NO_BREAK}ms"
+        return t("{number}\N{NO-BREAK SPACE}ms", number=numbers.number(value, 0))
     return numbers.number(value, 0 if e.metric_kind == "nps" else 2)
 
 
 def effect(e: Estimate, value: float) -> str:
     """A difference between the arms, or one end of its interval."""
-    bounds = [v for v in (e.decision_low, e.decision_high) if v is not None]
-    digits = _digits(e, value, *bounds)
-    if e.metric_kind == "quantile":
-        return f"{numbers.signed(value, digits)}{numbers.NO_BREAK}ms"
-    return numbers.points(value, digits) if is_share(e) else numbers.signed(value, digits)
+    return _with_unit(e, _signed(e, value))
 
 
 def between(e: Estimate) -> str:
     """The deciding interval, with its unit once."""
     if e.decision_low is None or e.decision_high is None:
         return ""
-    low, high = effect(e, e.decision_low), effect(e, e.decision_high)
-    unit = low.partition(numbers.NO_BREAK)[2]
-    return f"{low.removesuffix(numbers.NO_BREAK + unit) if unit else low} to {high}"
+    ends = t("{low} to {high}", low=_signed(e, e.decision_low), high=_signed(e, e.decision_high))
+    return _with_unit(e, ends)
+
+
+def days_more(n: int) -> str:
+    """How long a test must go on; what nobody waits for has no number."""
+    if n > LONGEST_WAIT_DAYS:
+        return t("more than a year at this pace")
+    return tn("at least {n} day more", "at least {n} days more", n, n=numbers.count(n))
+
+
+def verdict(found: Verdict) -> str:
+    """A verdict, in small letters."""
+    return {
+        "promote": t("promote"),
+        "keep testing": t("keep testing"),
+        "roll back": t("roll back"),
+        "repair the data first": t("repair the data first"),
+        "stop, no effect": t("stop, no effect"),
+    }[found]
+
+
+def sure(found: Certainty) -> str:
+    """A certainty."""
+    return {
+        "clear": t("clear"),
+        "not clear": t("not clear"),
+        "too early": t("too early"),
+        "data in doubt": t("data in doubt"),
+    }[found]
+
+
+def side(found: Direction) -> str:
+    """Whether what is clear is wanted."""
+    return {"better": t("better"), "worse": t("worse")}.get(found, "")
 
 
 def is_share(e: Estimate) -> bool:
@@ -147,14 +209,31 @@ def is_share(e: Estimate) -> bool:
 
 def is_sum(e: Estimate) -> bool:
     """Whether the metric is a sum per customer, not a score."""
-    answered = e.response_control is not None or e.respondent == "agent" or "/" in e.metric
+    answered = e.response_control is not None or e.respondent == "agent" or "/" in e.metric or e.metric in _SCORES
     return e.metric_kind == "mean" and not answered
 
 
-def _span(e: Estimate) -> str:
-    """The deciding interval per so many customers, from small to large."""
-    ends = sorted(abs(bound) * CUSTOMERS for bound in (e.decision_low or 0.0, e.decision_high or 0.0))
-    return " to ".join(numbers.about(end).removeprefix("about ") for end in ends)
+def capital(text: str) -> str:
+    """With a capital letter at the start."""
+    return text[:1].upper() + text[1:]
+
+
+_SCORES = frozenset({"csat", "ces", "agent_rating"})
+"""Of the pack, those that are means of answers; of others their response rates say so."""
+
+
+def _middle(e: Estimate) -> float:
+    return e.effect if e.effect is not None else ((e.decision_low or 0.0) + (e.decision_high or 0.0)) / 2
+
+
+def _span(e: Estimate, each: float) -> str:
+    """The deciding interval times so much, from small to large, without signs."""
+    low, high = sorted(abs(bound * each) for bound in (e.decision_low or 0.0, e.decision_high or 0.0))
+    return t("{low} to {high}", low=_bound(low), high=_bound(high))
+
+
+def _bound(value: float) -> str:
+    return t("fewer than 1") if 0 < value < 0.5 else numbers.rough(value)
 
 
 def _scaled(e: Estimate, value: float) -> float:
@@ -165,18 +244,52 @@ def _digits(e: Estimate, *values: float) -> int:
     return numbers.digits_for([_scaled(e, v) for v in values], 2 if e.metric_kind == "mean" else 1)
 
 
-def _unit(e: Estimate, currency: str | None) -> str:
-    if is_sum(e):
-        return f" {currency}" if currency else ""
+def _signed(e: Estimate, value: float) -> str:
+    bounds = [v for v in (e.decision_low, e.decision_high) if v is not None]
+    return numbers.signed(_scaled(e, value), _digits(e, value, *bounds))
+
+
+def _with_unit(e: Estimate, number: str) -> str:
     if e.metric_kind == "quantile":
-        return " ms"
-    return " percentage points" if is_share(e) else " points"
+        return t("{number}\N{NO-BREAK SPACE}ms", number=number)
+    return t("{number}\N{NO-BREAK SPACE}pp", number=number) if is_share(e) else number
+
+
+def _sized(e: Estimate, number: str, currency: str | None) -> str:
+    """The size in a sentence."""
+    if is_sum(e):
+        return _of_currency(number, currency)
+    if e.metric_kind == "quantile":
+        return t("{number} ms", number=number)
+    if is_share(e):
+        return t("{number} percentage points", number=number)
+    return number if e.metric_kind == "ratio" else t("{number} points", number=number)
+
+
+def _of_currency(number: str, currency: str | None) -> str:
+    return t("{number} {currency}", number=number, currency=currency) if currency else number
+
+
+def _question(name: str) -> str:
+    kinds = {"csat": t("satisfaction"), "nps": t("promoter score"), "ces": t("ease"), "rating": t("rating")}
+    return kinds.get(name.lower()) or _spaced(name)
+
+
+def _known(metric: str) -> str | None:
+    """The pack's own metrics, which every language has a word for."""
+    return {
+        "conversion": t("conversion"),
+        "slot_rebooked": t("slot rebooked"),
+        "complaint": t("complaint"),
+        "revenue": t("revenue"),
+        "repeat_order": t("repeat order"),
+        "agent_rating": t("agent rating"),
+        "card_opened": t("card opened"),
+        "latency_p95": t("latency p95"),
+        "over_budget": t("over budget"),
+        "error_rate": t("error rate"),
+    }.get(metric)
 
 
 def _spaced(name: str) -> str:
-    return re.sub(r"[_\-.]+", " ", name).strip() or name
-
-
-def capital(text: str) -> str:
-    """With a capital letter at the start."""
-    return text[:1].upper() + text[1:]
+    return foreign.name(re.sub(r"[_\-.]+", " ", name).strip() or name, 60)

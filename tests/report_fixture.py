@@ -65,8 +65,8 @@ def at(month: int, day: int, hour: int = 0) -> int:
     return to_us(datetime(2026, month, day, hour, tzinfo=UTC))
 
 
-def write(folder: Path, frames: Mapping[str, pd.DataFrame], *, provisional: bool = True) -> Freeze:
-    """A freeze folder of these frames (tables not named are empty)."""
+def write(folder: Path, frames: Mapping[str, pd.DataFrame], *, provisional: bool = True, **manifest_of: Any) -> Freeze:
+    """A freeze folder of these frames (tables not named are empty); ``manifest_of`` are fields of its manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     tables = {}
     for table in TABLES:
@@ -82,6 +82,7 @@ def write(folder: Path, frames: Mapping[str, pd.DataFrame], *, provisional: bool
         counts={"superseded": 12, "duplicates": 340, "dead_letters:no known type": 3} if frames else {},
         tables=tables,
     )  # fmt: skip
+    manifest = msgspec.structs.replace(manifest, **manifest_of)
     (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
     return Freeze(folder)
 
@@ -95,6 +96,9 @@ def analysed(freeze: Freeze) -> Analysis:
         freeze_id=manifest.freeze_id,
         as_of_us=manifest.as_of_us,
         metrics=manifest.metrics,
+        printed=manifest.printed,
+        holidays=manifest.holidays,
+        chain=(("delivered", manifest.survey.delivered), ("invited", manifest.survey.invited)),
     )
 
 

@@ -6,9 +6,11 @@ import fcntl
 import hashlib
 import json
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from edgeloop.app import api_keys, doctor, doctor_data
 from edgeloop.app.cli import run
@@ -20,11 +22,15 @@ from edgeloop.events import STORED_TOPICS
 from edgeloop.home import Home
 from edgeloop.log.base import Entry
 from edgeloop.log.local import LocalLog
+from edgeloop.roles import ROLES
 from edgeloop.settings import Settings
 from edgeloop.sqlite import connect
+from edgeloop.store.actions import Notice
 from edgeloop.store.schema import SCHEMA_NUMBER
+from edgeloop.store.sqlite import SqliteStore
 from tests.fakes import FixedClock, at
 from tests.pipeline import entry
+from tests.test_actions_store import action
 from tests.test_metrics_endpoint import engagement
 
 NOW = at("2026-02-03T12:00:00Z")
@@ -76,7 +82,8 @@ def test_a_sound_home(home: Home) -> None:
     assert wrong(home) == []
     assert run(["doctor", "--home", str(home.path)]) == 0
     assert {"versions", "settings", "home", "keys", "disk", "log", "store", "rules", "offsets", "lag", "dead letters",
-            "clock", "worker", "wal", "senders", "typeform", "zigpoll"} == set(findings(home))  # fmt: skip
+            "clock", "worker", "wal", "senders", "typeform", "zigpoll", "roles",
+            "reminders"} == set(findings(home))  # fmt: skip
 
 
 def test_it_changes_nothing(home: Home) -> None:
@@ -291,3 +298,48 @@ def test_no_secret_is_shown(home: Home, capsys: pytest.CaptureFixture[str], monk
     shown = capsys.readouterr().out
     assert "very-secret" not in shown
     assert (home.keys / "pseudonym.key").read_text().strip() not in shown
+
+
+def asked_of(home: Home, role: str, number: int) -> None:
+    with closing(SqliteStore(home.store)) as store:
+        store.add_actions([action(number, role=role)], "report")
+
+
+def test_which_roles_nobody_holds(home: Home) -> None:
+    (found,) = findings(home)["roles"]
+    assert found.what == "nobody holds " + ", ".join(ROLES)
+    assert "[roles.data_engineer]" in found.do or "[roles.devops_lead]" in found.do
+    asked_of(home, "it_lead", 1)
+    assert wrong(home) == [("warn", "roles"), ("warn", "reminders")]
+    assert "asked something of it_lead" in findings(home)["roles"][0].what
+    held = "".join(f'[roles.{role}]\nname = "X"\naddress = "x@example.org"\n' for role in ROLES)
+    slack = '[slack]\nwebhook = "https://hooks.example.org/s3cret"\n'
+    (home.path / "edgeloop.toml").write_text(held + slack)
+    assert wrong(home) == []
+    (home.path / "edgeloop.toml").write_text(slack + '[roles.it_lead]\nname = "Bo"\n')
+    assert wrong(home) == []
+    what = findings(home)["roles"][0].what
+    assert "it_lead" not in what
+    assert "devops_lead" in what
+
+
+def test_mail_that_reaches_nobody_and_notices_that_are_stuck(home: Home) -> None:
+    asked_of(home, "it_lead", 1)
+    mail = '[mail]\nhost = "localhost"\nsecurity = "none"\nsender = "edgeloop@example.org"\n'
+    (home.path / "edgeloop.toml").write_text(mail + '[roles.it_lead]\nname = "Bo"\n')
+    assert wrong(home) == [("warn", "reminders")]
+    assert "no address of it_lead" in findings(home)["reminders"][0].what
+    (home.path / "edgeloop.toml").write_text(mail + '[roles.it_lead]\nname = "Bo"\naddress = "bo@example.org"\n')
+    assert wrong(home) == []
+    with closing(SqliteStore(home.store)) as store:
+        row = Notice(
+            action_id="a", cause="asked", rung="owner", channel="mail", state="sending", attempts=1, repeats=0,
+            occurred_at=NOW,
+        )  # fmt: skip
+        for hours in range(4):
+            at_us = NOW + hours * 86_400_000_000
+            assert store.begin_notice(replace(row, occurred_at=at_us))
+            store.end_notice(replace(row, state="waiting", occurred_at=at_us))
+    (stuck,) = findings(home)["reminders"]
+    assert (stuck.state, "refused 3 times" in stuck.what) == ("warn", True)
+    assert "@" not in str(findings(home))

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from starlette.applications import Starlette
 
 from connectors.typeform import sign
 from edgeloop.app import api_keys
@@ -74,24 +75,30 @@ class Served:
 
 
 @contextmanager
-def serving(path: Path, settings: Settings) -> Iterator[Served]:
-    home = Home(path)
-    home.create()
-    log = MemoryLog()
+def listening(app: Starlette) -> Iterator[str]:
+    """An application on a socket; its address."""
     bound = listen("127.0.0.1", 0)
-    app = create_app(home, settings, log, FixedClock(NOW))
     # As `edgeloop serve` does: an access log would hold the paths, and one of them is a secret.
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", log_config=None))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
-    served = Served(home, log, f"http://127.0.0.1:{bound.getsockname()[1]}")
     while not server.started:
         assert thread.is_alive()
-    yield served
-    served.client.close()
+    yield f"http://127.0.0.1:{bound.getsockname()[1]}"
     server.should_exit = True
     thread.join(10)
     bound.close()
+
+
+@contextmanager
+def serving(path: Path, settings: Settings) -> Iterator[Served]:
+    home = Home(path)
+    home.create()
+    log = MemoryLog()
+    with listening(create_app(home, settings, log, FixedClock(NOW))) as address:
+        served = Served(home, log, address)
+        yield served
+        served.client.close()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("connectors", "streams", "analysis", "reports")
 SHARED = "edgeloop"
 EXPORTED = {
-    "connectors": ["Intake", "Item", "Taken", "mixpanel", "native", "summary", "typeform", "zigpoll"],
+    "connectors": ["Intake", "Item", "Taken", "mail", "mixpanel", "native", "slack", "summary", "typeform", "zigpoll"],
     "streams": [
         "ONLY_LANE",
         "Drain",
@@ -33,7 +33,9 @@ EXPORTED = {
         "ALL_METRICS",
         "READ",
         "Analysis",
+        "Counted",
         "LedgerChange",
+        "Metric",
         "Stage",
         "WordsOfMonth",
         "analyse",
@@ -42,7 +44,7 @@ EXPORTED = {
         "moments",
         "remarks",
     ],
-    "reports": ["Findings", "build", "render"],
+    "reports": ["Findings", "build", "render", "render_workshop", "workshop", "written"],
     # Apart from their room: they load Faust, which no other command needs.
     "streams.faust_app": ["Publisher", "application"],
     "streams.worker": ["Alert", "Counts", "Feed", "Identities", "Join", "Steps", "Tell"],

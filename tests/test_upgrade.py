@@ -22,13 +22,16 @@ from edgeloop.home import Home
 from edgeloop.log.local import LocalLog
 from edgeloop.settings import load
 from edgeloop.store import upgrade as module
+from edgeloop.store.engine import FIRST_IN_PLACE
 from edgeloop.store.reader import SqliteReader
 from edgeloop.store.schema import SCHEMA_NUMBER, TABLES
+from edgeloop.store.sqlite import SqliteStore
 from streams import RulesMismatchError
 from tests.pipeline import Abort, counts, expect, logged, tables
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RELEASED = range(1, SCHEMA_NUMBER)
+FILLED_ANEW = range(1, FIRST_IN_PLACE)
 
 
 def at_schema(schema: int, folder: Path) -> Home:
@@ -38,7 +41,7 @@ def at_schema(schema: int, folder: Path) -> Home:
     return home
 
 
-@pytest.fixture(params=RELEASED)
+@pytest.fixture(params=FILLED_ANEW)
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
     return at_schema(request.param, tmp_path)
 
@@ -241,3 +244,44 @@ def test_nothing_is_written_over(home: Home) -> None:
         process(home, load(home.path))
     assert there.read_text() == "mine"
     assert user_version(home.store) < SCHEMA_NUMBER
+
+
+# Newer ones only lack tables, and get them where they are.
+
+
+@pytest.fixture(params=range(FIRST_IN_PLACE, SCHEMA_NUMBER))
+def recent(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
+    return at_schema(request.param, tmp_path)
+
+
+def test_a_recent_store_gets_what_it_lacks_and_keeps_every_row(recent: Home) -> None:
+    before = whole(recent.store, *(table.name for table in TABLES))
+    SqliteStore(recent.store).close()
+    assert user_version(recent.store) == SCHEMA_NUMBER
+    after = whole(recent.store, *(table.name for table in TABLES))
+    assert {name: after[name] for name in before} == before
+    assert list(after) == [table.name for table in TABLES]
+    assert [name for name in after if name not in before] == ["actions", "action_history", "notices"]
+    process(recent, load(recent.path))
+    assert not list(recent.path.glob("store.schema-*"))
+    expect(tables(recent.path), logged(recent.path)[0], load(recent.path).attribution)
+
+
+def test_a_recent_store_and_a_new_one_have_the_same_layout(recent: Home, tmp_path: Path) -> None:
+    SqliteStore(recent.store).close()
+    SqliteStore(tmp_path / "new.sqlite").close()
+
+    def layout(path: Path) -> set[tuple[Any, ...]]:
+        reader = SqliteReader(path)
+        found = reader.query("SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'superseded%'")[1]
+        reader.close()
+        return {(kind, name, " ".join((sql or "").split())) for kind, name, sql in found}
+
+    assert layout(recent.store) == layout(tmp_path / "new.sqlite")
+
+
+def test_a_recent_store_whose_log_was_pruned_is_brought_forward_too(recent: Home) -> None:
+    before = whole(recent.store, "exposures")
+    recent.log.unlink()
+    SqliteStore(recent.store).close()
+    assert whole(recent.store, "exposures") == before

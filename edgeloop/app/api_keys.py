@@ -1,15 +1,19 @@
-"""Bearer keys of senders: shown once, kept as a hash, so that the file opens no door."""
+"""Keys of senders and of people: shown once, kept as a hash, so that the file opens no door.
+
+A sender's key takes events in and signs nobody in; a person's key signs in on ``/actions`` and takes no events.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import secrets
+from typing import Literal
 
 import msgspec
 
 from edgeloop.clock import Clock, SystemClock, iso
-from edgeloop.errors import HomeError
+from edgeloop.errors import HomeError, UsageError
 from edgeloop.home import API_KEYS, Home
 
 PREFIX = "el_"
@@ -22,13 +26,28 @@ class ApiKey(msgspec.Struct, frozen=True):
     id: str
     created: str
     sha256: str
+    kind: Literal["sender", "person"] = "sender"
+    role: str = ""
+    """Of a person: the role they hold, by its key in the settings."""
+
+    @property
+    def person(self) -> bool:
+        """Whether it signs in."""
+        return self.kind == "person"
 
 
-def create(home: Home, name: str, clock: Clock | None = None) -> str:
+def create(
+    home: Home,
+    name: str,
+    clock: Clock | None = None,
+    *,
+    kind: Literal["sender", "person"] = "sender",
+    role: str = "",
+) -> str:
     """Make a key; this is the only time that it is seen."""
     key = PREFIX + secrets.token_urlsafe(32)
     created = iso((clock or SystemClock()).now_us() // 1_000_000 * 1_000_000)
-    kept = [*read(home), ApiKey(name, key[-4:], created, _hash(key))]
+    kept = [*read(home), ApiKey(name, key[-4:], created, _hash(key), kind, role)]
     home.write_secret(API_KEYS, msgspec.json.format(msgspec.json.encode(kept)).decode())
     return key
 
@@ -46,14 +65,40 @@ def read(home: Home) -> list[ApiKey]:
         ) from error
 
 
+def remove(home: Home, ends_in: str) -> ApiKey:
+    """Take away the key that ends so; which that was.
+
+    Raises:
+        UsageError: none does, or several do.
+    """
+    keys = read(home)
+    found = [key for key in keys if key.id == ends_in]
+    if len(found) != 1:
+        what = "no key ends" if not found else f"{len(found)} keys end"
+        raise UsageError(f"{what} in {ends_in!r}: `edgeloop keys list` shows how each ends")
+    kept = [key for key in keys if key is not found[0]]
+    home.write_secret(API_KEYS, msgspec.json.format(msgspec.json.encode(kept)).decode())
+    return found[0]
+
+
 def allowed(keys: list[ApiKey], authorization: str | None) -> bool:
-    """Whether an ``Authorization`` header shows one of the keys; takes the same time whichever it is."""
+    """Whether an ``Authorization`` header shows one of the senders' keys; takes the same time whichever it is."""
     scheme, _, key = (authorization or "").partition(" ")
     digest = _hash(key.strip())
     good = False
     for known in keys:
-        good |= hmac.compare_digest(known.sha256, digest)
+        good |= hmac.compare_digest(known.sha256, digest) and not known.person
     return good and scheme.lower() == "bearer"
+
+
+def signing_in(keys: list[ApiKey], key: str) -> ApiKey | None:
+    """The person whose key this is, or None; takes the same time whichever it is."""
+    digest = _hash(key.strip())
+    found = None
+    for known in keys:
+        if hmac.compare_digest(known.sha256, digest) and known.person:
+            found = known
+    return found
 
 
 def _hash(key: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from edgeloop.app import api_keys, doctor_data, doctor_kafka
+from edgeloop.app import api_keys, doctor_data, doctor_kafka, doctor_people
 from edgeloop.app.finding import Check, Finding, Patient
 from edgeloop.app.process import CONSUMER_LOCK
 from edgeloop.app.ready import disk_condition
@@ -150,7 +150,7 @@ def _worker(patient: Patient) -> Iterator[Finding]:
 
 
 def _senders(patient: Patient) -> Iterator[Finding]:
-    count = len(api_keys.read(patient.home))
+    count = sum(not key.person for key in api_keys.read(patient.home))
     if count:
         yield Finding("ok", "senders", f"{count} keys" if count > 1 else "1 key")
     else:
@@ -184,6 +184,8 @@ _CHECKS: dict[str, Check] = {
     "wal": doctor_data.check_wal,
     "senders": _senders,
     "hooks": _hooks,
+    "roles": doctor_people.check_roles,
+    "reminders": doctor_people.check_reminders,
 }
 _ON_KAFKA: dict[str, Check] = {
     "home": _home,

@@ -19,6 +19,7 @@ from edgeloop.log.local import SCHEMA_NUMBER as LOG_SCHEMA
 from edgeloop.log.local import LocalLog
 from edgeloop.sqlite import connect_read_only
 from edgeloop.store.base import Reader
+from edgeloop.store.engine import FIRST_IN_PLACE
 from edgeloop.store.reader import SqliteReader
 from edgeloop.store.schema import DEAD_LETTERS, EVENT_TABLES
 from edgeloop.store.schema import SCHEMA_NUMBER as STORE_SCHEMA
@@ -63,7 +64,8 @@ def check_store(patient: Patient) -> Iterator[Finding]:
     version = _schema(path)
     if version is not None and 0 < version < STORE_SCHEMA:
         what = f"{path.name} has schema {version}, this version of Edgeloop has {STORE_SCHEMA}"
-        yield Finding("warn", "store", what, "`edgeloop process` fills it anew from the log")
+        do = "brings it forward" if version >= FIRST_IN_PLACE else "fills it anew from the log"
+        yield Finding("warn", "store", what, f"`edgeloop process` {do}")
         return
     problem = _unsound(path, STORE_SCHEMA, "store")
     if problem is not None:

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from connectors import Intake, Item, Taken, native, summary, typeform, zigpoll
 from edgeloop import __version__
 from edgeloop.app import api_keys
+from edgeloop.app.actions_page import ActionsPage
 from edgeloop.app.append_queue import AppendQueue
 from edgeloop.app.ready import HomeProbe, Readiness, appends_condition
 from edgeloop.app.scrape import DoorCounts, SpineCollector, registry_of, render
@@ -247,7 +248,8 @@ class Door:
 
 def create_app(home: Home, settings: Settings, log: Log, clock: Clock, worker: Worker | None = None) -> Starlette:
     """The door as an ASGI application, beside a worker or alone; without the pseudonym key it does not open."""
-    return Starlette(routes=Door(home, settings, log, clock, worker).routes())
+    door, actions = Door(home, settings, log, clock, worker), ActionsPage(home, settings, clock)
+    return Starlette(routes=[*door.routes(), *actions.routes()])
 
 
 def _sent_at(text: str | None) -> int | None:

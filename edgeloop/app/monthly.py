@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 import reports
 from analysis import READ, Analysis, LedgerChange, analyse, ledger
+from edgeloop.app.asked import ask
+from edgeloop.app.brand import logo_uri
 from edgeloop.clock import DAY_US
 from edgeloop.errors import UsageError
 from edgeloop.home import Home
@@ -19,6 +22,7 @@ from edgeloop.months import Month
 from edgeloop.settings import Settings
 from edgeloop.store.base import Reader
 from edgeloop.store.freeze import (
+    FeedbackUse,
     Freeze,
     final_freezes,
     latest_received_us,
@@ -50,7 +54,7 @@ def freeze_month(home: Home, settings: Settings, month: Month) -> Freeze:
             f"{month.name} is frozen already ({path}). A frozen month is never edited: what came later is in the next "
             "month's freeze"
         )
-    reader = open_reader(home, settings)
+    reader = _reader(home, settings)
     try:
         require_over(month, latest_received_us(reader))
         return _write(home, settings, month, reader, path, provisional=False)
@@ -63,7 +67,7 @@ def month_freeze(home: Home, settings: Settings, month: Month) -> Freeze:
     path = home.freezes / month.name
     if path.exists():
         return Freeze(path)
-    reader = open_reader(home, settings)
+    reader = _reader(home, settings)
     try:
         return _write(home, settings, month, reader, home.freezes / f"{month.name}.provisional", provisional=True)
     finally:
@@ -98,13 +102,26 @@ def analyse_freeze(freeze: Freeze) -> Analysis:
 
 
 def report_month(home: Home, settings: Settings, month: Month) -> Path:
-    """Write the month's report; its path."""
+    """Write the month's report, the pack for the meeting, and how far the answers got; the report's path.
+
+    What a final report asks is kept as actions, before anybody reads it.
+    """
     freeze, analysis = estimate_month(home, settings, month)
-    page = reports.render(reports.build(freeze, analysis))
+    findings = reports.build(freeze, analysis)
+    page = reports.render(findings)
+    pack = reports.render_workshop(reports.workshop(freeze, analysis, findings))
+    ask(home, settings, freeze, analysis, findings)
     home.reports.mkdir(exist_ok=True)
+    feedback_file(home, month).write_bytes(msgspec.json.format(msgspec.json.encode(findings.feedback.uses)) + b"\n")
+    workshop_file(home, month).write_text(pack, encoding="utf-8", newline="\n")
     path = home.reports / f"{month.name}.html"
     path.write_text(page, encoding="utf-8", newline="\n")
     return path
+
+
+def workshop_file(home: Home, month: Month) -> Path:
+    """Where the pack for the monthly meeting lies, beside the report."""
+    return home.reports / f"{month.name}-workshop.html"
 
 
 def live_ledger(reader: Reader, timezone: str) -> list[LedgerChange]:
@@ -138,6 +155,17 @@ def _coded(pages: Iterable[list[tuple[Any, ...]]]) -> pd.DataFrame:
     return pd.DataFrame(frame)
 
 
+def _reader(home: Home, settings: Settings) -> Reader:
+    """A reader of a store that has every table of this version."""
+    reader = open_reader(home, settings)
+    try:
+        open_store(home, settings).close()  # one that the version before made gets what it lacks
+    except BaseException:
+        reader.close()
+        raise
+    return reader
+
+
 def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: Path, *, provisional: bool) -> Freeze:
     window_us = longest_window_us(settings)
     found = live_ledger(reader, month.timezone)
@@ -157,4 +185,26 @@ def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: P
         provisional=provisional,
         simulated=home.simulated,
         previous=earlier[-1].manifest.freeze_id if earlier else None,
+        reported=_reported(home, month, earlier[-1].manifest.freeze_id) if earlier else (),
+        earlier=[f.manifest.freeze_id for f in earlier if f.manifest.month[:4] == month.name[:4]],
+        logo=logo_uri(home, settings),
     )
+
+
+def _reported(home: Home, month: Month, freeze_id: str) -> tuple[FeedbackUse, ...]:
+    """What the report of the month before, made of that freeze, said of its answers; nothing where there is none."""
+    path = feedback_file(home, month.previous())
+    if not path.exists():
+        return ()
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=tuple[FeedbackUse, ...])
+    except msgspec.DecodeError as error:
+        raise UsageError(
+            f"{path} is not what a report wrote ({error}): restore it, or remove it and make that report again"
+        ) from error
+    return tuple(use for use in found if use.freeze_id == freeze_id)
+
+
+def feedback_file(home: Home, month: Month) -> Path:
+    """Where a report keeps how far its month's answers got, for the report after it."""
+    return home.reports / f"{month.name}.feedback.json"

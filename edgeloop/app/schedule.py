@@ -1,4 +1,4 @@
-"""The schedule inside ``edgeloop up``: when a month is over, freeze it and write its report, once.
+"""The schedule inside ``edgeloop up``: when a month is over, freeze it and write its report, once; remind of actions.
 
 The work runs in a process of its own, so that the door answers as fast as before and a stop need not wait for it:
 ``python -m edgeloop.app.schedule HOME MONTH``.
@@ -15,6 +15,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from edgeloop.app.logs import configure, note, note_failure
+from edgeloop.app.reminders import remind
 from edgeloop.clock import HOUR_US, Clock, from_us, to_us
 from edgeloop.errors import EdgeloopError
 from edgeloop.home import Home
@@ -28,6 +29,7 @@ _log = logging.getLogger("edgeloop.app.schedule")  # __name__ is "__main__" in t
 
 _EVERY_S = 30.0
 _TRY_AGAIN_US = HOUR_US
+_REMIND_EVERY_US = HOUR_US // 6
 _END_S = 5.0
 
 
@@ -96,13 +98,16 @@ class Schedule:
         clock: Clock,
         drained: Callable[[], bool],
         make: Callable[[Month], bool] | None = None,
+        tell: Callable[[], None] | None = None,
     ) -> None:
         self._home = home
         self._settings = settings
         self._clock = clock
         self._drained = drained
         self._make = make or self._in_its_own_process
+        self._tell = tell or self._remind
         self._not_before_us = 0
+        self._remind_at_us = 0
         self._thread = threading.Thread(target=self._run, name="schedule", daemon=True)
         self._stopping = threading.Event()
         self._starting = threading.Lock()
@@ -130,13 +135,33 @@ class Schedule:
                 if not self._make(month):
                     self._not_before_us = now_us + _TRY_AGAIN_US
                     return
+                self._remind_at_us = 0  # it may have asked somebody
         except Exception as error:  # the door and the worker go on without it
             self._not_before_us = now_us + _TRY_AGAIN_US
             note_failure(_log, "the schedule failed and tries again in an hour", error)
 
+    def remind(self) -> None:
+        """Tell people what is due now and then, and at once after a month was made."""
+        now_us = self._clock.now_us()
+        if now_us < self._remind_at_us:
+            return
+        self._remind_at_us = now_us + _REMIND_EVERY_US
+        try:
+            self._tell()
+        except Exception as error:  # the door and the worker go on without it
+            note_failure(_log, "the reminders failed; next try in ten minutes", error)
+
+    def _remind(self) -> None:
+        if not self._home.store.exists():
+            return
+        for one in remind(self._home, self._settings, clock=self._clock):
+            if one.outcome != "sent":
+                note(_log, logging.WARNING, "a notice about an action could not be sent", detail=one.detail)
+
     def _run(self) -> None:
         while not self._stopping.is_set():
             self.tick()
+            self.remind()
             self._stopping.wait(_EVERY_S if self._drained() else 1.0)
 
     def _in_its_own_process(self, month: Month) -> bool:

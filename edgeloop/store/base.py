@@ -14,6 +14,7 @@ import msgspec
 
 from edgeloop.errors import UsageError
 from edgeloop.log.base import TopicPartition
+from edgeloop.store.actions import Action, Answer, Notice
 from edgeloop.store.rows import Bar, Check, Estimate
 from edgeloop.store.schema import Cell, Row
 from edgeloop.store.writes import Head, Writes
@@ -218,6 +219,28 @@ class Store(Protocol):
         self, freeze_id: str, estimates: Sequence[Estimate], checks: Sequence[Check], bridge: Sequence[Bar] = ()
     ) -> None:
         """Keep what analysis found for a freeze, in place of what it found before for the same one."""
+        ...
+
+    # What people are asked and answer; each call is a short transaction of its own, beside whoever drains.
+
+    def add_actions(self, actions: Sequence[Action], who: str) -> list[Action]:
+        """Keep those that are not there yet, as proposed by ``who``; which these were."""
+        ...
+
+    def move_action(self, answer: Answer) -> Action:
+        """Take an answer; the action after it.
+
+        Raises:
+            NoSuchActionError: there is none of that id. IllegalStepError: no such step from its state now.
+        """
+        ...
+
+    def begin_notice(self, wanted: Notice) -> bool:
+        """Note, before it is sent, that a notice is being sent; False where it must not be (again) now."""
+        ...
+
+    def end_notice(self, ended: Notice) -> None:
+        """Note that it was sent, or that it waits because it was refused."""
         ...
 
     def close(self) -> None:

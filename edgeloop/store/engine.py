@@ -41,7 +41,24 @@ CREATE TABLE counters(name TEXT NOT NULL, label TEXT NOT NULL, value INTEGER NOT
 _KEYS: dict[str, str] = {
     "offsets": "CREATE UNIQUE INDEX offsets_key ON offsets(topic, partition)",
     "dead_letters": "CREATE UNIQUE INDEX dead_letters_key ON dead_letters(dead_letter_id)",
+    "actions": "CREATE UNIQUE INDEX actions_key ON actions(action_id)",
+    "notices": "CREATE UNIQUE INDEX notices_key ON notices(action_id, cause, rung, channel)",
 }
+
+
+_STEPS: dict[int, str] = {
+    4: """CREATE TABLE actions("action_id" TEXT, "month" TEXT, "change_id" TEXT, "model_id" TEXT, "from_version" TEXT,
+  "to_version" TEXT, "verdict" TEXT, "title" TEXT, "asked" TEXT, "why" TEXT, "role" TEXT, "owner" TEXT,
+  "occurred_at" INTEGER, "due" TEXT, "state" TEXT, "accepted_at" INTEGER, "closed_at" INTEGER, "reason" TEXT);
+CREATE UNIQUE INDEX actions_key ON actions(action_id);
+CREATE TABLE action_history("action_id" TEXT, "occurred_at" INTEGER, "state" TEXT, "who" TEXT, "reason" TEXT);
+CREATE TABLE notices("action_id" TEXT, "cause" TEXT, "rung" TEXT, "channel" TEXT, "state" TEXT, "attempts" INTEGER,
+  "repeats" INTEGER, "occurred_at" INTEGER);
+CREATE UNIQUE INDEX notices_key ON notices(action_id, cause, rung, channel)""",
+}
+"""What leads from the schema before to each number, where nothing has to be filled anew from the log."""
+FIRST_IN_PLACE = min(_STEPS) - 1
+"""Stores from this schema on are brought forward where they are; older ones are filled anew."""
 
 
 class OldSchemaError(HomeError):
@@ -49,7 +66,7 @@ class OldSchemaError(HomeError):
 
 
 def prepare(db: apsw.Connection, path: Path) -> None:
-    """Make every table in a new file; nothing in one that is up to date.
+    """Make every table in a new file, and what is missing in one of a schema that needs no refill.
 
     Raises:
         OldSchemaError: made by an older version. HomeError: made by a newer one.
@@ -61,6 +78,11 @@ def prepare(db: apsw.Connection, path: Path) -> None:
         raise HomeError(
             f"{path} has store schema {found}, this version of Edgeloop knows {SCHEMA_NUMBER}: install a newer one"
         )
+    if found >= FIRST_IN_PLACE:
+        for number in range(found + 1, SCHEMA_NUMBER + 1):
+            db.execute(_STEPS[number])
+        db.pragma("user_version", SCHEMA_NUMBER)
+        return
     if found != 0:
         raise OldSchemaError(
             f"{path} has store schema {found}, this version of Edgeloop has {SCHEMA_NUMBER}: "

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pandas as pd
@@ -18,13 +20,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edgeloop import __version__
-from edgeloop.clock import iso
+from edgeloop.clock import from_us, iso
 from edgeloop.errors import EdgeloopError
 from edgeloop.metrics import MetricSettings, metrics_in_force
 from edgeloop.months import Month
+from edgeloop.roles import Responsibility, responsibility
 from edgeloop.settings import Settings, SurveySettings
 from edgeloop.store.base import Reader
 from edgeloop.store.schema import (
+    ACTION_HISTORY,
+    ACTIONS,
     ANSWERS,
     ATTRIBUTIONS,
     CHANGES,
@@ -49,7 +54,11 @@ _ORDER = {  # ids are unique per key only, so the key is part of the order
     TELEMETRY: "occurred_at, telemetry_id, site",
     CHANGES: "occurred_at, change_id, model_id",
     ATTRIBUTIONS: "occurred_at, outcome_id, subject, model_id, exposure_id",
+    ACTIONS: "occurred_at, action_id",
+    ACTION_HISTORY: "occurred_at, action_id, state",
 }
+_WHOLE = (CHANGES, ACTIONS, ACTION_HISTORY)
+"""Kept whatever their time: an early change may still run, an early action still be open."""
 _ARROW: dict[Kind, pa.DataType] = {
     "text": pa.string(),
     "int": pa.int64(),
@@ -66,6 +75,45 @@ class TableInfo(msgspec.Struct, frozen=True):
 
     rows: int
     sha256: str
+
+
+class FeedbackUse(msgspec.Struct, kw_only=True, frozen=True):
+    """How far a month's answers to one question got, as its report counted them: each number is part of the one before.
+
+    One row for each set of changes whose decisions name the answers (docs/meaning.md, "Use of feedback"), so that
+    nobody is counted twice; with no such change ``named`` is 0, else it is ``counted``.
+    """
+
+    freeze_id: str
+    month: str
+    respondent: str
+    source: str
+    survey_id: str
+    question: str
+    changes: tuple[str, ...]
+    collected: int
+    joined: int
+    counted: int
+    named: int
+
+
+class Look(msgspec.Struct, kw_only=True, frozen=True):
+    """How the month's report looks (``[report]``); ``logo`` is a ``data:`` URI."""
+
+    locale: str = "en"
+    brand_name: str = ""
+    brand_colour: str = ""
+    logo: str = ""
+
+
+class Promoted(msgspec.Struct, kw_only=True, frozen=True):
+    """What a change did that a final report of an earlier month of the year asked to promote."""
+
+    month: str
+    change_id: str
+    metric: str
+    effect: float
+    se: float | None
 
 
 class Manifest(msgspec.Struct, kw_only=True, frozen=True):
@@ -101,6 +149,15 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     holidays: list[str] = []
     """Dates that count as Sundays."""
     survey: SurveySettings = SurveySettings()
+    responsibility: Responsibility = Responsibility()
+    """Who held which role, and which role answers for what; no addresses."""
+    refused: dict[str, int] = {}
+    """Date (company's zone) → dead letters received on it, in this month and the one before."""
+    reported: tuple[FeedbackUse, ...] = ()
+    """The month before as its own report counted it, where one was made of ``previous``."""
+    look: Look = Look()
+    promoted: list[Promoted] = []
+    """By month: what earlier final reports of the year asked to promote, of every metric that was told."""
 
 
 class FreezeError(EdgeloopError):
@@ -172,11 +229,18 @@ def write_freeze(
     provisional: bool,
     simulated: bool,
     previous: str | None = None,
+    reported: Sequence[FeedbackUse] = (),
+    earlier: Sequence[str] = (),
+    logo: str = "",
 ) -> Freeze:
     """Write the freeze of a month into ``path`` (which appears at once, whole).
 
     Exposures are those before the month's end; outcomes go on for one longest window, so that the month's last
     entries can complete. ``since_us`` is the earliest time that anything of the month's estimates needs.
+
+    Args:
+        earlier: ``freeze_id`` of the year's earlier final freezes.
+        logo: the report's, as a ``data:`` URI.
     """
     window_us = longest_window_us(settings)
     # A folder name of its own keeps two makers of the same freeze apart.
@@ -190,7 +254,7 @@ def write_freeze(
                 until = month.end_us if table is EXPOSURES else month.end_us + window_us
                 where = (
                     "1 = 1"
-                    if table is CHANGES
+                    if table in _WHOLE
                     else f"occurred_at >= {reader.moment(since_us)} AND occurred_at < {reader.moment(until)}"
                 )
                 tables[table.name] = _write_table(reader, work, table, where, order)
@@ -219,6 +283,16 @@ def write_freeze(
                 printed=_printed(reader, previous, month),
                 holidays=sorted(settings.holidays),
                 survey=settings.survey,
+                responsibility=responsibility(settings.roles, settings.decisions),
+                refused=_refused(reader, month),
+                reported=tuple(reported),
+                look=Look(
+                    locale=settings.report.locale,
+                    brand_name=settings.report.brand_name,
+                    brand_colour=settings.report.brand_colour,
+                    logo=logo,
+                ),
+                promoted=_promoted(reader, earlier),
             )
         digest = hashlib.sha256(msgspec.json.encode(manifest, order="sorted")).hexdigest()
         manifest = msgspec.structs.replace(manifest, freeze_id=f"{month.name}-{digest[:12]}")
@@ -307,9 +381,27 @@ def _printed(reader: Reader, previous: str | None, month: Month) -> dict[str, fl
     return dict(reader.query(sql, (previous, month.previous().name))[1]) if previous is not None else {}
 
 
+def _promoted(reader: Reader, earlier: Sequence[str]) -> list[Promoted]:
+    sql = (
+        "SELECT month, change_id, metric, effect, se FROM estimates WHERE freeze_id = ? AND verdict = 'promote' "
+        "AND dimension = 'all' AND decided_by IS NOT NULL AND effect IS NOT NULL ORDER BY month, change_id, metric"
+    )
+    rows = [row for freeze_id in earlier for row in reader.query(sql, (freeze_id,))[1]]
+    return [Promoted(month=m, change_id=c, metric=name, effect=effect, se=se) for m, c, name, effect, se in rows]
+
+
 def _meta(reader: Reader, name: str) -> bytes:
     rows = reader.query("SELECT value FROM meta WHERE name = ?", (name,))[1]
     return str(rows[0][0]).encode() if rows else b"{}"
+
+
+def _refused(reader: Reader, month: Month) -> dict[str, int]:
+    """Date → dead letters received on it."""
+    begin, end = reader.moment(month.previous().start_us), reader.moment(month.end_us)
+    sql = f"SELECT received_at FROM dead_letters WHERE received_at >= {begin} AND received_at < {end}"
+    zone = ZoneInfo(month.timezone)
+    days = Counter(str(from_us(us).astimezone(zone).date()) for (us,) in reader.query(sql)[1])
+    return dict(sorted(days.items()))
 
 
 def _counts(reader: Reader) -> dict[str, int]:

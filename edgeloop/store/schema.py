@@ -14,9 +14,10 @@ import msgspec
 
 from edgeloop.clock import to_us
 from edgeloop.events import Event, Response, Stamps
+from edgeloop.store.actions import Action, Answer, Notice
 from edgeloop.store.rows import Bar, Check, Estimate
 
-SCHEMA_NUMBER = 3
+SCHEMA_NUMBER = 4
 
 Kind = Literal["text", "int", "real", "bool", "time", "json", "blob"]
 
@@ -283,12 +284,15 @@ def _kind(annotation: Any) -> Kind:
     return "real" if float in args else "int" if int in args else "text"
 
 
-def _of_struct(name: str, comment: str, struct: type[msgspec.Struct], comments: str) -> Table:
+def _of_struct(
+    name: str, comment: str, struct: type[msgspec.Struct], comments: str, times: tuple[str, ...] = ()
+) -> Table:
     """A table with a struct's fields as columns; ``comments`` has a line ``name comment`` for each."""
     told = dict(line.split(None, 1) for line in comments.splitlines() if line)
-    return Table(
-        name, comment, tuple(Column(f.name, _kind(f.type), told[f.name]) for f in msgspec.structs.fields(struct))
-    )
+    kinds: dict[str, Kind] = {
+        f.name: "time" if f.name in times else _kind(f.type) for f in msgspec.structs.fields(struct)
+    }
+    return Table(name, comment, tuple(Column(field, kind, told[field]) for field, kind in kinds.items()))
 
 
 _OF_A_CHANGE = """
@@ -378,6 +382,62 @@ high upper end of its 95 % interval
 """,
 )
 
+ACTIONS = _of_struct(
+    "actions",
+    "what a month's report asked of somebody, and what became of it",
+    Action,
+    """
+action_id id, from month, change and verdict
+month YYYY-MM of the report that asked
+change_id the change it is about
+model_id the model of the change
+from_version the version before
+to_version the version after
+verdict what is asked: promote, keep testing, roll back, repair the data first, or stop, no effect
+title the change's title
+asked what is asked, in a sentence
+why the reason the report gave
+role the role that answers for it, by its key in the settings
+owner who answers for it, by name; without one the role
+occurred_at when it was asked: the moment up to which the report knows the world
+due the date by which it is asked, YYYY-MM-DD in the company's zone
+state proposed, accepted, done or dropped
+accepted_at when it was accepted
+closed_at when it was done or dropped
+reason why it was dropped, or what was said when it was done
+""",
+    times=("occurred_at", "accepted_at", "closed_at"),
+)
+ACTION_HISTORY = _of_struct(
+    "action_history",
+    "every step of every action",
+    Answer,
+    """
+action_id the action
+occurred_at when the step was taken
+state the state it led to
+who the name of the key that signed in, of who ran the command, or report
+reason what was said with it
+""",
+    times=("occurred_at",),
+)
+NOTICES = _of_struct(
+    "notices",
+    "messages sent about actions, one row for each cause; no address is kept",
+    Notice,
+    """
+action_id the action
+cause asked, unanswered or overdue
+rung who was told: owner, deputy or a role
+channel mail or slack
+state sending, sent or waiting (refused; tried again later)
+attempts how often it was tried
+repeats 1 where it was sent again, because the sender died before it noted what became of it
+occurred_at when it was last tried, or sent
+""",
+    times=("occurred_at",),
+)
+
 EVENT_TABLES: dict[str, Table] = {
     "exposure": EXPOSURES,
     "response": RESPONSES,
@@ -401,6 +461,9 @@ TABLES: tuple[Table, ...] = (
     ESTIMATES,
     CHECKS,
     BRIDGE,
+    ACTIONS,
+    ACTION_HISTORY,
+    NOTICES,
 )
 
 Cell = str | int | float | bytes | None

@@ -13,6 +13,8 @@ import msgspec
 from edgeloop.errors import HomeError
 from edgeloop.log.base import TopicPartition
 from edgeloop.sqlite import connect, free_bytes, transaction
+from edgeloop.store import sqlite_actions
+from edgeloop.store.actions import Action, Answer, Notice
 from edgeloop.store.base import StaleStateError, StoredOffset, heads_of
 from edgeloop.store.engine import prepare
 from edgeloop.store.rows import Bar, Check, Estimate
@@ -243,6 +245,26 @@ class SqliteStore:
                 self._db.executemany(
                     f"INSERT INTO {table.name} VALUES ({marks})", [msgspec.structs.astuple(r) for r in rows]
                 )
+
+    def add_actions(self, actions: Sequence[Action], who: str) -> list[Action]:
+        """Keep those that are not there yet, as proposed by ``who``; which these were."""
+        with transaction(self._db):
+            return sqlite_actions.add(self._db, actions, who)
+
+    def move_action(self, answer: Answer) -> Action:
+        """Take an answer; the action after it."""
+        with transaction(self._db):
+            return sqlite_actions.move(self._db, answer)
+
+    def begin_notice(self, wanted: Notice) -> bool:
+        """Note, before it is sent, that a notice is being sent; False where it must not be (again) now."""
+        with transaction(self._db):
+            return sqlite_actions.begin_notice(self._db, wanted)
+
+    def end_notice(self, ended: Notice) -> None:
+        """Note that it was sent, or that it waits because it was refused."""
+        with transaction(self._db):
+            sqlite_actions.end_notice(self._db, ended)
 
     def close(self) -> None:
         """Close the connection."""

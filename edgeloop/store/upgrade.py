@@ -1,6 +1,6 @@
 """A store of an older schema: moved away, and an empty one in its place, for the log fills it anew.
 
-What no log holds (the estimates and checks of months past) is copied over.
+What no log holds (the estimates and checks of months past, and what people answered) is copied over.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from edgeloop.errors import HomeError
 from edgeloop.events import STORED_TOPICS
 from edgeloop.log.local import LocalLog
 from edgeloop.sqlite import BUSY_MS, transaction
-from edgeloop.store.schema import BRIDGE, CHECKS, ESTIMATES, SCHEMA_NUMBER, Cell
+from edgeloop.store.engine import FIRST_IN_PLACE
+from edgeloop.store.schema import ACTION_HISTORY, ACTIONS, BRIDGE, CHECKS, ESTIMATES, NOTICES, Cell
 from edgeloop.store.sqlite import SqliteStore
 
-_KEPT = (ESTIMATES, CHECKS, BRIDGE)
+_KEPT = (ESTIMATES, CHECKS, BRIDGE, ACTIONS, ACTION_HISTORY, NOTICES)
 _RULES = "rules"
 
 
@@ -45,7 +46,7 @@ def upgrade(path: Path, log: LocalLog, *, code_version: int) -> Path | None:
     try:
         db.set_busy_timeout(BUSY_MS)
         schema = db.pragma("user_version")
-        if not 0 < schema < SCHEMA_NUMBER:
+        if not 0 < schema < FIRST_IN_PLACE:  # newer ones are brought forward when they are opened
             return None
         _refuse_log(path, db, log)
         for leftover in (fresh, fresh.with_name(f"{fresh.name}-wal"), fresh.with_name(f"{fresh.name}-shm")):

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from edgeloop.app.commands import analyst, dead_letters, keys, loop, month, replay, service, tables, topics, upkeep
+from edgeloop.app.commands import (
+    actions,
+    analyst,
+    dead_letters,
+    keys,
+    loop,
+    month,
+    replay,
+    service,
+    tables,
+    topics,
+    upkeep,
+)
 from edgeloop.app.commands.base import DONE, FAILED, NEEDS_A_PERSON, WRONG_USE, app
 
 __all__ = [
@@ -10,6 +22,7 @@ __all__ = [
     "FAILED",
     "NEEDS_A_PERSON",
     "WRONG_USE",
+    "actions",
     "analyst",
     "app",
     "dead_letters",

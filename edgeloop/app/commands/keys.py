@@ -1,4 +1,4 @@
-"""Commands for the keys of senders, and the settings."""
+"""Commands for the keys of senders and people, and the settings."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import App, Parameter
 
-from edgeloop.app.commands.base import DONE, Common, app
+from edgeloop.app.commands.base import DONE, Common, Flag, app
 from edgeloop.app.output import print_json, print_rows, say
-from edgeloop.settings import SECRETS, settings_file
+from edgeloop.errors import UsageError
+from edgeloop.settings import SECRETS, Settings, settings_file
 
-keys_app = App(name="keys", help="Keys that senders of events show at the door.")
+keys_app = App(name="keys", help="Keys that senders of events show at the door, and people to sign in.")
 app.command(keys_app)
 
 
@@ -24,6 +25,14 @@ def config_command(*, common: Common = Common()) -> int:
         value = getattr(settings, name)
         if name == "metrics":
             rows.extend(_metrics(value))
+        elif name == "roles":
+            rows.extend(
+                (f"roles.{role}", key, _shown("roles", key, getattr(held, key)))
+                for role, held in value.items()
+                for key in held.__struct_fields__
+            )
+        elif name == "decisions":
+            rows.extend(_decisions(settings))
         elif isinstance(value, msgspec.Struct):
             rows.extend((name, key, _shown(name, key, getattr(value, key))) for key in value.__struct_fields__)
         else:
@@ -45,8 +54,20 @@ def _metrics(sections: dict[str, dict[str, Any]]) -> list[tuple[object, ...]]:
     return rows
 
 
+def _decisions(settings: Settings) -> list[tuple[object, ...]]:
+    """Who answers for each kind of decision, with the defaults."""
+    from edgeloop.roles import KINDS, responsibility
+
+    table = responsibility(settings.roles, settings.decisions)
+    return [
+        (f"decisions.{kind}", letter, _shown("", letter, getattr(table.duty(verdict), letter)))
+        for kind, verdict in KINDS.items()
+        for letter in table.duty(verdict).__struct_fields__
+    ]
+
+
 def _shown(section: str, key: str, value: object) -> str:
-    if (section, key) in SECRETS:
+    if (section, key) in SECRETS or (section == "roles" and key.endswith("address")):
         return "(set)" if value else "(not set)"
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
@@ -54,17 +75,29 @@ def _shown(section: str, key: str, value: object) -> str:
 @keys_app.command(name="create")
 def keys_create(
     *,
-    name: Annotated[str, Parameter(help="Who will use it.")] = "edge",
+    name: Annotated[str | None, Parameter(help="Who will use it; of a sender `edge` by default.")] = None,
+    role: Annotated[str | None, Parameter(help="For a person who holds this role, such as devops_lead.")] = None,
+    person: Annotated[bool, Flag, Parameter(help="For a person without a role.", show_default=False)] = False,
     common: Common = Common(),
 ) -> int:
-    """Make a key for a sender of events; it is shown this once."""
+    """Make a key, shown this once: for a sender of events, or (--role, --person) for a person to sign in."""
     from edgeloop.app import api_keys
+    from edgeloop.roles import ROLES
 
     home, _ = common.open()
     home.refuse_simulated()
-    key = api_keys.create(home, name)
-    print_json([{"name": name, "key": key}]) if common.json else print(key)
-    say("keep it now: only a hash of it is stored. Senders show it as `Authorization: Bearer KEY`")
+    if role is not None and role not in ROLES:
+        raise UsageError(f"{role!r} is no role; there are {', '.join(ROLES)}")
+    if role is None and not person:
+        key = api_keys.create(home, name or "edge")
+        how = "Senders show it as `Authorization: Bearer KEY`"
+    elif name is None:
+        raise UsageError("a person's key has a name, which is kept with what they answer: --name ana")
+    else:
+        key = api_keys.create(home, name, kind="person", role=role or "")
+        how = "It signs in on the page /actions of `edgeloop serve` and `edgeloop up`, and sends no events"
+    print_json([{"name": name or "edge", "key": key}]) if common.json else print(key)
+    say(f"keep it now: only a hash of it is stored. {how}")
     return DONE
 
 
@@ -74,6 +107,24 @@ def keys_list(*, common: Common = Common()) -> int:
     from edgeloop.app import api_keys
 
     home, _ = common.open()
-    rows = [(k.name, k.id, k.created) for k in api_keys.read(home)]
-    print_rows(("name", "ends in", "created"), rows, as_json=common.json)
+    rows = [(k.name, k.id, k.created, k.kind, k.role) for k in api_keys.read(home)]
+    print_rows(("name", "ends in", "created", "kind", "role"), rows, as_json=common.json)
+    return DONE
+
+
+@keys_app.command(name="remove")
+def keys_remove(ends_in: str, /, *, common: Common = Common()) -> int:
+    """Take a key away: it sends nothing more, and whoever signed in with it is signed out.
+
+    Parameters
+    ----------
+    ends_in
+        Its last characters, as `edgeloop keys list` prints them.
+    """
+    from edgeloop.app import api_keys
+
+    home, _ = common.open()
+    gone = api_keys.remove(home, ends_in)
+    print_json([{"name": gone.name, "ends in": gone.id}]) if common.json else print(gone.id)
+    say(f"removed: the key of {gone.name}")
     return DONE

@@ -62,11 +62,17 @@ def freeze(*, month: MonthFlag, common: Common = Common()) -> int:
 
 @app.command
 def report(*, month: MonthFlag, common: Common = Common()) -> int:
-    """Write the month's report as one HTML file."""
-    from edgeloop.app.monthly import report_month
+    """Write the month's report as one HTML file, and the pack for the monthly meeting beside it."""
+    from edgeloop.app.monthly import report_month, workshop_file
     from edgeloop.months import Month
 
     home, settings = common.open()
-    path = report_month(home, settings, Month.parse(month, settings.timezone))
-    print_json([{"month": month, "path": str(path)}]) if common.json else print(path)
+    wanted = Month.parse(month, settings.timezone)
+    path = report_month(home, settings, wanted)
+    pack = workshop_file(home, wanted)
+    if common.json:
+        print_json([{"month": month, "path": str(path), "workshop": str(pack)}])
+    else:
+        print(path)
+        say(f"for the meeting: {pack}")
     return DONE

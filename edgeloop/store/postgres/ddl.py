@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from edgeloop.log.partitioner import SHARDS
 from edgeloop.store.postgres.session import CONTRACT_SCHEMA, ENGINE_SCHEMA
 from edgeloop.store.schema import (
+    ACTIONS,
     ANSWERS,
     ATTRIBUTIONS,
     DEAD_LETTERS,
     EVENT_TABLES,
+    NOTICES,
     OFFSETS,
     SUPERSEDED,
     TABLES,
@@ -157,5 +159,9 @@ def _table(table: Table) -> str:
         columns.append("UNIQUE (dead_letter_id)")
     if table is OFFSETS:
         columns.append("PRIMARY KEY (topic, partition)")
+    if table is ACTIONS:
+        columns.append("PRIMARY KEY (action_id)")
+    if table is NOTICES:
+        columns.append("PRIMARY KEY (action_id, cause, rung, channel)")
     options = f" WITH ({_HOT})" if table is OFFSETS else ""
     return f"CREATE TABLE {CONTRACT_SCHEMA}.{table.name}({', '.join(columns)}){options}"

@@ -32,6 +32,20 @@ STEPS: tuple[Step, ...] = (
         '"bar" text COLLATE "C", "change_id" text COLLATE "C", "value" double precision, "low" double precision, '
         '"high" double precision)',
     ),
+    Step(
+        4,
+        'CREATE TABLE actions("action_id" text COLLATE "C", "month" text COLLATE "C", "change_id" text COLLATE "C", '
+        '"model_id" text COLLATE "C", "from_version" text COLLATE "C", "to_version" text COLLATE "C", '
+        '"verdict" text COLLATE "C", "title" text COLLATE "C", "asked" text COLLATE "C", '
+        '"why" text COLLATE "C", "role" text COLLATE "C", '
+        '"owner" text COLLATE "C", "occurred_at" timestamptz, "due" text COLLATE "C", "state" text COLLATE "C", '
+        '"accepted_at" timestamptz, "closed_at" timestamptz, "reason" text COLLATE "C", PRIMARY KEY (action_id)); '
+        'CREATE TABLE action_history("action_id" text COLLATE "C", "occurred_at" timestamptz, '
+        '"state" text COLLATE "C", "who" text COLLATE "C", "reason" text COLLATE "C"); '
+        'CREATE TABLE notices("action_id" text COLLATE "C", "cause" text COLLATE "C", "rung" text COLLATE "C", '
+        '"channel" text COLLATE "C", "state" text COLLATE "C", "attempts" bigint, "repeats" bigint, '
+        '"occurred_at" timestamptz, PRIMARY KEY (action_id, cause, rung, channel))',
+    ),
 )
 """In ascending order, up to ``SCHEMA_NUMBER``; databases of number 2 and later are brought forward by them."""
 

@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 from edgeloop.log.base import TopicPartition
+from edgeloop.store.actions import Action, Answer, Notice
 from edgeloop.store.base import StaleStateError, StoredOffset, heads_of
+from edgeloop.store.postgres import actions as people
 from edgeloop.store.postgres import ddl, migrations
 from edgeloop.store.postgres.copying import stored_text
 from edgeloop.store.postgres.moments import load_plain, moment
@@ -288,6 +290,26 @@ class PostgresStore:
                 marks = ", ".join(["%s"] * len(table.columns))
                 with db.cursor() as cursor:
                     cursor.executemany(f"INSERT INTO {table.name} VALUES ({marks})", [_cells(row) for row in found])
+
+    def add_actions(self, actions: Sequence[Action], who: str) -> list[Action]:
+        """Keep those that are not there yet, as proposed by ``who``; which these were."""
+        with self.transaction(), self._session.connection() as db:
+            return people.add(db, actions, who)
+
+    def move_action(self, answer: Answer) -> Action:
+        """Take an answer; the action after it."""
+        with self.transaction(), self._session.connection() as db:
+            return people.move(db, answer)
+
+    def begin_notice(self, wanted: Notice) -> bool:
+        """Note, before it is sent, that a notice is being sent; False where it must not be (again) now."""
+        with self.transaction(), self._session.connection() as db:
+            return people.begin_notice(db, wanted)
+
+    def end_notice(self, ended: Notice) -> None:
+        """Note that it was sent, or that it waits because it was refused."""
+        with self.transaction(), self._session.connection() as db:
+            people.end_notice(db, ended)
 
     def close(self) -> None:
         """Close the connection."""

@@ -1,0 +1,224 @@
+"""How did last month become this month? The bridge as printed: its bars sum to the last digit that is shown.
+
+Each bar is rounded for itself, and what is unexplained is what then remains (docs/meaning.md, "The bridge").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis import Analysis, Metric
+from edgeloop.store.rows import Bar, Estimate
+from reports import foreign, numbers, words
+from reports.findings import BarKind, Bridge, BridgeBar
+from reports.gathered import ChangeRows
+from reports.language import t
+
+_KINDS: dict[str, BarKind] = {
+    "calendar": "calendar", "mix": "mix", "version": "version", "interaction": "interaction",
+}  # fmt: skip
+_SHARE_DIGITS, _SCORE_DIGITS = 2, 2
+
+
+def bridge(analysis: Analysis, gathered: Sequence[ChangeRows], month: str, previous: str) -> Bridge:
+    """The section; ``month`` and ``previous`` as printed."""
+    bars = analysis.bridge
+    ends = {b.bar: b for b in bars}
+    if "month 0" not in ends or "month 1" not in ends:
+        return Bridge(_missing(analysis, previous))
+    metric = next((m for m in analysis.metrics if m.name == bars[0].metric), None)
+    made = _Printed(bars[0].metric, metric)
+    titles = {own.change.change_id: own for own in gathered}
+    steps = [b for b in bars if b.bar in ("calendar", "mix", "version", "interaction")]
+    start, end = made.units(ends["month 0"].value), made.units(ends["month 1"].value)
+    drawn: list[BridgeBar] = []
+    if "late data" in ends:
+        late = made.units(ends["late data"].value)
+        drawn.append(made.total(t("{month}, as reported then", month=previous), start - late))
+        drawn.append(made.step("late", t("Late data"), start - late, start, None))
+    drawn.append(made.total(t("{month}, as known now", month=previous) if "late data" in ends else previous, start))
+    at = start
+    for b in steps:
+        after = at + made.units(b.value)
+        own = titles.get(b.change_id or "")
+        drawn.append(made.step(_KINDS[b.bar], _label(b, titles), at, after, b, own, hatched=_hatched(own, b)))
+        at = after
+    drawn.append(made.step("unexplained", t("Not explained"), at, end, ends["unexplained"]))
+    drawn.append(made.total(month, end))
+    return Bridge(
+        _summary(made, ends, steps, (month, previous)),
+        words.capital(made.label),
+        tuple(drawn),
+        _notes(analysis, bars, titles, made),
+    )
+
+
+class _Printed:
+    """A metric's figures in whole units of the last digit that is printed."""
+
+    def __init__(self, name: str, metric: Metric | None) -> None:
+        kind = metric.kind if metric is not None else "mean"
+        self.share = kind == "proportion"
+        self.digits = 1 if kind == "nps" else _SHARE_DIGITS if self.share else _SCORE_DIGITS
+        self.currency = metric.currency if metric is not None else None
+        self.label = words.label(name)
+        self.noun = t("the share of customers with “{metric}”", metric=self.label) if self.share else self.label
+        self.counted = metric is not None and metric.source in ("share", "sum")
+
+    def units(self, value: float) -> int:
+        """Rounded to what is printed."""
+        return round(value * (100 if self.share else 1) * 10.0**self.digits)
+
+    def figure(self, units: float) -> str:
+        """A month's figure."""
+        value = units / 10.0**self.digits
+        if self.share:
+            return numbers.percent(value / 100, self.digits)
+        return numbers.money(value, self.currency, self.digits) if self.currency else numbers.number(value, self.digits)
+
+    def difference(self, units: float) -> str:
+        """What a bar adds."""
+        shown = self._signed(units)
+        return t("{number}\N{NO-BREAK SPACE}pp", number=shown) if self.share else shown
+
+    def _signed(self, units: float) -> str:
+        return numbers.signed(units / 10.0**self.digits, self.digits)
+
+    def total(self, label: str, at: int) -> BridgeBar:
+        """A month."""
+        return BridgeBar("figure", label, at, at, self.figure(at))
+
+    def step(
+        self,
+        kind: BarKind,
+        label: str,
+        start: int,
+        end: int,
+        bar: Bar | None,
+        own: ChangeRows | None = None,
+        *,
+        hatched: bool = False,
+    ) -> BridgeBar:
+        """A bar from where the one before ended."""
+        low = high = None
+        between = ""
+        if bar is not None and bar.low is not None and bar.high is not None:
+            low, high = (start + self.units(v) for v in (bar.low, bar.high))
+            ends = t("{low} to {high}", low=self._signed(low - start), high=self._signed(high - start))
+            between = t("{number}\N{NO-BREAK SPACE}pp", number=ends) if self.share else ends
+        return BridgeBar(
+            kind,
+            label,
+            start,
+            end,
+            self.difference(end - start),
+            between,
+            low,
+            high,
+            hatched,
+            own.anchor if own is not None else "",
+        )
+
+
+def _label(b: Bar, titles: dict[str, ChangeRows]) -> str:
+    if b.bar == "calendar":
+        return t("Calendar: working days, Saturdays, Sundays")
+    if b.bar == "mix":
+        return t("Mix: other zones, touchpoints, newcomers")
+    if b.bar == "interaction":
+        names = [_title(part, titles) for part in (b.change_id or "").split(" × ")]
+        return t("{changes} together, beyond the sum", changes=numbers.joined(names))
+    return _title(b.change_id or "", titles)
+
+
+def _title(change_id: str, titles: dict[str, ChangeRows]) -> str:
+    own = titles.get(change_id)
+    return own.title if own is not None else foreign.name(change_id)
+
+
+def _hatched(own: ChangeRows | None, b: Bar) -> bool:
+    """Whether the bar rests on a comparison without a draw."""
+    if b.bar != "version" or own is None:
+        return False
+    e = _of(own, b.metric)
+    return (e.grade if e is not None else own.grade) != "randomised"
+
+
+def _of(own: ChangeRows, metric: str) -> Estimate | None:
+    return next((e for e in (*own.rows, *own.others) if e.metric == metric), None)
+
+
+def _summary(
+    made: _Printed,
+    ends: dict[str, Bar],
+    steps: Sequence[Bar],
+    months: tuple[str, str],
+) -> str:
+    change = made.units(ends["month 1"].value) - made.units(ends["month 0"].value)
+    told = {
+        "what": words.capital(made.noun),
+        "before": made.figure(made.units(ends["month 0"].value)),
+        "after": made.figure(made.units(ends["month 1"].value)),
+        "difference": made.difference(change),
+        "month": months[0],
+        "previous": months[1],
+    }
+    said = (
+        t("{what} stayed at {after} from {previous} to {month}.", **told)
+        if change == 0
+        else t("{what} went from {before} in {previous} to {after} in {month} ({difference}).", **told)
+    )
+    versions = [b for b in steps if b.bar in ("version", "interaction")]
+    if not versions:
+        return said + " " + t("No part of that can be put down to a version change.")
+    of_versions = sum(made.units(b.value) for b in versions)
+    rest = change - of_versions
+    return (
+        said
+        + " "
+        + t(
+            "Version changes account for {versions}, everything else for {rest}.",
+            versions=made.difference(of_versions),
+            rest=made.difference(rest),
+        )
+    )
+
+
+def _notes(analysis: Analysis, bars: Sequence[Bar], titles: dict[str, ChangeRows], made: _Printed) -> tuple[str, ...]:
+    text = []
+    if analysis.unnamed:
+        names = numbers.joined([_title(change_id, titles) for change_id in analysis.unnamed])
+        text.append(t("Without an estimate, and so in what is not explained: {changes}.", changes=names))
+    if any(b.bar == "version" and _hatched(titles.get(b.change_id or ""), b) for b in bars):
+        text.append(t("Hatched: not assigned at random, so the bar may hold other causes."))
+    ends = {b.bar: b for b in bars}
+    if made.counted and "total" in ends and "volume" in ends:
+        total, volume = ends["total"].value, ends["volume"].value
+        told = {"total": numbers.signed(total, 0), "volume": numbers.signed(volume, 0), "what": made.label}
+        if made.share:
+            text.append(
+                t(
+                    "Over the whole month that is {total} customers with “{what}”, of which {volume} because more or "
+                    "fewer customers met a model.",
+                    **told,
+                )
+            )
+        else:
+            text.append(
+                t(
+                    "Over the whole month that is {total} {currency} of “{what}”, of which {volume} because more or "
+                    "fewer customers met a model.",
+                    currency=made.currency or "",
+                    **told,
+                )
+            )
+    return tuple(text)
+
+
+def _missing(analysis: Analysis, previous: str) -> str:
+    if not any(m.headline for m in analysis.metrics):
+        return t("There is no bridge: nothing was recorded of the headline metric.")
+    return t(
+        "There is no bridge from {previous}: one of the two months has no customer whose window is over.",
+        previous=previous,
+    )

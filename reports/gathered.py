@@ -1,0 +1,145 @@
+"""Which rows belong to which change? The changes of the month with their estimates, most urgent first."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from analysis import LedgerChange, Metric
+from edgeloop.store.rows import Check, Estimate, Grade, Verdict
+from reports import foreign, words
+from reports.findings import Role, Scale
+
+ORDER = ("roll back", "repair the data first", "promote", "stop, no effect", "keep testing")
+ROLES: tuple[Role, ...] = ("goal", "guardrail", "watch")
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRows:
+    """A change with its rows of the stage that decides; ``others`` are the rest, ``parted`` those of segments."""
+
+    change: LedgerChange
+    rows: tuple[Estimate, ...]
+    others: tuple[Estimate, ...]
+    lower_is_better: Collection[str]
+    currencies: Mapping[str, str]
+    parted: tuple[Estimate, ...] = ()
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What is asked, if anything."""
+        return next((e.verdict for e in self.rows if e.verdict is not None), None)
+
+    @property
+    def before_after(self) -> bool:
+        """Whether there is nothing but before and after."""
+        return self.grade == "before_after"
+
+    @property
+    def grade(self) -> Grade | None:
+        """How far the comparison carries."""
+        return next((e.grade for e in (*self.rows, *self.others) if e.grade is not None), None)
+
+    @property
+    def anchor(self) -> str:
+        """Where its block is on the page."""
+        return "change-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in self.change.change_id)
+
+    @property
+    def title(self) -> str:
+        """In quotation marks."""
+        return foreign.quoted(self.change.title)
+
+    def direction(self, e: Estimate) -> words.Direction:
+        """Which way, and whether that is wanted."""
+        return words.direction(e, lower_is_better=e.metric in self.lower_is_better)
+
+    def currency(self, e: Estimate) -> str | None:
+        """Of a sum."""
+        return self.currencies.get(e.metric) if words.is_sum(e) else None
+
+    def role(self, e: Estimate) -> Role:
+        """What the metric may decide."""
+        metric = self.metrics.get(e.metric)
+        return "goal" if metric is None else metric.role
+
+    def question(self, e: Estimate) -> str:
+        """``SURVEY/QUESTION`` of a metric of answers: a configured one has a name of its own."""
+        metric = self.metrics.get(e.metric)
+        return e.metric if metric is None else metric.key
+
+    def deciding(self) -> Estimate | None:
+        """The row that a verdict of roll back or promote rests on: the strongest of its direction, goals first."""
+        wanted = {"roll back": "worse", "promote": "better"}.get(self.verdict or "")
+        return max(
+            (e for e in self.rows if self.direction(e) == wanted),
+            key=lambda e: (-ROLES.index(self.role(e)), strength(e)),
+            default=None,
+        )
+
+
+def gather(
+    changes: Sequence[LedgerChange],
+    estimates: Sequence[Estimate],
+    lower_is_better: Collection[str],
+    currencies: Mapping[str, str],
+    metrics: Sequence[Metric] = (),
+    checks: Sequence[Check] = (),
+) -> list[ChangeRows]:
+    """The changes that touch the month, the one that asks most of the reader first."""
+    made = []
+    for change in changes:
+        own = [e for e in estimates if e.change_id == change.change_id]
+        whole = [e for e in own if e.dimension == "all"]
+        made.append(
+            ChangeRows(
+                replace(change, title=foreign.plain(change.title, foreign.NAME_LENGTH)),
+                tuple(e for e in whole if _has_interval(e)),
+                tuple(e for e in whole if not _has_interval(e)),
+                lower_is_better,
+                currencies,
+                tuple(e for e in own if e.dimension != "all"),
+                {m.name: m for m in metrics},
+                tuple(c for c in checks if c.change_id == change.change_id),
+            )
+        )
+    return sorted(made, key=lambda c: (_rank(c), c.change.start_us, c.change.change_id))
+
+
+def days_left(own: ChangeRows) -> int | None:
+    """Days until an effect worth acting on would show: the headline's, else the goals' longest."""
+    told = [e for e in own.rows if e.days_left is not None and own.role(e) == "goal"]
+    first = [e for e in told if (m := own.metrics.get(e.metric)) is not None and m.headline]
+    return max((e.days_left or 0 for e in first or told), default=None)
+
+
+def verdict_of(own: ChangeRows) -> Verdict | None:
+    """The verdict, also of a change without a row that has an interval."""
+    return next((e.verdict for e in (*own.rows, *own.others) if e.verdict is not None), None)
+
+
+def strength(e: Estimate) -> float:
+    """|effect| in standard errors."""
+    return abs(e.effect or 0.0) / e.se if e.se else 0.0
+
+
+def scale(e: Estimate) -> Scale:
+    """Which rows are drawn on the same scale."""
+    if words.is_share(e):
+        return "points"
+    if e.metric_kind == "nps":
+        return "nps"
+    if e.metric_kind == "quantile":
+        return "ms"
+    return "sum" if words.is_sum(e) or e.metric_kind == "ratio" else "score"
+
+
+def _has_interval(e: Estimate) -> bool:
+    return e.decision_low is not None and e.decision_high is not None and e.effect is not None
+
+
+def _rank(own: ChangeRows) -> int:
+    verdict = verdict_of(own)
+    return ORDER.index(verdict) if verdict else len(ORDER)
