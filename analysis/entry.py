@@ -13,6 +13,7 @@ import pandas as pd
 from analysis.change import LedgerChange, Stage
 from analysis.days import day_of, midnights
 from analysis.frames import ABSENT, BoolArray, Coded, Exposures
+from analysis.groups import first_places
 from analysis.moments import IntArray
 
 CONTROL, HOLDOUT, NOBODY = -1, -2, -3
@@ -167,23 +168,18 @@ def first_exposures(x: Exposures, rows: IntArray, group: IntArray, column: Coded
     """The first of ``rows`` of each key in ``column``, ties by (time, exposure_id); rows without a key are passed over.
 
     Args:
-        rows: rows of ``x``, shape (k,).
+        rows: rows of ``x``, ascending, shape (k,).
         group: the group of each of those rows, shape (k,).
     """
     keyed = column.codes[rows] != ABSENT
     rows, group = rows[keyed], group[keyed]
     key, at = column.codes[rows], x.at[rows]
-    order = np.lexsort((at, key))
-    rows, group, key, at = rows[order], group[order], key[order], at[order]
-    begins = np.ones(len(key), dtype=bool)
-    begins[1:] = key[1:] != key[:-1]
-    start = np.flatnonzero(begins)
-    if len(start) == 0:
-        nothing = np.zeros(0, dtype=np.int64)
-        return Entries(nothing, nothing, nothing, nothing, np.zeros(0, dtype=bool))
-    first = _untie(x, rows, at, start)
-    crossed = np.minimum.reduceat(group, start) != np.maximum.reduceat(group, start)
-    return Entries(key[start], rows[first], at[first], group[first], crossed)
+    first_of = first_places(key, len(column.labels))
+    found = np.flatnonzero(first_of != ABSENT)
+    first = _untie(x, rows, at, key, first_of)[found]
+    crossed = np.zeros(len(column.labels), dtype=bool)
+    crossed[key[group != group[first_of[key]]]] = True
+    return Entries(found, rows[first], at[first], group[first], crossed[found])
 
 
 def first_met(x: Exposures, change: LedgerChange) -> IntArray:
@@ -195,33 +191,31 @@ def first_met(x: Exposures, change: LedgerChange) -> IntArray:
     return first
 
 
-def _untie(x: Exposures, rows: IntArray, at: IntArray, start: IntArray) -> IntArray:
-    """Per person the position of the smallest exposure_id among the exposures of the first moment."""
-    stop = np.append(start[1:], len(rows))
-    person = np.repeat(np.arange(len(start)), stop - start)
-    tied = np.flatnonzero(at == at[start][person])
-    if len(tied) == len(start):
-        return start
-    several = np.bincount(person[tied], minlength=len(start)) > 1
-    tied = tied[several[person[tied]]]
+def _untie(x: Exposures, rows: IntArray, at: IntArray, key: IntArray, first_of: IntArray) -> IntArray:
+    """Per key the position of the smallest exposure_id among the exposures of the first moment."""
+    tied = np.flatnonzero(at == at[first_of[key]])
+    if len(tied) == np.count_nonzero(first_of != ABSENT):
+        return first_of
+    several = np.bincount(key[tied], minlength=len(first_of)) > 1
+    tied = tied[several[key[tied]]]
     ids = x.exposure_id.iloc[rows[tied]].to_numpy(dtype=object)
-    several_ids = pd.DataFrame({"person": person[tied], "id": ids, "at": tied})
-    smallest = several_ids.sort_values(["person", "id"], kind="stable").drop_duplicates("person")
-    first = start.copy()
-    first[smallest["person"].to_numpy()] = smallest["at"].to_numpy()
+    several_ids = pd.DataFrame({"key": key[tied], "id": ids, "at": tied})
+    smallest = several_ids.sort_values(["key", "id"], kind="stable").drop_duplicates("key")
+    first = first_of.copy()
+    first[smallest["key"].to_numpy()] = smallest["at"].to_numpy()
     return first
 
 
 def rows_of(
     x: Exposures, change: LedgerChange, start_us: int, end_us: int, zones: tuple[str, ...], rollout_id: str | None
 ) -> IntArray:
-    """Exposures to the change's model in [start, end), in its zones and its rollout where it has such."""
-    mask = x.model.equals(change.model_id) & (x.at >= start_us) & (x.at < end_us)
+    """Exposures to the change's model in [start, end), in its zones and its rollout where it has such; ascending."""
+    rows = x.of_model(change.model_id)
+    begin, end = np.searchsorted(x.at[rows], [start_us, end_us])
+    rows = rows[begin:end]
     if rollout_id is not None:
-        mask &= x.rollout.equals(rollout_id)
-    if zones:
-        mask &= x.zone.isin(zones)
-    return np.flatnonzero(mask).astype(np.int64)
+        rows = rows[x.rollout.equals(rollout_id, rows)]
+    return rows[x.zone.isin(zones, rows)] if zones else rows
 
 
 def _groups(x: Exposures, rows: IntArray, change: LedgerChange) -> IntArray:
@@ -232,9 +226,9 @@ def _groups(x: Exposures, rows: IntArray, change: LedgerChange) -> IntArray:
     group = x.version.codes[rows].copy()
     if change.assignment == "random" and change.from_version is not None:
         unlabelled = x.arm.codes[rows] == ABSENT
-        group[unlabelled & x.version.equals(change.from_version)[rows]] = CONTROL
-    group[x.arm.equals("stable")[rows]] = CONTROL
-    group[x.arm.equals("holdout")[rows]] = HOLDOUT
+        group[unlabelled & x.version.equals(change.from_version, rows)] = CONTROL
+    group[x.arm.equals("stable", rows)] = CONTROL
+    group[x.arm.equals("holdout", rows)] = HOLDOUT
     return group
 
 
@@ -259,7 +253,7 @@ def _unclustered(x: Exposures, people: Entries, treated_group: int) -> int:
 
 
 def _control_label(x: Exposures, people: Entries, change: LedgerChange) -> str:
-    stable = x.arm.equals("stable")[people.row]
+    stable = x.arm.equals("stable", people.row)
     return (
         "stable"
         if change.from_version is None or stable.any() or (people.group != CONTROL).all()

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from analysis.groups import stable_order, starts
 from analysis.moments import FloatArray, IntArray
 from edgeloop.store.schema import CHANGES
 
@@ -66,23 +67,26 @@ class Coded:
 
     def occurring(self) -> list[str]:
         """The labels that some row has, in order."""
-        seen = np.unique(self.codes)
-        return [str(self.labels[i]) for i in seen[seen != ABSENT].tolist()]
+        return [str(self.labels[i]) for i in np.flatnonzero(np.bincount(self.codes + 1)[1:]).tolist()]
 
-    def equals(self, label: str | None) -> BoolArray:
-        """Which rows have that label."""
-        code = self.code(label)
-        return self.codes == code if code is not None else np.zeros(len(self.codes), dtype=bool)
+    def equals(self, label: str | None, rows: IntArray | None = None) -> BoolArray:
+        """Which rows have that label; of some rows, where they are named."""
+        code, codes = self.code(label), self.codes if rows is None else self.codes[rows]
+        return codes == code if code is not None else np.zeros(len(codes), dtype=bool)
 
-    def isin(self, labels: Collection[str]) -> BoolArray:
-        """Which rows have one of the labels."""
+    def isin(self, labels: Collection[str], rows: IntArray | None = None) -> BoolArray:
+        """Which rows have one of the labels; of some rows, where they are named."""
         codes = [code for label in sorted(labels) if (code := self.code(label)) is not None]
-        return np.isin(self.codes, codes)
+        return np.isin(self.codes if rows is None else self.codes[rows], codes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exposures:
-    """Exposures, one element per row in every array; ``fields`` are the numeric ones by name, NaN where absent."""
+    """Exposures in order of time, one element per row in every array.
+
+    ``fields`` are the numeric ones by name, NaN where absent; ``by_model`` are all rows, those of model ``m`` from
+    ``model_begins[m]`` to ``model_begins[m + 1]`` (``m`` is a code of ``model``; first come those without one).
+    """
 
     exposure_id: pd.Series[str]
     at: IntArray
@@ -98,6 +102,15 @@ class Exposures:
     segment: Coded
     anonymous: BoolArray
     fields: Mapping[str, FloatArray]
+    by_model: IntArray
+    model_begins: IntArray
+
+    def of_model(self, model_id: str) -> IntArray:
+        """The rows of one model, ascending."""
+        code = self.model.code(model_id)
+        if code is None:
+            return self.by_model[:0]
+        return self.by_model[self.model_begins[code] : self.model_begins[code + 1]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,7 +142,9 @@ class Outcomes:
         scales: Mapping[str, tuple[float, float]] = MappingProxyType({}),
     ) -> Outcomes:
         """Outcomes in any order, put in order."""
-        order = np.lexsort((at, person, name.codes))
+        key = name.codes * (int(person.max(initial=0)) + 1) + person
+        in_time = bool((at[1:] >= at[:-1]).all())  # as a freeze's rows are
+        order = stable_order(key) if in_time else np.lexsort((at, key))
         return cls(
             person[order],
             at[order],
@@ -186,12 +201,17 @@ def prepare(tables: Mapping[str, pd.DataFrame]) -> Frames:
 
 
 def _exposures(frame: pd.DataFrame) -> Exposures:
+    at = frame["occurred_at"].to_numpy(dtype=np.int64)
+    if (at[1:] < at[:-1]).any():  # never in a freeze
+        frame = frame.iloc[np.argsort(at, kind="stable")]
+        at = frame["occurred_at"].to_numpy(dtype=np.int64)
+    model = Coded.of(frame["model_id"])
     return Exposures(
         exposure_id=frame["exposure_id"],
-        at=frame["occurred_at"].to_numpy(dtype=np.int64),
+        at=at,
         subject=Coded.of(frame["subject"]),
         courier=Coded.of(frame["courier"]),
-        model=Coded.of(frame["model_id"]),
+        model=model,
         version=Coded.of(frame["model_version"]),
         arm=Coded.of(frame["arm"]),
         rollout=Coded.of(frame["rollout_id"]),
@@ -207,6 +227,8 @@ def _exposures(frame: pd.DataFrame) -> Exposures:
             "error": np.asarray(frame["error"].notna(), dtype=np.float64),
             "fallback": np.asarray(_flag(frame["fallback"]), dtype=np.float64),
         },
+        by_model=stable_order(model.codes),
+        model_begins=starts(model.codes + 1, len(model.labels) + 1)[1:],
     )
 
 
