@@ -72,7 +72,7 @@ def detect(shown: Shown, timezone: str) -> list[LedgerChange]:
     found: list[LedgerChange] = []
     for model_id in shown.model.occurring():
         rows = loose[shown.model.equals(model_id, loose)]
-        if np.count_nonzero(np.bincount(shown.version.codes[rows] + 1)) > 1:
+        if np.count_nonzero(np.bincount(shown.version.of_rows(rows) + 1)) > 1:
             found += _of_model(_count(model_id, shown, rows, days), days, timezone)
     return sorted(found, key=lambda c: (c.start_us, c.model_id, c.to_version))
 
@@ -101,7 +101,7 @@ def _count(model_id: str, shown: Shown, rows: IntArray, days: IntArray) -> _Mode
 
 def _named(coded: Coded, rows: IntArray) -> tuple[IntArray, list[str]]:
     """Codes from 0 in the order of the names, and the names; absent ones are named ``""``."""
-    own = coded.codes[rows] + 1  # 0: absent
+    own = coded.of_rows(rows) + 1  # 0: absent
     seen, code = np.flatnonzero(np.bincount(own)) - 1, ranks(own, len(coded.labels) + 1)
     names = [coded.label(int(c)) or "" for c in seen]
     order = np.argsort(np.array(names, dtype=object), kind="stable")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from analysis.change import LedgerChange, Stage
 from analysis.days import day_of, midnights
@@ -155,7 +154,7 @@ def randomised_cohort(
         entries=units,
         treated_group=treated_group,
         rows=rows[kept],
-        row_key=column.codes[rows[kept]],
+        row_key=column.of_rows(rows[kept]),
         row_group=group[kept],
         labelled=bool((x.arm.codes[people.row] != ABSENT).any()),
         anonymous=int(np.count_nonzero(~known)),
@@ -165,7 +164,7 @@ def randomised_cohort(
 
 
 def first_exposures(x: Exposures, rows: IntArray, group: IntArray, column: Coded) -> Entries:
-    """The first of ``rows`` of each key in ``column``, ties by (time, exposure_id); rows without a key are passed over.
+    """The first of ``rows`` of each key in ``column``, by (time, exposure_id); rows without a key are passed over.
 
     Args:
         rows: rows of ``x``, ascending, shape (k,).
@@ -173,13 +172,13 @@ def first_exposures(x: Exposures, rows: IntArray, group: IntArray, column: Coded
     """
     keyed = column.codes[rows] != ABSENT
     rows, group = rows[keyed], group[keyed]
-    key, at = column.codes[rows], x.at[rows]
+    key = column.of_rows(rows)
     first_of = first_places(key, len(column.labels))
     found = np.flatnonzero(first_of != ABSENT)
-    first = _untie(x, rows, at, key, first_of)[found]
+    first = first_of[found]
     crossed = np.zeros(len(column.labels), dtype=bool)
     crossed[key[group != group[first_of[key]]]] = True
-    return Entries(found, rows[first], at[first], group[first], crossed[found])
+    return Entries(found, rows[first], x.at[rows[first]], group[first], crossed[found])
 
 
 def first_met(x: Exposures, change: LedgerChange) -> IntArray:
@@ -188,21 +187,6 @@ def first_met(x: Exposures, change: LedgerChange) -> IntArray:
     rows = rows[x.subject.codes[rows] != ABSENT]
     first = np.full(len(x.subject.labels), OPEN_US)
     np.minimum.at(first, x.subject.codes[rows], x.at[rows])
-    return first
-
-
-def _untie(x: Exposures, rows: IntArray, at: IntArray, key: IntArray, first_of: IntArray) -> IntArray:
-    """Per key the position of the smallest exposure_id among the exposures of the first moment."""
-    tied = np.flatnonzero(at == at[first_of[key]])
-    if len(tied) == np.count_nonzero(first_of != ABSENT):
-        return first_of
-    several = np.bincount(key[tied], minlength=len(first_of)) > 1
-    tied = tied[several[key[tied]]]
-    ids = x.exposure_id.iloc[rows[tied]].to_numpy(dtype=object)
-    several_ids = pd.DataFrame({"key": key[tied], "id": ids, "at": tied})
-    smallest = several_ids.sort_values(["key", "id"], kind="stable").drop_duplicates("key")
-    first = first_of.copy()
-    first[smallest["key"].to_numpy()] = smallest["at"].to_numpy()
     return first
 
 
@@ -223,7 +207,7 @@ def _groups(x: Exposures, rows: IntArray, change: LedgerChange) -> IntArray:
 
     An exposure without an arm is control only where a random assignment was declared and its version is the one before.
     """
-    group = x.version.codes[rows].copy()
+    group = x.version.of_rows(rows)
     if change.assignment == "random" and change.from_version is not None:
         unlabelled = x.arm.codes[rows] == ABSENT
         group[unlabelled & x.version.equals(change.from_version, rows)] = CONTROL
@@ -240,7 +224,7 @@ def _arm(x: Exposures, people: Entries, group: int, label: str, clustered: bool,
     unit = np.arange(len(person), dtype=np.int64)
     first = at
     if clustered:
-        names, unit = np.unique(x.courier.codes[people.row[chosen]], return_inverse=True)
+        names, unit = np.unique(x.courier.of_rows(people.row[chosen]), return_inverse=True)
         unit = unit.astype(np.int64)
         first = np.full(len(names), OPEN_US)
         np.minimum.at(first, unit, at)

@@ -14,6 +14,7 @@ from analysis.bridge import Delta, Interplay, Printed, month_bridge
 from analysis.change import LedgerChange
 from analysis.designs import Measured, measure
 from analysis.frames import prepare
+from analysis.history import JoinTimes
 from analysis.interactions import Interaction, Randomised, overlaps
 from analysis.judge import Judged, Weighed, judge
 from analysis.ledger import ledger
@@ -63,11 +64,12 @@ def analyse(
         chain: (step, engagement name) on the way from the entry to an answer.
     """
     known = ledger(tables, timezone=month.timezone)
-    frames = prepare(tables)
+    frames, times = prepare(tables), JoinTimes.of(tables)
+    del tables  # a caller that keeps none of them has their memory back
     wanted = asked.resolve(frames, metrics)
     longest = max([ANSWER_WINDOW_US, *(m.window_us for m in wanted)])
     listed = [change for change in known if change.touches(month, longest)]
-    measured = [measure(frames, tables, change, known, wanted, month, as_of_us, chain) for change in listed]
+    measured = [measure(frames, times, change, known, wanted, month, as_of_us, chain) for change in listed]
     weighed = [(m, m.weighed) for m in measured if m.weighed is not None]
     judged = iter(judge([w for _, w in weighed]))
     parted = iter(judge_segments([w for _, w in weighed], [m.parted for m, _ in weighed]))

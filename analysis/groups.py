@@ -5,21 +5,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from analysis.moments import IntArray
 
 _MOST = 1 << 62
 
 
-def stable_order(key: IntArray) -> IntArray:
+def stable_order(key: npt.NDArray[np.signedinteger[Any]]) -> IntArray:
     """``np.argsort(key, kind="stable")``: keys and places are sorted as one number where they fit into one.
 
     Args:
         key: −1 or more.
     """
     n = len(key)
-    if n == 0 or (int(key.max()) + 2) * n >= _MOST:
+    if key.dtype.itemsize <= 2 or n == 0 or (int(key.max()) + 2) * n >= _MOST:
         return np.argsort(key, kind="stable").astype(np.int64)
     packed = (key.astype(np.int64) + 1) * n + np.arange(n)
     packed.sort()

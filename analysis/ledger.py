@@ -161,7 +161,7 @@ def _rollouts(shown: Shown) -> pd.DataFrame:
     n_keys = 1
     for coded in columns.values():  # one more than labels: an arm may be absent
         n_keys = max(n_keys * (len(coded.labels) + 1), 1)
-        key = ranks(key * (len(coded.labels) + 1) + coded.codes[rows] + 1, n_keys)
+        key = ranks(key * (len(coded.labels) + 1) + coded.of_rows(rows) + 1, n_keys)
         n_keys = int(key.max(initial=-1)) + 1
     group, n = key, np.bincount(key, minlength=n_keys)
     first = first_places(key, n_keys)

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from scipy import stats
+from scipy import special
 
 from analysis.moments import Moments
 
@@ -83,13 +83,13 @@ class Effect:
         """Two-sided p of no effect; None without degrees of freedom."""
         if self.se is None or self.df is None:
             return None
-        return 2 * float(stats.t.sf(abs(self.effect) / self.se, self.df))
+        return 2 * float(special.stdtr(self.df, -abs(self.effect) / self.se))
 
     def interval(self, alpha: float = 0.05) -> tuple[float, float] | None:
         """The interval at level 1 − alpha: it excludes 0 exactly where p < alpha. None without degrees of freedom."""
         if self.se is None or self.df is None:
             return None
-        half = float(stats.t.isf(alpha / 2, self.df)) * self.se
+        half = -float(special.stdtrit(self.df, alpha / 2)) * self.se
         return self.effect - half, self.effect + half
 
 
@@ -155,7 +155,7 @@ def log_ratio(control: Sample, treated: Sample, *, alpha: float = 0.05) -> Lift 
     c, t = control.mean_var / control.mean**2, treated.mean_var / treated.mean**2
     if c + t == 0:
         return None
-    half = float(stats.t.isf(alpha / 2, _welch_df(c, control.n, t, treated.n))) * math.sqrt(c + t)
+    half = -float(special.stdtrit(_welch_df(c, control.n, t, treated.n), alpha / 2)) * math.sqrt(c + t)
     log = math.log(treated.mean / control.mean)
     return Lift(treated.mean / control.mean - 1, _exp_less_one(log - half), _exp_less_one(log + half))
 

@@ -128,13 +128,13 @@ def _asked(x: Exposures, model: str, start_us: int, end_us: int) -> IntArray:
 def _series(x: Exposures, rows: IntArray, days: IntArray, closes: IntArray) -> Series:
     n_days = len(days) - 1
     day = day_of(x.at[rows], days)
-    key = x.subject.codes[rows] * n_days + day
+    key = x.subject.of_rows(rows) * n_days + day
     order = stable_order(key)
     first = order[np.concatenate([[True], np.diff(key[order]) != 0])] if len(order) else order
     rows, day = rows[first], day[first]
     n = len(rows)
     crowd = Crowd(
-        person=x.subject.codes[rows], at=x.at[rows], row=rows, unit=np.arange(n), treated=np.zeros(n, dtype=bool),
+        person=x.subject.of_rows(rows), at=x.at[rows], row=rows, unit=np.arange(n), treated=np.zeros(n, dtype=bool),
         unit_day=day, closes_us=closes[day], clustered=False, n_control=n,
     )  # fmt: skip
     return Series(RepeatedMatcher(crowd, len(x.subject.labels)), rows, day, n_days)

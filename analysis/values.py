@@ -109,6 +109,10 @@ class Matcher:
         inside = (lag >= from_us) & (lag <= to_us)
         return rows[inside], position[inside]
 
+    def forget(self) -> None:
+        """Drop what was joined; who asks again, joins again."""
+        self._kept.clear()
+
     def _joined(self, outcomes: Outcomes, name: str) -> tuple[IntArray, IntArray, IntArray]:
         kept = self._kept.get((id(outcomes), name))
         if kept is None:

@@ -122,12 +122,12 @@ def switchback_data(x: Exposures, change: LedgerChange, stage: Stage, *, month_e
     if stage.zones:
         rows = rows[x.zone.isin(stage.zones, rows)]
     new = x.version.equals(change.to_version, rows)
-    zone, hour = x.zone.codes[rows], (x.at[rows] - stage.start_us) // HOUR_US
+    zone, hour = x.zone.of_rows(rows), (x.at[rows] - stage.start_us) // HOUR_US
     blocks = _blocks(zone, hour, new, len(x.zone.labels), int((until - stage.start_us) // HOUR_US) + 1)
     block = blocks.of[zone, hour]
     kept = (block != ABSENT) & (x.at[rows] - stage.start_us >= blocks.start_hour[block] * HOUR_US + WASHOUT_US)
     rows, block = rows[kept], block[kept]
-    key = x.subject.codes[rows] * len(blocks.zone) + block
+    key = x.subject.of_rows(rows) * len(blocks.zone) + block
     order = stable_order(key)
     first = order[np.concatenate([[True], np.diff(key[order]) != 0])] if len(order) else order
     rows, block = rows[first], block[first]
@@ -240,7 +240,7 @@ def _crowd(x: Exposures, rows: IntArray, closes_us: IntArray) -> Crowd:
     n = len(rows)
     nothing = np.zeros(n, dtype=np.int64)
     return Crowd(
-        person=x.subject.codes[rows], at=x.at[rows], row=rows, unit=np.arange(n), treated=np.zeros(n, dtype=bool),
+        person=x.subject.of_rows(rows), at=x.at[rows], row=rows, unit=np.arange(n), treated=np.zeros(n, dtype=bool),
         unit_day=nothing, closes_us=closes_us, clustered=False, n_control=n,
     )  # fmt: skip
 

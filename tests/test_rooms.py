@@ -29,7 +29,7 @@ EXPORTED = {
         "recompute",
     ],
     "analysis.estimators": ["always_valid", "cuped"],
-    "analysis": ["ALL_METRICS", "READ", "Analysis", "LedgerChange", "Stage", "analyse", "ledger", "lift", "moments"],
+    "analysis": ["ALL_METRICS", "Analysis", "LedgerChange", "Stage", "analyse", "ledger", "lift", "moments", "needed"],
     "reports": ["Findings", "build", "render"],
     # Apart from their room: they load Faust, which no other command needs.
     "streams.faust_app": ["Publisher", "application"],

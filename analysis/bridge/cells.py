@@ -125,8 +125,8 @@ def lineage(change: LedgerChange, changes: Sequence[LedgerChange]) -> set[str]:
 
 def _groups(frames: Frames, matcher: Matcher) -> IntArray:
     x, crowd = frames.exposures, matcher.crowd
-    zone = x.zone.codes[crowd.row] + 1  # 0: absent
-    touchpoint = x.touchpoint.codes[crowd.row] + 1
+    zone = x.zone.of_rows(crowd.row) + 1  # 0: absent
+    touchpoint = x.touchpoint.of_rows(crowd.row) + 1
     seen = np.zeros(len(crowd), dtype=bool)
     for person, at in ((x.subject.codes, x.at), (frames.engagement.person, frames.engagement.at)):
         if not len(at) or not len(crowd):

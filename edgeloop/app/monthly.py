@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 import reports
-from analysis import READ, Analysis, LedgerChange, analyse, ledger
+from analysis import Analysis, LedgerChange, analyse, ledger, needed
 from edgeloop.clock import DAY_US
 from edgeloop.errors import UsageError
 from edgeloop.home import Home
@@ -86,7 +86,7 @@ def analyse_freeze(freeze: Freeze) -> Analysis:
     """The estimates and checks of a freeze; the same freeze gives the same."""
     manifest = freeze.manifest
     return analyse(
-        freeze.frames(READ),
+        freeze.frames(needed(manifest.metrics)),
         freeze.month,
         freeze_id=manifest.freeze_id,
         as_of_us=manifest.as_of_us,
