@@ -8,8 +8,8 @@ from __future__ import annotations
 from analysis import lift, moments
 from analysis.change import LedgerChange, Stage
 from analysis.estimates import Analysis, analyse
-from analysis.frames import needed
+from analysis.frames import READ, needed
 from analysis.ledger import ledger
 from analysis.rows import ALL_METRICS
 
-__all__ = ["ALL_METRICS", "Analysis", "LedgerChange", "Stage", "analyse", "ledger", "lift", "moments", "needed"]
+__all__ = ["ALL_METRICS", "READ", "Analysis", "LedgerChange", "Stage", "analyse", "ledger", "lift", "moments", "needed"]

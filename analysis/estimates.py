@@ -25,6 +25,9 @@ from edgeloop.metrics import PACK, MetricSettings
 from edgeloop.months import Month
 from edgeloop.store.rows import Bar, Check, Estimate
 
+LARGE = ("exposures", "engagement", "attributions")
+"""Tables of which the frames hold all that is asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
@@ -65,7 +68,8 @@ def analyse(
     """
     known = ledger(tables, timezone=month.timezone)
     frames, times = prepare(tables), JoinTimes.of(tables)
-    del tables  # a caller that keeps none of them has their memory back
+    # A caller that keeps none of the large ones has their memory back.
+    tables = {name: table for name, table in tables.items() if name not in LARGE}
     wanted = asked.resolve(frames, metrics)
     longest = max([ANSWER_WINDOW_US, *(m.window_us for m in wanted)])
     listed = [change for change in known if change.touches(month, longest)]
