@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis import analyse, needed
 from analysis import metrics as asked
-from analysis import needed
 from analysis.designs import measure
 from analysis.frames import Coded, Exposures, prepare
 from analysis.ledger import ledger
@@ -24,7 +24,7 @@ from edgeloop.app.monthly import analyse_freeze
 from edgeloop.metrics import PACK, Covariate, MetricSettings
 from edgeloop.store.freeze import Freeze
 
-ROWS = 60_000
+ROWS = 30_000
 MOST_TOUCHES = 25
 """Of an exposure, by all twelve changes together."""
 MOST_BYTES = 260
@@ -76,6 +76,28 @@ def test_memory_grows_by_few_bytes_per_exposure(freeze: Freeze, tmp_path: Path) 
     write_month(tmp_path / "twice", 2 * ROWS)
     peaks = [_peak(made) for made in (freeze, Freeze(tmp_path / "twice"))]
     assert 0 < peaks[1] - peaks[0] < MOST_BYTES * ROWS
+
+
+def test_more_columns_and_another_order_of_the_rows_change_no_figure(tmp_path: Path) -> None:
+    write_month(tmp_path / "freeze", 12_000, seed=2)
+    freeze = Freeze(tmp_path / "freeze")
+    tables = freeze.frames()
+    tables["exposures"]["occurred_at"] //= 1_000_000  # to whole seconds, so that ids break ties
+    tables["exposures"]["occurred_at"] *= 1_000_000
+    tables["exposures"] = tables["exposures"].sort_values(["occurred_at", "exposure_id"], ignore_index=True)
+    few = {table: tables[table][list(columns)] for table, columns in needed(PACK).items()}
+    mixed = {table: frame.sample(frac=1, random_state=3) for table, frame in tables.items()}
+    found = [
+        analyse(read, freeze.month, freeze_id="f", as_of_us=freeze.manifest.as_of_us) for read in (tables, few, mixed)
+    ]
+    assert len(found[0].estimates) > 500
+    assert repr(found[1]) == repr(found[0])
+    assert [c.change_id for c in found[2].changes] == [c.change_id for c in found[0].changes]
+    for kept, other in zip(found[0].estimates, found[2].estimates, strict=True):
+        assert (kept.metric, kept.segment, kept.n_control, kept.n_treated) == (
+            other.metric, other.segment, other.n_control, other.n_treated
+        )  # fmt: skip
+        assert [kept.effect or 0.0, kept.se or 0.0] == pytest.approx([other.effect or 0.0, other.se or 0.0], rel=1e-9)
 
 
 def test_what_no_metric_asks_for_is_not_read() -> None:
