@@ -50,15 +50,15 @@ def main() -> None:
 
 
 def _estimate(folder: Path) -> None:
-    import resource
-
     from edgeloop.app.monthly import analyse_freeze
     from edgeloop.store.freeze import Freeze
 
     begun, used = time.perf_counter(), time.process_time()
     found = analyse_freeze(Freeze(folder))
     seconds, cpu = time.perf_counter() - begun, time.process_time() - used
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_000
+    # Not ru_maxrss: a process inherits that of the one it was started by, which has written the month.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    peak = int(status["VmHWM"].split()[0]) * 1_024 / 1e6
     print(json.dumps({"seconds": seconds, "cpu": cpu, "peak_mb": peak, "rows": len(found.estimates)}))
 
 
