@@ -9,7 +9,7 @@ from analysis import lift, moments
 from analysis.change import LedgerChange, Stage
 from analysis.counted import Counted
 from analysis.estimates import Analysis, analyse
-from analysis.frames import READ
+from analysis.frames import READ, needed
 from analysis.ledger import ledger
 from analysis.metrics import Metric
 from analysis.rows import ALL_METRICS
@@ -17,5 +17,5 @@ from analysis.words import WordsOfMonth, remarks
 
 __all__ = [
     "ALL_METRICS", "READ", "Analysis", "Counted", "LedgerChange", "Metric", "Stage", "WordsOfMonth", "analyse",
-    "ledger", "lift", "moments", "remarks",
+    "ledger", "lift", "moments", "needed", "remarks",
 ]  # fmt: skip

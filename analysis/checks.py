@@ -10,8 +10,8 @@ import numpy as np
 
 from analysis.change import LedgerChange
 from analysis.days import day_of
-from analysis.entry import CONTROL, HOLDOUT, Cohort
-from analysis.frames import ABSENT, Exposures
+from analysis.entry import CONTROL, HOLDOUT, Cohort, rows_of
+from analysis.frames import Exposures
 from analysis.moments import IntArray
 from analysis.srm import ALARM_P, ChiSquare, alarm, combined, sample_ratio, share_drift
 from analysis.verdict import MIN_FULL_DAYS
@@ -175,9 +175,11 @@ def _met_before(x: Exposures, change: LedgerChange, cohort: Cohort) -> Finding:
     if len(keys) == 0:
         return Finding("met_before", cohort.stage.number, "no data")
     column = x.courier if change.unit == "courier" else x.subject
-    earlier = x.model.equals(change.model_id) & x.version.equals(change.to_version) & ~x.arm.equals("holdout")
-    earlier &= (x.at >= change.start_us) & (x.at < cohort.stage.start_us) & (column.codes != ABSENT)
-    share = float(np.isin(keys, np.unique(column.codes[earlier])).mean())
+    earlier = rows_of(x, change, change.start_us, cohort.stage.start_us, (), None)
+    earlier = earlier[x.version.equals(change.to_version, earlier) & ~x.arm.equals("holdout", earlier)]
+    met = np.zeros(len(column.labels) + 1, dtype=bool)
+    met[column.codes[earlier]] = True  # those without a key are the last, and no key of the stage
+    share = float(met[keys].mean())
     return Finding("met_before", cohort.stage.number, "warn" if share > MET_BEFORE_WARN_SHARE else "ok", share)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import pandas as pd
 
 from analysis import checks as tested
 from analysis import history
@@ -43,6 +42,13 @@ class StageOutcome:
     complete: tuple[int, int]
     data: StageData | None = None
 
+    def lean(self) -> StageOutcome:
+        """Without each person's values and what was joined to them: a month has many stages."""
+        if self.data is not None:
+            self.data.customers.forget()
+            self.data.couriers.forget()
+        return replace(self, results=[replace(r, values=None) for r in self.results])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
@@ -73,7 +79,7 @@ class Measured:
 
 def measure(
     frames: Frames,
-    tables: Mapping[str, pd.DataFrame],
+    times: history.JoinTimes | None,
     change: LedgerChange,
     known: Sequence[LedgerChange],
     metrics: Sequence[Metric],
@@ -87,15 +93,15 @@ def measure(
     if not any(stage.start_us < min(month.end_us, as_of_us + 1) for stage in change.stages):
         return Measured(None, "not enough data: it has not begun yet")
     if change.full_switch:
-        return _switch(frames, tables, change, known, metrics, month, as_of_us)
+        return _switch(frames, times, change, known, metrics, month, as_of_us)
     if change.by_zone:
-        return _zones(frames, tables, change, metrics, month, as_of_us)
-    return _arms(frames, tables, change, metrics, month, as_of_us, chain)
+        return _zones(frames, times, change, metrics, month, as_of_us)
+    return _arms(frames, times, change, metrics, month, as_of_us, chain)
 
 
 def _arms(
     frames: Frames,
-    tables: Mapping[str, pd.DataFrame],
+    times: history.JoinTimes | None,
     change: LedgerChange,
     metrics: Sequence[Metric],
     month: Month,
@@ -121,13 +127,17 @@ def _arms(
     asked = [m for m in metrics if m.respondent == "customer" or by_courier]
     main = headline(stages, window_us)
     number = main.cohort.stage.number
-    found.append(history.joined_share(tables, number, main.cohort.until_us))
+    found.append(history.joined_share(times, number, main.cohort.until_us))
     outcomes = []
     for data in stages:
         results, answering = _results(frames, data, asked, chain)
         found += answering
         complete = data.cohort.control.complete_units(window_us), data.cohort.treated.complete_units(window_us)
         outcomes.append(StageOutcome(_facts(change, data, found), results, complete, data))
+    found += novelty_checks(frames, main, metrics)
+    hidden = [] if by_courier else [m for m in metrics if m.respondent == "agent" and _answered(frames, main, m)]
+    parted = segments(frames, main, next(o for o in outcomes if o.facts.number == number).results)
+    outcomes = [outcome.lean() for outcome in outcomes]
     # A wrong ratio anywhere says that the draw is broken; the other alarms concern the stage that decides.
     alarms = [f.alarm for f in found if f.alarm and (f.stage in (number, 0) or f.check.startswith("srm"))]
     of_main = next(o for o in outcomes if o.facts.number == number)
@@ -141,14 +151,12 @@ def _arms(
         quasi=of_main.facts.grade != "randomised" or shared,
         assigned=_assigned(change, main.cohort.stage),
     )
-    found += novelty_checks(frames, main, metrics)
-    hidden = [] if by_courier else [m for m in metrics if m.respondent == "agent" and _answered(frames, main, m)]
-    return Measured(weighed, None, outcomes, number, found, hidden, segments(frames, main, of_main.results))
+    return Measured(weighed, None, outcomes, number, found, hidden, parted)
 
 
 def _zones(
     frames: Frames,
-    tables: Mapping[str, pd.DataFrame],
+    times: history.JoinTimes | None,
     change: LedgerChange,
     metrics: Sequence[Metric],
     month: Month,
@@ -167,7 +175,7 @@ def _zones(
         )
     number = main.stage.number
     grade: Grade = "randomised" if change.assignment == "random" else "quasi"
-    found = [history.joined_share(tables, number, main.until_us)]
+    found = [history.joined_share(times, number, main.until_us)]
     outcomes = []
     for data in stages:
         results: list[Result] = []
@@ -217,7 +225,7 @@ def _zone_result(data: ZoneData, metric: Metric, effect: ZoneEffect, values: Val
 
 def _switch(
     frames: Frames,
-    tables: Mapping[str, pd.DataFrame],
+    times: history.JoinTimes | None,
     change: LedgerChange,
     known: Sequence[LedgerChange],
     metrics: Sequence[Metric],
@@ -231,7 +239,7 @@ def _switch(
     )  # fmt: skip
     if data is None:
         return Measured(None, "not enough data: nothing is known of the days before the switch")
-    found = [history.joined_share(tables, 1, data.until_us)]
+    found = [history.joined_share(times, 1, data.until_us)]
     results = [_switch_result(frames, data, m) for m in metrics if m.respondent == "customer" and m.kind != "quantile"]
     number = change.stages[0].number
     facts = StageFacts(

@@ -5,6 +5,7 @@ The rules are those of docs/meaning.md, "Changes, when not declared".
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 from analysis.change import BEFORE_AFTER_US, Kind, LedgerChange, Stage
 from analysis.days import day_of, local_date, midnights
 from analysis.frames import ABSENT, Coded
+from analysis.groups import distinct, ranks
 from analysis.moments import IntArray
 
 LIVE_SUBJECTS, LIVE_SHARE = 20, 0.005
@@ -69,8 +71,8 @@ def detect(shown: Shown, timezone: str) -> list[LedgerChange]:
     days = midnights(int(shown.at[loose].min()), int(shown.at[loose].max()) + 1, timezone)
     found: list[LedgerChange] = []
     for model_id in shown.model.occurring():
-        rows = loose[shown.model.equals(model_id)[loose]]
-        if len(np.unique(shown.version.codes[rows])) > 1:
+        rows = loose[shown.model.equals(model_id, loose)]
+        if np.count_nonzero(np.bincount(shown.version.of_rows(rows) + 1)) > 1:
             found += _of_model(_count(model_id, shown, rows, days), days, timezone)
     return sorted(found, key=lambda c: (c.start_us, c.model_id, c.to_version))
 
@@ -79,11 +81,11 @@ def _count(model_id: str, shown: Shown, rows: IntArray, days: IntArray) -> _Mode
     day, n_days = day_of(shown.at[rows], days), len(days) - 1
     version, versions = _named(shown.version, rows)
     zone, zones = _named(shown.zone, rows)
-    n = np.zeros((len(versions), len(zones), n_days), dtype=np.int64)
-    np.add.at(n, (version, zone, day), 1)
+    shape = (len(versions), len(zones), n_days)
+    n = np.bincount(np.ravel_multi_index((version, zone, day), shape), minlength=math.prod(shape)).reshape(shape)
     known = shown.subject.codes[rows] != ABSENT
     n_people = len(shown.subject.labels)
-    met = np.unique((version[known] * n_days + day[known]) * n_people + shown.subject.codes[rows][known])
+    met = distinct((version[known] * n_days + day[known]) * n_people + shown.subject.codes[rows][known])
     people = np.bincount(met // max(n_people, 1), minlength=len(versions) * n_days)
     arms = shown.arm.codes[rows]
     stable = arms == shown.arm.code("stable") if shown.arm.code("stable") is not None else np.zeros(len(rows), bool)
@@ -99,7 +101,8 @@ def _count(model_id: str, shown: Shown, rows: IntArray, days: IntArray) -> _Mode
 
 def _named(coded: Coded, rows: IntArray) -> tuple[IntArray, list[str]]:
     """Codes from 0 in the order of the names, and the names; absent ones are named ``""``."""
-    seen, code = np.unique(coded.codes[rows], return_inverse=True)
+    own = coded.of_rows(rows) + 1  # 0: absent
+    seen, code = np.flatnonzero(np.bincount(own)) - 1, ranks(own, len(coded.labels) + 1)
     names = [coded.label(int(c)) or "" for c in seen]
     order = np.argsort(np.array(names, dtype=object), kind="stable")
     rank = np.empty(len(order), dtype=np.int64)

@@ -10,7 +10,7 @@ import numpy as np
 from analysis.checks import full_days
 from analysis.entry import Cohort
 from analysis.estimators import cuped, quantiles
-from analysis.frames import ABSENT, BoolArray, Frames
+from analysis.frames import BoolArray, Frames
 from analysis.lift import (
     Comparison,
     Lift,
@@ -33,6 +33,7 @@ from analysis.values import (
     before_values,
     exposure_marks,
     exposure_values,
+    exposures_of,
     outcome_values,
 )
 from analysis.verdict import floor_missed
@@ -272,13 +273,14 @@ def _of_exposures(frames: Frames, data: StageData, metric: Metric) -> Result:
     """Latency, errors: all exposures to the model in the stage, as a ratio over units, or a quantile of them."""
     x, cohort, matcher = frames.exposures, data.cohort, data.customers
     crowd, s = matcher.crowd, metric.settings
-    field_values = x.fields[metric.key]
-    marked = exposure_marks(x, metric)
+    rows, position = exposures_of(x, cohort, matcher)
+    marked = exposure_marks(x, metric, rows)
     figures: tuple[Sample, Sample] | None = None
     margin = s.margin
     if metric.kind == "quantile":
-        rows, position = _exposure_rows(frames, cohort, matcher, field_values)
-        value, unit, late = field_values[rows], crowd.unit[position], position >= crowd.n_control
+        field_values = x.fields[metric.key][rows]
+        has = ~np.isnan(field_values)
+        value, unit, late = field_values[has], crowd.unit[position[has]], position[has] >= crowd.n_control
         if (~late).any() and late.any():
             figures = (
                 quantiles.quantile_sample(value[~late], unit[~late], s.quantile),
@@ -287,8 +289,8 @@ def _of_exposures(frames: Frames, data: StageData, metric: Metric) -> Result:
             threshold = float(np.quantile(value[~late], s.quantile))
             if margin is not None:  # what a shift of the whole distribution by the margin would add above it
                 margin = float(np.mean(value[~late] > threshold - margin)) - float(np.mean(value[~late] > threshold))
-            marked = np.where(np.isnan(field_values), np.nan, field_values > threshold)
-    values = exposure_values(x, cohort, matcher, marked)
+            marked = np.where(has, field_values > threshold, np.nan)
+    values = exposure_values(matcher, position, marked)
     units = unit_values(crowd, values)
     control, treated = (_sample(metric, crowd, m[0]) for m in units.moments())
     share = compare(control, treated) if control and treated else None
@@ -310,15 +312,6 @@ def _of_exposures(frames: Frames, data: StageData, metric: Metric) -> Result:
         n_immature=0,
     )
     return made if metric.kind == "quantile" else with_harm(made)
-
-
-def _exposure_rows(frames: Frames, cohort: Cohort, matcher: Matcher, values: FloatArray) -> tuple[IntArray, IntArray]:
-    """The exposures of the two arms' people that have the field, and whose they are."""
-    x = frames.exposures
-    rows = cohort.rows[(x.subject.codes[cohort.rows] != ABSENT) & ~x.anonymous[cohort.rows]]
-    rows = rows[~np.isnan(values[rows])]
-    position = matcher.position(x.subject.codes[rows])
-    return rows[position != ABSENT], position[position != ABSENT]
 
 
 def _capped(frames: Frames, data: StageData, metric: Metric, values: Values) -> tuple[Values, bool]:
@@ -353,7 +346,9 @@ def _people(crowd: Crowd, window_us: int) -> tuple[int, int]:
 
 def _immature(crowd: Crowd, window_us: int) -> int:
     """Units without anybody whose window is over."""
-    return len(crowd.treated) - len(np.unique(crowd.unit[crowd.complete(window_us)]))
+    complete = np.zeros(len(crowd.treated), dtype=bool)
+    complete[crowd.unit[crowd.complete(window_us)]] = True
+    return len(complete) - int(np.count_nonzero(complete))
 
 
 def _arms(treated: IntArray) -> tuple[int, int]:

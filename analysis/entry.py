@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from analysis.change import LedgerChange, Stage
 from analysis.days import day_of, midnights
 from analysis.frames import ABSENT, BoolArray, Coded, Exposures
+from analysis.groups import first_places
 from analysis.moments import IntArray
 
 CONTROL, HOLDOUT, NOBODY = -1, -2, -3
@@ -154,7 +154,7 @@ def randomised_cohort(
         entries=units,
         treated_group=treated_group,
         rows=rows[kept],
-        row_key=column.codes[rows[kept]],
+        row_key=column.of_rows(rows[kept]),
         row_group=group[kept],
         labelled=bool((x.arm.codes[people.row] != ABSENT).any()),
         anonymous=int(np.count_nonzero(~known)),
@@ -164,26 +164,21 @@ def randomised_cohort(
 
 
 def first_exposures(x: Exposures, rows: IntArray, group: IntArray, column: Coded) -> Entries:
-    """The first of ``rows`` of each key in ``column``, ties by (time, exposure_id); rows without a key are passed over.
+    """The first of ``rows`` of each key in ``column``, by (time, exposure_id); rows without a key are passed over.
 
     Args:
-        rows: rows of ``x``, shape (k,).
+        rows: rows of ``x``, ascending, shape (k,).
         group: the group of each of those rows, shape (k,).
     """
     keyed = column.codes[rows] != ABSENT
     rows, group = rows[keyed], group[keyed]
-    key, at = column.codes[rows], x.at[rows]
-    order = np.lexsort((at, key))
-    rows, group, key, at = rows[order], group[order], key[order], at[order]
-    begins = np.ones(len(key), dtype=bool)
-    begins[1:] = key[1:] != key[:-1]
-    start = np.flatnonzero(begins)
-    if len(start) == 0:
-        nothing = np.zeros(0, dtype=np.int64)
-        return Entries(nothing, nothing, nothing, nothing, np.zeros(0, dtype=bool))
-    first = _untie(x, rows, at, start)
-    crossed = np.minimum.reduceat(group, start) != np.maximum.reduceat(group, start)
-    return Entries(key[start], rows[first], at[first], group[first], crossed)
+    key = column.of_rows(rows)
+    first_of = first_places(key, len(column.labels))
+    found = np.flatnonzero(first_of != ABSENT)
+    first = first_of[found]
+    crossed = np.zeros(len(column.labels), dtype=bool)
+    crossed[key[group != group[first_of[key]]]] = True
+    return Entries(found, rows[first], x.at[rows[first]], group[first], crossed[found])
 
 
 def first_met(x: Exposures, change: LedgerChange) -> IntArray:
@@ -195,33 +190,16 @@ def first_met(x: Exposures, change: LedgerChange) -> IntArray:
     return first
 
 
-def _untie(x: Exposures, rows: IntArray, at: IntArray, start: IntArray) -> IntArray:
-    """Per person the position of the smallest exposure_id among the exposures of the first moment."""
-    stop = np.append(start[1:], len(rows))
-    person = np.repeat(np.arange(len(start)), stop - start)
-    tied = np.flatnonzero(at == at[start][person])
-    if len(tied) == len(start):
-        return start
-    several = np.bincount(person[tied], minlength=len(start)) > 1
-    tied = tied[several[person[tied]]]
-    ids = x.exposure_id.iloc[rows[tied]].to_numpy(dtype=object)
-    several_ids = pd.DataFrame({"person": person[tied], "id": ids, "at": tied})
-    smallest = several_ids.sort_values(["person", "id"], kind="stable").drop_duplicates("person")
-    first = start.copy()
-    first[smallest["person"].to_numpy()] = smallest["at"].to_numpy()
-    return first
-
-
 def rows_of(
     x: Exposures, change: LedgerChange, start_us: int, end_us: int, zones: tuple[str, ...], rollout_id: str | None
 ) -> IntArray:
-    """Exposures to the change's model in [start, end), in its zones and its rollout where it has such."""
-    mask = x.model.equals(change.model_id) & (x.at >= start_us) & (x.at < end_us)
+    """Exposures to the change's model in [start, end), in its zones and its rollout where it has such; ascending."""
+    rows = x.of_model(change.model_id)
+    begin, end = np.searchsorted(x.at[rows], [start_us, end_us])
+    rows = rows[begin:end]
     if rollout_id is not None:
-        mask &= x.rollout.equals(rollout_id)
-    if zones:
-        mask &= x.zone.isin(zones)
-    return np.flatnonzero(mask).astype(np.int64)
+        rows = rows[x.rollout.equals(rollout_id, rows)]
+    return rows[x.zone.isin(zones, rows)] if zones else rows
 
 
 def _groups(x: Exposures, rows: IntArray, change: LedgerChange) -> IntArray:
@@ -229,12 +207,12 @@ def _groups(x: Exposures, rows: IntArray, change: LedgerChange) -> IntArray:
 
     An exposure without an arm is control only where a random assignment was declared and its version is the one before.
     """
-    group = x.version.codes[rows].copy()
+    group = x.version.of_rows(rows)
     if change.assignment == "random" and change.from_version is not None:
         unlabelled = x.arm.codes[rows] == ABSENT
-        group[unlabelled & x.version.equals(change.from_version)[rows]] = CONTROL
-    group[x.arm.equals("stable")[rows]] = CONTROL
-    group[x.arm.equals("holdout")[rows]] = HOLDOUT
+        group[unlabelled & x.version.equals(change.from_version, rows)] = CONTROL
+    group[x.arm.equals("stable", rows)] = CONTROL
+    group[x.arm.equals("holdout", rows)] = HOLDOUT
     return group
 
 
@@ -246,7 +224,7 @@ def _arm(x: Exposures, people: Entries, group: int, label: str, clustered: bool,
     unit = np.arange(len(person), dtype=np.int64)
     first = at
     if clustered:
-        names, unit = np.unique(x.courier.codes[people.row[chosen]], return_inverse=True)
+        names, unit = np.unique(x.courier.of_rows(people.row[chosen]), return_inverse=True)
         unit = unit.astype(np.int64)
         first = np.full(len(names), OPEN_US)
         np.minimum.at(first, unit, at)
@@ -259,7 +237,7 @@ def _unclustered(x: Exposures, people: Entries, treated_group: int) -> int:
 
 
 def _control_label(x: Exposures, people: Entries, change: LedgerChange) -> str:
-    stable = x.arm.equals("stable")[people.row]
+    stable = x.arm.equals("stable", people.row)
     return (
         "stable"
         if change.from_version is None or stable.any() or (people.group != CONTROL).all()

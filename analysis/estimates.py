@@ -15,6 +15,7 @@ from analysis.change import LedgerChange
 from analysis.counted import Counted, counted
 from analysis.designs import Measured, measure
 from analysis.frames import prepare
+from analysis.history import JoinTimes
 from analysis.interactions import Interaction, Randomised, overlaps
 from analysis.judge import Judged, Weighed, judge
 from analysis.ledger import ledger
@@ -25,6 +26,9 @@ from analysis.words import WordsOfMonth, words_of_month
 from edgeloop.metrics import PACK, MetricSettings
 from edgeloop.months import Month
 from edgeloop.store.rows import Bar, Check, Estimate
+
+LARGE = ("exposures", "engagement", "attributions")
+"""Tables of which the frames hold all that is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +76,13 @@ def analyse(
         chain: (step, engagement name) on the way from the entry to an answer.
     """
     known = ledger(tables, timezone=month.timezone)
-    frames = prepare(tables)
+    frames, times = prepare(tables), JoinTimes.of(tables)
+    # A caller that keeps none of the large ones has their memory back.
+    tables = {name: table for name, table in tables.items() if name not in LARGE}
     wanted = asked.resolve(frames, metrics)
     longest = max([ANSWER_WINDOW_US, *(m.window_us for m in wanted)])
     listed = [change for change in known if change.touches(month, longest)]
-    measured = [measure(frames, tables, change, known, wanted, month, as_of_us, chain) for change in listed]
+    measured = [measure(frames, times, change, known, wanted, month, as_of_us, chain) for change in listed]
     weighed = [(m, m.weighed) for m in measured if m.weighed is not None]
     judged = iter(judge([w for _, w in weighed]))
     parted = iter(judge_segments([w for _, w in weighed], [m.parted for m, _ in weighed]))

@@ -6,17 +6,20 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from analysis.groups import stable_order, starts
 from analysis.moments import FloatArray, IntArray
+from edgeloop.metrics import MetricSettings
 from edgeloop.store.schema import CHANGES
 
 READ: Mapping[str, tuple[str, ...]] = {
     "exposures": (
-        "exposure_id", "occurred_at", "subject", "courier", "model_id", "model_version", "arm", "rollout_id", "zone",
+        "occurred_at", "subject", "courier", "model_id", "model_version", "arm", "rollout_id", "zone",
         "touchpoint", "device", "segment", "anonymous", "latency_ms", "energy_mj", "features", "error", "fallback",
     ),
     "engagement": ("subject", "occurred_at", "name", "value", "currency", "anonymous"),
@@ -29,8 +32,12 @@ READ: Mapping[str, tuple[str, ...]] = {
     "changes": tuple(c.name for c in CHANGES.columns if c.kind != "blob"),
     "attributions": ("model_id", "occurred_at"),
 }  # fmt: skip
-"""What of a freeze the estimates read."""
+"""What of a freeze the estimates read at most. Its exposures are in order of time and id: ids need no reading."""
+FIELDS = ("latency_ms", "energy_mj", "features", "error", "fallback")
+"""Of exposures: what metrics and covariates can be made of."""
 BoolArray = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.signedinteger[Any]]
+"""As narrow as the labels allow: to be compared and to index with. Arithmetic needs `Coded.of_rows`."""
 ABSENT = -1
 NPS_PROMOTER, NPS_DETRACTOR = 9, 6  # 0–10 answers: 9 and 10 count 100, 0 to 6 count −100
 
@@ -39,14 +46,14 @@ NPS_PROMOTER, NPS_DETRACTOR = 9, 6  # 0–10 answers: 9 and 10 count 100, 0 to 6
 class Coded:
     """A text column: ``codes`` into ``labels``, −1 where absent."""
 
-    codes: IntArray
+    codes: Codes
     labels: pd.Index[str]
 
     @classmethod
     def of(cls, column: pd.Series[str]) -> Coded:
         """A column as codes in order of first appearance, or of its categories."""
         if isinstance(column.dtype, pd.CategoricalDtype):
-            return cls(np.asarray(column.cat.codes, dtype=np.int64), pd.Index(column.cat.categories))
+            return cls(np.asarray(column.cat.codes), pd.Index(column.cat.categories))
         codes, labels = pd.factorize(column)
         return cls(np.asarray(codes, dtype=np.int64), pd.Index(labels))
 
@@ -57,10 +64,15 @@ class Coded:
         there = np.append(labels.get_indexer(own.labels), ABSENT).astype(np.int64)
         return cls(there[own.codes], labels)  # −1 takes the last, which is −1
 
+    def of_rows(self, rows: IntArray) -> IntArray:
+        """The codes of some rows, wide enough to be multiplied."""
+        return self.codes[rows].astype(np.int64)
+
     def code(self, label: str | None) -> int | None:
         """The code of a label, None where no row has it."""
-        found = int(self.labels.get_indexer(pd.Index([label]))[0]) if label is not None and len(self.labels) else ABSENT
-        return None if found == ABSENT else found
+        if label is None or label not in self.labels:
+            return None
+        return cast("int", self.labels.get_loc(label))  # labels are unique
 
     def label(self, code: int) -> str | None:
         """The label of a code."""
@@ -68,25 +80,27 @@ class Coded:
 
     def occurring(self) -> list[str]:
         """The labels that some row has, in order."""
-        seen = np.unique(self.codes)
-        return [str(self.labels[i]) for i in seen[seen != ABSENT].tolist()]
+        return [str(self.labels[i]) for i in np.flatnonzero(np.bincount(_from_one(self.codes))[1:]).tolist()]
 
-    def equals(self, label: str | None) -> BoolArray:
-        """Which rows have that label."""
-        code = self.code(label)
-        return self.codes == code if code is not None else np.zeros(len(self.codes), dtype=bool)
+    def equals(self, label: str | None, rows: IntArray | None = None) -> BoolArray:
+        """Which rows have that label; of some rows, where they are named."""
+        code, codes = self.code(label), self.codes if rows is None else self.codes[rows]
+        return codes == code if code is not None else np.zeros(len(codes), dtype=bool)
 
-    def isin(self, labels: Collection[str]) -> BoolArray:
-        """Which rows have one of the labels."""
+    def isin(self, labels: Collection[str], rows: IntArray | None = None) -> BoolArray:
+        """Which rows have one of the labels; of some rows, where they are named."""
         codes = [code for label in sorted(labels) if (code := self.code(label)) is not None]
-        return np.isin(self.codes, codes)
+        return np.isin(self.codes if rows is None else self.codes[rows], codes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exposures:
-    """Exposures, one element per row in every array; ``fields`` are the numeric ones by name, NaN where absent."""
+    """Exposures in order of time and id, one element per row in every array.
 
-    exposure_id: pd.Series[str]
+    ``fields`` are the numeric ones by name, NaN where absent; ``by_model`` are all rows, those of model ``m`` from
+    ``model_begins[m]`` to ``model_begins[m + 1]`` (``m`` is a code of ``model``; first come those without one).
+    """
+
     at: IntArray
     subject: Coded
     courier: Coded
@@ -100,6 +114,15 @@ class Exposures:
     segment: Coded
     anonymous: BoolArray
     fields: Mapping[str, FloatArray]
+    by_model: IntArray
+    model_begins: IntArray
+
+    def of_model(self, model_id: str) -> IntArray:
+        """The rows of one model, ascending."""
+        code = self.model.code(model_id)
+        if code is None:
+            return self.by_model[:0]
+        return self.by_model[self.model_begins[code] : self.model_begins[code + 1]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +157,9 @@ class Outcomes:
         row: IntArray | None = None,
     ) -> Outcomes:
         """Outcomes in any order, put in order."""
-        order = np.lexsort((at, person, name.codes))
+        key = name.codes.astype(np.int64) * (int(person.max(initial=0)) + 1) + person
+        in_time = bool((at[1:] >= at[:-1]).all())  # as a freeze's rows are
+        order = stable_order(key) if in_time else np.lexsort((at, key))
         return cls(
             person[order],
             at[order],
@@ -151,8 +176,9 @@ class Outcomes:
         code = self.name.code(name)
         if code is None:
             return slice(0, 0)
-        begin, end = (int(i) for i in np.searchsorted(self.name.codes, [code, code + 1]))
-        return slice(begin, end) if end > begin else slice(0, 0)
+        # Of one type with the codes: numpy would make all of them wide first.
+        begin, end = np.searchsorted(self.name.codes, np.array([code, code + 1], dtype=self.name.codes.dtype))
+        return slice(int(begin), int(end)) if end > begin else slice(0, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,6 +195,18 @@ class Frames:
     agent_answers: Outcomes
     first_seen: IntArray
     profiles: Outcomes
+
+
+def needed(metrics: Mapping[str, MetricSettings]) -> dict[str, tuple[str, ...]]:
+    """What of a freeze the estimates of those metrics read: table → columns."""
+    fields = {metric.event for metric in metrics.values() if metric.source == "exposures"}
+    covariates = [metric.covariate for metric in metrics.values()]
+    fields |= {covariate.name for covariate in covariates if covariate.source == "exposure"}
+    left_out = set(FIELDS) - fields
+    read = {table: tuple(name for name in names if name not in left_out) for table, names in READ.items()}
+    if not any(covariate.source == "profile" for covariate in covariates):
+        del read["profiles"]
+    return read
 
 
 def prepare(tables: Mapping[str, pd.DataFrame]) -> Frames:
@@ -192,12 +230,13 @@ def prepare(tables: Mapping[str, pd.DataFrame]) -> Frames:
 
 
 def _exposures(frame: pd.DataFrame) -> Exposures:
+    frame = _in_order(frame)
+    model = Coded.of(frame["model_id"])
     return Exposures(
-        exposure_id=frame["exposure_id"],
         at=frame["occurred_at"].to_numpy(dtype=np.int64),
         subject=Coded.of(frame["subject"]),
         courier=Coded.of(frame["courier"]),
-        model=Coded.of(frame["model_id"]),
+        model=model,
         version=Coded.of(frame["model_version"]),
         arm=Coded.of(frame["arm"]),
         rollout=Coded.of(frame["rollout_id"]),
@@ -206,14 +245,35 @@ def _exposures(frame: pd.DataFrame) -> Exposures:
         device=Coded.of(frame["device"]),
         segment=Coded.of(frame["segment"]),
         anonymous=_flag(frame["anonymous"]),
-        fields={
-            "latency_ms": _number(frame["latency_ms"]),
-            "energy_mj": _number(frame["energy_mj"]),
-            "features": _number(frame["features"]),
-            "error": np.asarray(frame["error"].notna(), dtype=np.float64),
-            "fallback": np.asarray(_flag(frame["fallback"]), dtype=np.float64),
-        },
+        fields={name: _field(name, frame[name]) for name in FIELDS if name in frame},
+        by_model=stable_order(model.codes),
+        model_begins=starts(_from_one(model.codes), len(model.labels) + 1)[1:],
     )
+
+
+def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """Exposures by (time, id), as a freeze has them; ids of other tables are looked at."""
+    at = frame["occurred_at"].to_numpy(dtype=np.int64)
+    ordered = bool((at[1:] >= at[:-1]).all())
+    ids = frame["exposure_id"].to_numpy(dtype=object) if "exposure_id" in frame else None
+    if ordered and ids is not None:
+        tied = np.flatnonzero(at[1:] == at[:-1])
+        ordered = all(ids[i] <= ids[i + 1] for i in tied.tolist())
+    if ordered:
+        return frame
+    keys = pd.DataFrame({"at": at, "id": ids if ids is not None else ""})
+    return frame.iloc[keys.sort_values(["at", "id"], kind="stable").index]
+
+
+def _field(name: str, column: pd.Series[Any]) -> FloatArray:
+    if name == "error":
+        return np.asarray(column.notna(), dtype=np.float64)
+    return np.asarray(_flag(column), dtype=np.float64) if name == "fallback" else _number(column)
+
+
+def _from_one(codes: Codes) -> IntArray:
+    """Codes with 0 for absent."""
+    return codes.astype(np.int64) + 1
 
 
 def _profiles(frame: pd.DataFrame | None, people: pd.Index[str]) -> Outcomes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from analysis.effects import StageData
 from analysis.frames import Frames
 from analysis.lift import compare, mean_sample
 from analysis.metrics import Metric
-from analysis.moments import cells
+from analysis.moments import IntArray, cells
 from analysis.srm import alarm
 from analysis.values import before_values
 from edgeloop.clock import DAY_US
@@ -40,22 +41,34 @@ def pre_period_checks(frames: Frames, stages: Sequence[StageData], metrics: Sequ
     return findings
 
 
-def joined_share(tables: Mapping[str, pd.DataFrame], stage: int, until_us: int) -> Finding:
+@dataclass(frozen=True, slots=True, eq=False)
+class JoinTimes:
+    """When outcomes happened, and those of them that meet no exposure; both ascending."""
+
+    outcomes: IntArray
+    missed: IntArray
+
+    @classmethod
+    def of(cls, tables: Mapping[str, pd.DataFrame]) -> JoinTimes | None:
+        """From a freeze's tables; None where nothing was joined."""
+        attributions = tables.get("attributions")
+        if attributions is None or len(attributions) == 0:
+            return None
+        at = attributions["occurred_at"].to_numpy(dtype=np.int64)
+        spoken = [tables[name]["occurred_at"].to_numpy(dtype=np.int64) for name in ("engagement", "answers")]
+        missed = at[(attributions["model_id"] == "").to_numpy(dtype=bool)]
+        return cls(np.sort(np.concatenate(spoken)), np.sort(missed))
+
+
+def joined_share(times: JoinTimes | None, stage: int, until_us: int) -> Finding:
     """The share of outcomes that meet an exposure in the last seven days, against the median of the 28 days before."""
     name = "joined_share"
-    attributions = tables.get("attributions")
-    if attributions is None or len(attributions) == 0:
+    if times is None:
         return Finding(name, stage, "no data")
     edges = until_us - DAY_US * np.arange(JOINED_DAYS + MEDIAN_DAYS, -1, -1)
-    missed = attributions["occurred_at"][(attributions["model_id"] == "").to_numpy(dtype=bool)].to_numpy(np.int64)
-    outcomes = np.concatenate(
-        [
-            tables["engagement"]["occurred_at"].to_numpy(dtype=np.int64),
-            tables["answers"]["occurred_at"].to_numpy(dtype=np.int64),
-        ]
-    )
-    per_day = np.histogram(outcomes, edges)[0]
-    lost = np.histogram(missed, edges)[0]
+    edges[-1] += 1  # the last moment belongs to the last day
+    per_day = np.diff(np.searchsorted(times.outcomes, edges))
+    lost = np.diff(np.searchsorted(times.missed, edges))
     lately = per_day[MEDIAN_DAYS:].sum()
     spoken = per_day[:MEDIAN_DAYS] > 0
     if lately < JOINED_OUTCOMES or np.count_nonzero(spoken) < MEDIAN_DAYS // 2:

@@ -18,6 +18,7 @@ from analysis.change import BEFORE_AFTER_US, FULL_SWITCH, Kind, LedgerChange, St
 from analysis.days import local_date
 from analysis.detect import Shown, detect
 from analysis.frames import ABSENT
+from analysis.groups import first_places, ranks
 from edgeloop.clock import DAY_US, HOUR_US
 
 SAME_CHANGE_US = 48 * HOUR_US  # a declaration this near a detected start of the same version means the same change
@@ -157,9 +158,13 @@ def _rollouts(shown: Shown) -> pd.DataFrame:
     rows = np.flatnonzero(shown.rollout.codes != ABSENT)
     columns = {"model_id": shown.model, "rollout_id": shown.rollout, "arm": shown.arm, "model_version": shown.version}
     key = np.zeros(len(rows), dtype=np.int64)
+    n_keys = 1
     for coded in columns.values():  # one more than labels: an arm may be absent
-        key = key * (len(coded.labels) + 1) + coded.codes[rows] + 1
-    _, first, group, n = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
+        n_keys = max(n_keys * (len(coded.labels) + 1), 1)
+        key = ranks(key * (len(coded.labels) + 1) + coded.of_rows(rows) + 1, n_keys)
+        n_keys = int(key.max(initial=-1)) + 1
+    group, n = key, np.bincount(key, minlength=n_keys)
+    first = first_places(key, n_keys)
     begins = np.full(len(n), np.iinfo(np.int64).max)
     ends = np.full(len(n), np.iinfo(np.int64).min)
     np.minimum.at(begins, group, shown.at[rows])

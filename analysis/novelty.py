@@ -76,5 +76,5 @@ def _of_week(frames: Frames, data: StageData, metric: Metric, week: int) -> Floa
     if metric.source == "share":
         return (np.bincount(position, minlength=n) > 0).astype(np.float64)
     value = np.nan_to_num(outcomes.value[rows])
-    wanted = outcomes.currency.equals(metric.currency)[rows] if metric.currency else outcomes.currency.codes[rows] < 0
+    wanted = outcomes.currency.equals(metric.currency, rows) if metric.currency else outcomes.currency.codes[rows] < 0
     return np.bincount(position[wanted], weights=value[wanted], minlength=n).astype(np.float64)

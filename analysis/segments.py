@@ -64,7 +64,7 @@ def dimensions(frames: Frames, data: StageData) -> list[Dimension]:
     found = [_coded(name, coded, crowd) for name, coded in columns.items()]
     returning = (frames.first_seen[crowd.person] < data.first_us).astype(np.int64)
     found.append(Dimension("customer", (NEW, RETURNING), returning))
-    return [d for d in found if len(np.unique(d.cell)) > 1]
+    return [d for d in found if np.count_nonzero(np.bincount(d.cell)) > 1]
 
 
 def segments(frames: Frames, data: StageData, results: Sequence[Result]) -> list[Segment]:

@@ -15,6 +15,7 @@ from analysis.days import day_of, midnights
 from analysis.entry import OPEN_US
 from analysis.estimators.switch import SwitchEffect, switch_effect
 from analysis.frames import ABSENT, Exposures, Frames
+from analysis.groups import stable_order
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray
 from analysis.values import Crowd, RepeatedMatcher, Values, exposure_marks, only, outcome_values
@@ -118,29 +119,31 @@ def _complete_days(data: SwitchData, window_us: int) -> np.ndarray:
 
 
 def _asked(x: Exposures, model: str, start_us: int, end_us: int) -> IntArray:
-    mask = x.model.equals(model) & (x.at >= start_us) & (x.at < end_us)
-    mask &= ~x.arm.equals("holdout") & ~x.anonymous & (x.subject.codes != ABSENT)
-    return np.flatnonzero(mask).astype(np.int64)
+    rows = x.of_model(model)
+    begin, end = np.searchsorted(x.at[rows], [start_us, end_us])
+    rows = rows[begin:end]
+    asked: IntArray = rows[~x.arm.equals("holdout", rows) & ~x.anonymous[rows] & (x.subject.codes[rows] != ABSENT)]
+    return asked
 
 
 def _series(x: Exposures, rows: IntArray, days: IntArray, closes: IntArray) -> Series:
     n_days = len(days) - 1
     day = day_of(x.at[rows], days)
-    key = x.subject.codes[rows] * n_days + day
-    order = np.lexsort((x.at[rows], key))
+    key = x.subject.of_rows(rows) * n_days + day
+    order = stable_order(key)
     first = order[np.concatenate([[True], np.diff(key[order]) != 0])] if len(order) else order
     rows, day = rows[first], day[first]
     n = len(rows)
     crowd = Crowd(
-        person=x.subject.codes[rows], at=x.at[rows], row=rows, unit=np.arange(n), treated=np.zeros(n, dtype=bool),
+        person=x.subject.of_rows(rows), at=x.at[rows], row=rows, unit=np.arange(n), treated=np.zeros(n, dtype=bool),
         unit_day=day, closes_us=closes[day], clustered=False, n_control=n,
     )  # fmt: skip
-    return Series(RepeatedMatcher(crowd), rows, day, n_days)
+    return Series(RepeatedMatcher(crowd, len(x.subject.labels)), rows, day, n_days)
 
 
 def _values(frames: Frames, series: Series, metric: Metric) -> Values:
     if metric.source != "exposure":
         return outcome_values(frames, series.matcher, metric)
-    marked = exposure_marks(frames.exposures, metric)[series.rows]
+    marked = exposure_marks(frames.exposures, metric, series.rows)
     has = ~np.isnan(marked)
     return Values(np.where(has, marked, 0.0), has.astype(np.float64), has, has & (marked > 0))

@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.entry import Arm, Cohort
 from analysis.frames import ABSENT, BoolArray, Exposures, Frames, Outcomes
+from analysis.groups import stable_order, starts
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray
 from edgeloop.clock import DAY_US
@@ -110,6 +111,10 @@ class Matcher:
         inside = (lag >= from_us) & (lag <= to_us)
         return rows[inside], position[inside]
 
+    def forget(self) -> None:
+        """Drop what was joined; who asks again, joins again."""
+        self._kept.clear()
+
     def _joined(self, outcomes: Outcomes, name: str) -> tuple[IntArray, IntArray, IntArray]:
         kept = self._kept.get((id(outcomes), name))
         if kept is None:
@@ -125,30 +130,48 @@ class Matcher:
 class RepeatedMatcher:
     """The outcomes of a crowd in which people are several times: an outcome counts for each entry it follows."""
 
-    def __init__(self, crowd: Crowd) -> None:
+    def __init__(self, crowd: Crowd, n_people: int) -> None:
         self.crowd = crowd
-        self._times = np.unique(crowd.at)
-        key = self._key(crowd.person, np.searchsorted(self._times, crowd.at))
-        self._order = np.argsort(key, kind="stable")
-        self._keys = key[self._order]
+        by_time = np.argsort(crowd.at, kind="stable")
+        self._order = by_time[stable_order(crowd.person[by_time])]
+        self._at = crowd.at[self._order]
+        self._begins = starts(crowd.person + 1, n_people + 1)[1:]  # nobody (−1) comes first
+        self._kept: dict[tuple[int, str, int, int], tuple[IntArray, IntArray]] = {}
 
     def of(self, outcomes: Outcomes, name: str, from_us: int, to_us: int) -> tuple[IntArray, IntArray]:
         """(row of the outcomes, position in the crowd) with from ≤ outcome − entry ≤ to, of one name."""
+        kept = self._kept.get((id(outcomes), name, from_us, to_us))
+        if kept is None:
+            kept = self._kept[id(outcomes), name, from_us, to_us] = self._joined(outcomes, name, from_us, to_us)
+        return kept
+
+    def _joined(self, outcomes: Outcomes, name: str, from_us: int, to_us: int) -> tuple[IntArray, IntArray]:
         span = outcomes.span(name)
-        rows = np.arange(span.start, span.stop)
-        person, at = outcomes.person[span], outcomes.at[span]
+        person = outcomes.person[span]
+        entered = np.flatnonzero(self._begins[person + 1] > self._begins[person])
+        rows, person = span.start + entered, person[entered]
+        at = outcomes.at[rows]
         # The earliest entry that may have caused it, and one past the latest.
-        first = np.searchsorted(self._keys, self._key(person, np.searchsorted(self._times, at - to_us)))
-        after = np.searchsorted(self._keys, self._key(person, np.searchsorted(self._times, at - from_us, side="right")))
+        first = self._place(person, at - to_us)
+        after = self._place(person, at - from_us + 1)
         times = np.maximum(after - first, 0)
         begins = np.repeat(first - np.concatenate([[0], np.cumsum(times)[:-1]]), times) if len(rows) else first
         found = self._order[begins + np.arange(len(begins))]
         return np.repeat(rows, times), found
 
-    def _key(self, person: IntArray, moment: IntArray) -> IntArray:
-        # Ranks of moments, because person and µs do not fit into one integer.
-        key: IntArray = person * (len(self._times) + 1) + moment
-        return key
+    def _place(self, person: IntArray, moment: IntArray) -> IntArray:
+        """The place of each person's first entry at or after a moment: bisection inside everybody's own entries.
+
+        People come in order, so that their entries lie side by side in memory; over all entries at once each search
+        would begin somewhere else.
+        """
+        low, high = self._begins[person], self._begins[person + 1]
+        for _ in range(int((high - low).max(initial=0)).bit_length()):
+            middle = (low + high) // 2
+            earlier = (low < high) & (self._at[np.minimum(middle, len(self._at) - 1)] < moment)
+            low = np.where(earlier, middle + 1, low)
+            high = np.where(earlier, high, middle)
+        return low
 
 
 def outcome_values(frames: Frames, matcher: Joining, metric: Metric) -> Values:
@@ -195,18 +218,23 @@ def only(values: Values, kept: BoolArray) -> Values:
     return replace(values, outcomes=(rows[kept[position]], position[kept[position]]))
 
 
-def exposure_values(x: Exposures, cohort: Cohort, matcher: Matcher, marked: FloatArray) -> Values:
-    """Σ marked exposures / Σ exposures of each person, over all exposures to the model in the stage from the entry on.
+def exposures_of(x: Exposures, cohort: Cohort, matcher: Matcher) -> tuple[IntArray, IntArray]:
+    """(row, position in the crowd) of all exposures to the model in the stage of the two arms' people."""
+    rows = cohort.rows[(x.subject.codes[cohort.rows] != ABSENT) & ~x.anonymous[cohort.rows]]
+    position = matcher.position(x.subject.codes[rows])
+    return rows[position != ABSENT], position[position != ABSENT]
+
+
+def exposure_values(matcher: Matcher, position: IntArray, marked: FloatArray) -> Values:
+    """Σ marked exposures / Σ exposures of each person.
 
     Args:
-        marked: per row of ``x`` what is averaged: 1 or 0, or NaN where the exposure does not count.
+        position: per exposure whose it is in the crowd.
+        marked: per exposure what is averaged: 1 or 0, or NaN where it does not count.
     """
     n = len(matcher.crowd)
-    known = cohort.rows[(x.subject.codes[cohort.rows] != ABSENT) & ~x.anonymous[cohort.rows]]
-    position = matcher.position(x.subject.codes[known])
-    value = marked[known]
-    kept = (position != ABSENT) & ~np.isnan(value)
-    position, value = position[kept], value[kept]
+    kept = ~np.isnan(marked)
+    position, value = position[kept], marked[kept]
     y = np.bincount(position, weights=value, minlength=n).astype(np.float64)
     d = np.bincount(position, minlength=n).astype(np.float64)
     return Values(y, d, d > 0, y > 0)
@@ -264,9 +292,9 @@ def before_sums(frames: Frames, matcher: Matcher, metric: Metric, first_us: IntA
     return np.bincount(position[kept], weights=weights, minlength=len(matcher.crowd)).astype(np.float64)
 
 
-def exposure_marks(x: Exposures, metric: Metric) -> FloatArray:
-    """Per exposure what a metric of exposures averages: the field, or whether it is above a threshold; NaN: absent."""
-    values, threshold = x.fields[metric.key], metric.settings.threshold
+def exposure_marks(x: Exposures, metric: Metric, rows: IntArray) -> FloatArray:
+    """What a metric averages of some exposures: the field, or whether it is above a threshold; NaN: absent."""
+    values, threshold = x.fields[metric.key][rows], metric.settings.threshold
     return values if threshold is None else np.where(np.isnan(values), np.nan, values > threshold)
 
 

@@ -15,6 +15,7 @@ from analysis.estimators.permutation import ZoneEffect
 from analysis.estimators.staged import ZoneSums, panel_effect, staged_effect
 from analysis.estimators.switchback import switchback_effect
 from analysis.frames import ABSENT, BoolArray, Exposures, Frames
+from analysis.groups import stable_order
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray
 from analysis.values import Crowd, RepeatedMatcher, Values, exposure_marks, only, outcome_values
@@ -65,9 +66,8 @@ def staged_data(x: Exposures, change: LedgerChange, stage: Stage, *, month_end_u
     """
     until = min(stage.end_us or OPEN_US, month_end_us, as_of_us + 1)
     span = min(max(0, until - stage.start_us), BEFORE_AFTER_US)
-    shown = ~x.arm.equals("holdout") & ~x.anonymous & (x.zone.codes != ABSENT)
-    after = _shown(x, change, shown, stage.start_us, until)
-    before = _shown(x, change, shown, stage.start_us - span, stage.start_us)
+    after = _shown(x, change, stage.start_us, until)
+    before = _shown(x, change, stage.start_us - span, stage.start_us)
     share = _new_share(x, change, after)
     named = np.isin(x.zone.labels, list(stage.zones)) if stage.zones else share >= NEW_SHARE
     zones = np.flatnonzero(~np.isnan(share) & (named | (share <= 1 - NEW_SHARE)))
@@ -118,24 +118,24 @@ def _weekly_se(data: ZoneData, values: Values, zones: IntArray, treated: BoolArr
 def switchback_data(x: Exposures, change: LedgerChange, stage: Stage, *, month_end_us: int, as_of_us: int) -> ZoneData:
     """First exposures per block of a zone, without its first hour; blocks are read off the versions shown by hour."""
     until = min(stage.end_us or OPEN_US, month_end_us, as_of_us + 1)
-    shown = ~x.arm.equals("holdout") & ~x.anonymous & (x.zone.codes != ABSENT)
+    rows = _shown(x, change, stage.start_us, until)
     if stage.zones:
-        shown &= x.zone.isin(stage.zones)
-    rows = _shown(x, change, shown, stage.start_us, until)
-    new = x.version.equals(change.to_version)[rows]
-    zone, hour = x.zone.codes[rows], (x.at[rows] - stage.start_us) // HOUR_US
+        rows = rows[x.zone.isin(stage.zones, rows)]
+    new = x.version.equals(change.to_version, rows)
+    zone, hour = x.zone.of_rows(rows), (x.at[rows] - stage.start_us) // HOUR_US
     blocks = _blocks(zone, hour, new, len(x.zone.labels), int((until - stage.start_us) // HOUR_US) + 1)
     block = blocks.of[zone, hour]
     kept = (block != ABSENT) & (x.at[rows] - stage.start_us >= blocks.start_hour[block] * HOUR_US + WASHOUT_US)
     rows, block = rows[kept], block[kept]
-    key = x.subject.codes[rows] * len(blocks.zone) + block
-    order = np.lexsort((x.at[rows], key))
+    key = x.subject.of_rows(rows) * len(blocks.zone) + block
+    order = stable_order(key)
     first = order[np.concatenate([[True], np.diff(key[order]) != 0])] if len(order) else order
     rows, block = rows[first], block[first]
     closes = np.full(len(rows), min(stage.end_us or OPEN_US, as_of_us))
+    matcher = RepeatedMatcher(_crowd(x, rows, closes), len(x.subject.labels))
     return ZoneData(
-        stage, RepeatedMatcher(_crowd(x, rows, closes)), rows, block, np.ones(len(rows), dtype=bool), blocks.zone,
-        blocks.treated, True, until, _days(until - stage.start_us),
+        stage, matcher, rows, block, np.ones(len(rows), dtype=bool), blocks.zone, blocks.treated, True, until,
+        _days(until - stage.start_us),
     )  # fmt: skip
 
 
@@ -198,16 +198,17 @@ def _block_hours(lengths: list[int]) -> int:
     return max(min(lengths, default=1), 1)
 
 
-def _shown(x: Exposures, change: LedgerChange, shown: BoolArray, start_us: int, end_us: int) -> IntArray:
+def _shown(x: Exposures, change: LedgerChange, start_us: int, end_us: int) -> IntArray:
     rows = rows_of(x, change, start_us, end_us, (), change.rollout_id)
-    return rows[shown[rows]]
+    shown: IntArray = rows[~x.arm.equals("holdout", rows) & ~x.anonymous[rows] & (x.zone.codes[rows] != ABSENT)]
+    return shown
 
 
 def _new_share(x: Exposures, change: LedgerChange, rows: IntArray) -> FloatArray:
     """The new version's share of each zone's exposures; NaN without any."""
     n = len(x.zone.labels)
     seen = np.bincount(x.zone.codes[rows], minlength=n).astype(np.float64)
-    new = np.bincount(x.zone.codes[rows[x.version.equals(change.to_version)[rows]]], minlength=n)
+    new = np.bincount(x.zone.codes[rows[x.version.equals(change.to_version, rows)]], minlength=n)
     share: FloatArray = np.divide(new, seen, out=np.full(n, np.nan), where=seen > 0)
     return share
 
@@ -231,16 +232,15 @@ def _data(
     rows, after, cell = rows[kept], after[kept], cell[kept]
     # Windows of the people before end by the start, so that no outcome of the new version counts for them.
     crowd = _crowd(x, rows, np.where(after, closes_us, start_us))
-    return ZoneData(
-        stage, RepeatedMatcher(crowd), rows, cell, after, zones, treated, False, until_us, _days(until_us - start_us)
-    )
+    matcher = RepeatedMatcher(crowd, len(x.subject.labels))
+    return ZoneData(stage, matcher, rows, cell, after, zones, treated, False, until_us, _days(until_us - start_us))
 
 
 def _crowd(x: Exposures, rows: IntArray, closes_us: IntArray) -> Crowd:
     n = len(rows)
     nothing = np.zeros(n, dtype=np.int64)
     return Crowd(
-        person=x.subject.codes[rows], at=x.at[rows], row=rows, unit=np.arange(n), treated=np.zeros(n, dtype=bool),
+        person=x.subject.of_rows(rows), at=x.at[rows], row=rows, unit=np.arange(n), treated=np.zeros(n, dtype=bool),
         unit_day=nothing, closes_us=closes_us, clustered=False, n_control=n,
     )  # fmt: skip
 
@@ -248,7 +248,7 @@ def _crowd(x: Exposures, rows: IntArray, closes_us: IntArray) -> Crowd:
 def _values(frames: Frames, data: ZoneData, metric: Metric) -> Values:
     if metric.source != "exposure":
         return outcome_values(frames, data.matcher, metric)
-    marked = exposure_marks(frames.exposures, metric)[data.rows]
+    marked = exposure_marks(frames.exposures, metric, data.rows)
     has = ~np.isnan(marked)
     return Values(np.where(has, marked, 0.0), has.astype(np.float64), has, has & (marked > 0))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 import numpy as np
 import pytest
 
@@ -226,8 +228,9 @@ def test_first_exposures_match_a_plain_loop() -> None:
     x = prepared(world).exposures
     rows = np.arange(len(x.at))
     found = first_exposures(x, rows, x.arm.codes, x.subject)
+    ids = [row["exposure_id"] for row in sorted(world.rows["exposures"], key=itemgetter("occurred_at", "exposure_id"))]
     got = {
-        x.subject.labels[k]: (int(t), x.exposure_id.iloc[r], x.arm.labels[g])
+        x.subject.labels[k]: (int(t), ids[r], x.arm.labels[g])
         for k, r, t, g in zip(found.key, found.row, found.at, found.group, strict=True)
     }
     assert got == expected

@@ -42,6 +42,7 @@ EXPORTED = {
         "ledger",
         "lift",
         "moments",
+        "needed",
         "remarks",
     ],
     "reports": ["Findings", "build", "render", "render_workshop", "workshop", "written"],

@@ -14,6 +14,7 @@ from analysis.change import LedgerChange
 from analysis.days import day_of, midnights
 from analysis.entry import first_exposures
 from analysis.frames import ABSENT, BoolArray, Exposures, Frames
+from analysis.groups import first_places
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray
 from analysis.values import Crowd, Matcher, outcome_values
@@ -73,8 +74,9 @@ def month_units(
     x = frames.exposures
     days = midnights(month.start_us, month.end_us, month.timezone)
     until = int(days[max(len(days) - 1 - less_days, 0)])
-    inside = (x.at >= month.start_us) & (x.at < until) & ~x.anonymous & ~x.arm.equals("holdout")
-    rows = np.flatnonzero(inside).astype(np.int64)
+    begin, end = np.searchsorted(x.at, [month.start_us, until])
+    rows = np.arange(begin, end)
+    rows = rows[~x.anonymous[rows] & ~x.arm.equals("holdout", rows)]
     entries = first_exposures(x, rows, np.zeros(len(rows), dtype=np.int64), x.subject)
     crowd = Crowd(
         person=entries.key,
@@ -123,13 +125,14 @@ def lineage(change: LedgerChange, changes: Sequence[LedgerChange]) -> set[str]:
 
 def _groups(frames: Frames, matcher: Matcher) -> IntArray:
     x, crowd = frames.exposures, matcher.crowd
-    zone = x.zone.codes[crowd.row] + 1  # 0: absent
-    touchpoint = x.touchpoint.codes[crowd.row] + 1
+    zone = x.zone.of_rows(crowd.row) + 1  # 0: absent
+    touchpoint = x.touchpoint.of_rows(crowd.row) + 1
     seen = np.zeros(len(crowd), dtype=bool)
     for person, at in ((x.subject.codes, x.at), (frames.engagement.person, frames.engagement.at)):
         if not len(at) or not len(crowd):
             continue
-        near = np.flatnonzero((person != ABSENT) & (at >= int(crowd.at.min()) - KNOWN_US) & (at < int(crowd.at.max())))
+        near = np.flatnonzero((at >= int(crowd.at.min()) - KNOWN_US) & (at < int(crowd.at.max())))
+        near = near[person[near] != ABSENT]
         position = matcher.position(person[near])
         near, position = near[position != ABSENT], position[position != ABSENT]
         lag = crowd.at[position] - at[near]
@@ -143,16 +146,21 @@ def _versions_met(x: Exposures, matcher: Matcher, window_us: int, models: Collec
     crowd = matcher.crowd
     found = {}
     for model in sorted(models):
-        rows = np.flatnonzero(x.model.equals(model) & ~x.anonymous & ~x.arm.equals("holdout"))
-        rows = rows[x.subject.codes[rows] != ABSENT]
+        rows = x.of_model(model)
+        if len(crowd) == 0:
+            rows = rows[:0]
+        else:
+            at = x.at[rows]
+            rows = rows[(at >= crowd.at.min()) & (at <= crowd.at.max() + window_us)]
+        rows = rows[~x.anonymous[rows] & ~x.arm.equals("holdout", rows) & (x.subject.codes[rows] != ABSENT)]
         position = matcher.position(x.subject.codes[rows])
         rows, position = rows[position != ABSENT], position[position != ABSENT]
         lag = x.at[rows] - crowd.at[position]
         inside = (lag >= 0) & (lag <= window_us)
-        rows, position, lag = rows[inside], position[inside], lag[inside]
-        order = np.argsort(lag, kind="stable")[::-1]  # the earliest is written last; of one moment the first row
+        rows, position = rows[inside], position[inside]
+        first = first_places(position, len(crowd))
         version = np.full(len(crowd), ABSENT, dtype=np.int64)
-        version[position[order]] = x.version.codes[rows[order]]
+        version[first != ABSENT] = x.version.codes[rows[first[first != ABSENT]]]
         found[model] = version
     return found
 

@@ -10,6 +10,7 @@ import numpy as np
 from analysis.checks import Finding
 from analysis.effects import Result, StageData, with_harm
 from analysis.frames import ABSENT, Frames
+from analysis.groups import ranks
 from analysis.lift import compare
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray
@@ -43,9 +44,7 @@ class Covariates:
 
     def patterns(self, who: IntArray) -> Patterns:
         """Of some of the people, in their order."""
-        return Patterns.from_codes(
-            [np.unique(code[who], return_inverse=True)[1].astype(np.int64) for code in self.codes]
-        )
+        return Patterns.from_codes([ranks(code[who], int(code.max(initial=0)) + 1) for code in self.codes])
 
 
 def surveyed(

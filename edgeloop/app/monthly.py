@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 import reports
-from analysis import READ, Analysis, LedgerChange, analyse, ledger
+from analysis import Analysis, LedgerChange, analyse, ledger, needed
 from edgeloop.app.asked import ask
 from edgeloop.app.brand import logo_uri
 from edgeloop.clock import DAY_US
@@ -90,7 +90,7 @@ def analyse_freeze(freeze: Freeze) -> Analysis:
     """The estimates and checks of a freeze; the same freeze gives the same."""
     manifest = freeze.manifest
     return analyse(
-        freeze.frames(READ),
+        freeze.frames(needed(manifest.metrics)),
         freeze.month,
         freeze_id=manifest.freeze_id,
         as_of_us=manifest.as_of_us,

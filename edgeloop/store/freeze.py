@@ -189,30 +189,35 @@ class Freeze:
             FreezeError: the file is not the one the manifest describes.
         """
         path = self.path / f"{table}.parquet"
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != self.manifest.tables[table].sha256:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != self.manifest.tables[table].sha256:
             raise FreezeError(f"{path} is not the file that {MANIFEST} describes: restore it from your backup")
-        source = pa.BufferReader(data)
         if columns is None:
-            arrow = pq.read_table(source)
-        else:
-            texts = [f.name for f in pq.read_schema(pa.BufferReader(data)) if pa.types.is_string(f.type)]
-            unique = table.removesuffix("s") + "_id"  # as many values as rows: categories would only cost
-            arrow = pq.read_table(source, columns=list(columns), read_dictionary=[t for t in texts if t != unique])
-        del data, source
-        for i, field in enumerate(arrow.schema):
-            if pa.types.is_timestamp(field.type):
-                arrow = arrow.set_column(i, field.name, arrow.column(i).cast(pa.int64()))
-            elif pa.types.is_boolean(field.type):
-                arrow = arrow.set_column(i, field.name, arrow.column(i).cast(pa.int8()))
-        frame: pd.DataFrame = arrow.to_pandas()
-        return frame
+            whole: pd.DataFrame = _plain(pq.read_table(path)).to_pandas()
+            return whole
+        unique = table.removesuffix("s") + "_id"  # as many values as rows: categories would only cost
+        texts = [field.name for field in pq.read_schema(path) if pa.types.is_string(field.type)]
+        with pq.ParquetFile(path, read_dictionary=[t for t in texts if t != unique]) as parquet:
+            # One by one: what Arrow needs beside the finished columns is then one column's.
+            read = {name: _plain(parquet.read(columns=[name])).to_pandas()[name] for name in columns}
+        return pd.DataFrame(read, copy=False)
 
     def frames(self, columns: Mapping[str, Sequence[str]] | None = None) -> dict[str, pd.DataFrame]:
         """Every table; with ``columns`` only the tables and columns that it names (see `frame`)."""
         if columns is None:
             return {name: self.frame(name) for name in self.manifest.tables}
         return {name: self.frame(name, wanted) for name, wanted in columns.items()}
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Times as int64 µs since the epoch, booleans as 0/1."""
+    for i, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type):
+            table = table.set_column(i, field.name, table.column(i).cast(pa.int64()))
+        elif pa.types.is_boolean(field.type):
+            table = table.set_column(i, field.name, table.column(i).cast(pa.int8()))
+    return table
 
 
 _ROWS_AT_ONCE = 100_000
