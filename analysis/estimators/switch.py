@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,9 +98,8 @@ def switch_effect(sums: FloatArray, rows: FloatArray, switch_day: int, controls:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a fit that has not settled shows in the placebos' spread
         parameters = _model(z[:switch_day], None if exog is None else exog[:switch_day]).fit(disp=False).params
-        found = [
-            _gap(z, rows, exog, parameters, date, min(date + after, days)) * scale for date in [switch_day, *dates]
-        ]
+        foretold = _foretold(z, exog, parameters, switch_day, after)
+    found = [_gap(z, rows, foretold(date), date) * scale for date in [switch_day, *dates]]
     effect = found[0]
     apart = max(1, (switch_day - _HISTORY) // after)
     return SwitchEffect(plain[1] - effect, plain[1], effect, None, np.array(found[1:]), apart)
@@ -122,16 +122,36 @@ def _model(y: FloatArray, exog: FloatArray | None) -> Any:
     return UnobservedComponents(y, level="llevel", seasonal=7, stochastic_seasonal=False, exog=exog)
 
 
-def _gap(
-    z: FloatArray, rows: FloatArray, exog: FloatArray | None, parameters: FloatArray, date: int, end: int
-) -> float:
-    """What was seen in [date, end) less what the days before it foretell."""
-    known = z[:end].copy()
-    known[date:] = np.nan
-    filtered = _model(known, None if exog is None else exog[:end]).filter(parameters)
-    foretold = np.asarray(filtered.forecasts[0])[date:end]
-    weight = rows[date:end] * ~np.isnan(z[date:end])
-    return float(np.nansum(weight * (z[date:end] - foretold)) / weight.sum()) if weight.sum() else 0.0
+def _foretold(
+    z: FloatArray, exog: FloatArray | None, parameters: FloatArray, switch_day: int, after: int
+) -> Callable[[int], FloatArray]:
+    """What the days before a date foretell of the ``after`` days from it on, for any date up to the switch.
+
+    One pass of the filter knows the state before each day; from there the transition leads on, as if no later day had
+    been seen.
+    """
+    known = z.copy()
+    known[switch_day:] = np.nan
+    passed = _model(known, exog).filter(parameters, return_ssm=True)
+    transition, design = passed.transition[:, :, 0], passed.design[0, :, 0]
+    ahead = np.empty((after, len(design)))
+    for h in range(after):
+        ahead[h] = design
+        design = design @ transition
+    regression = np.broadcast_to(passed.obs_intercept[0], len(z))
+
+    def of(date: int) -> FloatArray:
+        found: FloatArray = ahead @ passed.predicted_state[:, date] + regression[date : date + after]
+        return found
+
+    return of
+
+
+def _gap(z: FloatArray, rows: FloatArray, foretold: FloatArray, date: int) -> float:
+    """What was seen from a date on less what the days before it foretell, weighted by each day's people."""
+    seen = slice(date, date + len(foretold))
+    weight = rows[seen] * ~np.isnan(z[seen])
+    return float(np.nansum(weight * (z[seen] - foretold)) / weight.sum()) if weight.sum() else 0.0
 
 
 def _standard(controls: FloatArray, switch_day: int) -> FloatArray:

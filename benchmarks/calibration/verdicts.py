@@ -1,0 +1,5 @@
+"""Placeholder."""
+
+from benchmarks.calibration.scenario import Scenario
+
+SCENARIOS: list[Scenario] = []
