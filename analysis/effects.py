@@ -105,6 +105,13 @@ class Result:
     notes: tuple[str, ...] = ()
     control_var: float | None = None
     """The variance of the control arm's figure, where the arms were compared as means."""
+    asked: tuple[int, int] | None = None
+    """Of answers: the complete units, of which those that answered are a part."""
+
+    @property
+    def towards_plan(self) -> int:
+        """Units that count towards the plan, which is one of units that enter, whether they answer or not."""
+        return sum(self.asked or self.n)
 
     @property
     def practical(self) -> float | None:
@@ -191,6 +198,7 @@ def result(frames: Frames, data: StageData, metric: Metric) -> Result:
         values=values,
         n_immature=_immature(matcher.crowd, metric.window_us),
         control_var=samples[0].mean_var if samples[0] else None,
+        asked=people if metric.source == "answer" and not matcher.crowd.clustered else None,
     )
     return with_harm(made)
 

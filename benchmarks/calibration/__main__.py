@@ -30,13 +30,14 @@ def main() -> int:
         wanted = run.chosen(arguments.only)
     except ValueError as error:
         parser.error(f"--only: {error}")
+    code = record.code_state()
     found = run.measure(
         wanted,
         quick=arguments.quick,
         processes=max(arguments.processes, 1),
         tell=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    made = record.Run.of(found)
+    made = record.Run.of(found, code)
     print(tables(made.figures))
     if arguments.quick:
         print("A quick run: too few data sets to judge by; nothing was written.", file=sys.stderr)

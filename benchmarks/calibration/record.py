@@ -49,11 +49,11 @@ class Run:
     figures: dict[str, ScenarioFigures]
 
     @classmethod
-    def of(cls, found: Sequence[Measured]) -> Run:
-        """Of what was measured now."""
+    def of(cls, found: Sequence[Measured], code: str) -> Run:
+        """Of what was measured now, with the code as `code_state` said it before."""
         return cls(
             datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            _code(),
+            code,
             SEED,
             {
                 m.scenario.name: ScenarioFigures(
@@ -95,7 +95,7 @@ def _read(line: str) -> Run:
     return Run(raw["date"], raw["code"], raw["seed"], figures)
 
 
-def _code() -> str:
+def code_state() -> str:
     """The commit, and whether analysis or benchmarks differed from it."""
 
     def git(*arguments: str) -> str:
