@@ -125,7 +125,7 @@ def _count(tally: Tally, change: Change, verdict: Verdict) -> None:
 
 
 LOOKS = {"month": "month's end", "daily": "daily"}
-_RUNS = {"month": (month_end, 1_000, 20), "daily": (daily, 250, 5)}
+_RUNS = {"month": (month_end, 1_000, 20), "daily": (daily, 100, 5)}
 _COLUMNS = ("right", "wrong", "missed", "undecided", "promoted")
 
 
