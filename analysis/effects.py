@@ -109,6 +109,13 @@ class Result:
     """The variance of the control arm's figure, where the arms were compared as means."""
     answers: IntArray | None = field(default=None, repr=False)
     """Of a question: the rows of the table ``answers`` in it."""
+    asked: tuple[int, int] | None = None
+    """Of answers: the complete units, of which those that answered are a part."""
+
+    @property
+    def towards_plan(self) -> int:
+        """Units that count towards the plan, which is one of units that enter, whether they answer or not."""
+        return sum(self.asked or self.n)
 
     @property
     def practical(self) -> float | None:
@@ -196,6 +203,7 @@ def result(frames: Frames, data: StageData, metric: Metric) -> Result:
         n_immature=_immature(matcher.crowd, metric.window_us),
         control_var=samples[0].mean_var if samples[0] else None,
         answers=answer_rows(frames, metric, values),
+        asked=people if metric.source == "answer" and not matcher.crowd.clustered else None,
     )
     return with_harm(made)
 

@@ -127,7 +127,7 @@ def deciding_test(w: Weighed, r: Result, units: int | None = None) -> Test | Non
 
     if w.exact is not None:
         return Test(e.p, fixed, w.exact)
-    n, se = sum(r.n), e.se
+    n, se = r.towards_plan, e.se
     if (units or n) >= w.planned or not se:
         return Test(e.p, fixed, "fixed")
 
@@ -145,7 +145,7 @@ def _judged(w: Weighed, decisions: Mapping[Metric, Decision]) -> Judged:
     tests = sum(r.harm is not None for r in w.results) * (w.change.planned_stages or 1)
     for r in w.results:
         if w.exact is None and r.effect is not None and r.effect.se:
-            always[r.metric] = always_valid.interval(r.effect.effect, r.effect.se, sum(r.n), w.planned)
+            always[r.metric] = always_valid.interval(r.effect.effect, r.effect.se, r.towards_plan, w.planned)
         days = _days_left(w, r)
         if days is not None:
             left[r.metric] = days
@@ -200,7 +200,7 @@ def _goal(w: Weighed, r: Result, decision: Decision | None, rare_harm: bool) -> 
         decided,
         floor=floor,
         practical=r.practical,
-        plan_reached=sum(r.n) >= w.planned,
+        plan_reached=r.towards_plan >= w.planned,
         placebo_p=r.effect.p if w.before_after and r.effect is not None else None,
     )
 
@@ -216,7 +216,7 @@ def _guard(w: Weighed, r: Result, tests: int) -> Guard:
         effect,
         margin=margin,
         lower_is_better=r.metric.lower_is_better,
-        n=sum(r.n),
+        n=r.towards_plan,
         planned_units=w.planned,
         tests=tests,
         entered=w.pace.entered,

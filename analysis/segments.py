@@ -85,7 +85,7 @@ def segments(frames: Frames, data: StageData, results: Sequence[Result]) -> list
         for d, rows in of_metric:
             p = tests[d.name]
             gated = p is not None and p * asked <= ALPHA
-            found += [Segment(d.name, value, row, p, gated, sum(result.n)) for value, row in rows.items()]
+            found += [Segment(d.name, value, row, p, gated, result.towards_plan) for value, row in rows.items()]
     return found
 
 
@@ -163,10 +163,11 @@ def _of(dimension: Dimension, crowd: Crowd, whole: Result, days: int) -> dict[st
         if control is None or treated is None:
             continue
         of_value = int(events[0][i]), int(events[1][i])
+        complete = int(people[0][i]), int(people[1][i])
         found[value] = Result(
             metric=metric,
             n=(moments[0].n, moments[1].n),
-            people=(int(people[0][i]), int(people[1][i])),
+            people=complete,
             events=of_value,
             control=control.mean,
             treated=treated.mean,
@@ -174,6 +175,7 @@ def _of(dimension: Dimension, crowd: Crowd, whole: Result, days: int) -> dict[st
             lift=log_ratio(control, treated) if metric.source != "answer" else None,
             floor=floor_missed(metric.source, *of_value, days),
             estimator=plain_name(metric, crowd),
+            asked=complete if whole.asked is not None else None,
         )
     return found
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis import Analysis, analyse
+from analysis.estimators import always_valid
 from edgeloop.clock import DAY_US
 from edgeloop.metrics import MetricSettings
 from edgeloop.store.rows import Estimate
@@ -69,6 +70,22 @@ def test_the_weighted_row_decides_and_the_plain_one_stands_beside() -> None:
     assert weighted.n_effective < s.answered.sum()
     for words in ("unweighted", "design effect", "(Lee)", "undone if", "scores higher with chance", "top two answers"):
         assert words in (weighted.reason or ""), words
+
+
+@pytest.mark.parametrize(("planned", "by"), [(7_000, "fixed"), (8_001, "always_valid")])
+def test_the_plan_is_of_people_asked_not_of_answers(planned: int, by: str) -> None:
+    s = survey(1, n=8_000)
+    assert s.answered.sum() < 5_000
+    tables = tables_of(s)
+    change = {"change_id": "c", "model_id": "eta", "occurred_at": at(0), "to_version": "v2", "from_version": "v1",
+              "kind": "canary", "rollout_id": "r1", "unit": "subject", "assignment": "random", "shares_capacity": 0,
+              "planned_units": planned}  # fmt: skip
+    tables["changes"] = pd.DataFrame([change]).reindex(columns=list(COLUMNS["changes"]))
+    weighted = rows(run(tables))[0]
+    assert weighted.decided_by == by
+    assert weighted.effect is not None
+    assert weighted.se is not None
+    assert weighted.always_low == pytest.approx(always_valid.interval(weighted.effect, weighted.se, 8_000, planned)[0])
 
 
 def test_response_that_differs_makes_it_quasi() -> None:

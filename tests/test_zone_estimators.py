@@ -157,7 +157,7 @@ def series(rng: np.random.Generator, days: int, rho: float = 0.5) -> tuple[np.nd
 
 class TestSwitch:
     def test_true_nulls_of_autocorrelated_days(self) -> None:
-        """AR(0.5): the rank of the placebos alone rejects 7–11 %, with the spread of those apart at most 5."""
+        """AR(0.5): the rank of the placebos alone rejects 7–11 %, with their spread about 5."""
         rng = np.random.default_rng(6)
         rejected = 0
         for _ in range(150):

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
+from analysis.lift import t_quantile, t_tail
 from analysis.moments import FloatArray
 
 LEAST_BEFORE, LEAST_DATES = 56, 40
@@ -31,8 +32,8 @@ class SwitchEffect:
     refusal: str | None
     placebos: FloatArray = field(repr=False)
     """The effect that the same procedure finds at each placebo date."""
-    apart: int = 1
-    """How many placebo spans there are that do not overlap."""
+    df: float = 1.0
+    """How many placebos that do not overlap would tell as much of their spread (`_told_by`)."""
 
     @property
     def se(self) -> float | None:
@@ -49,7 +50,7 @@ class SwitchEffect:
         if se is None:
             return None
         rank = (1 + int(np.count_nonzero(np.abs(self.placebos) >= abs(self.effect)))) / (1 + len(self.placebos))
-        return max(rank, 2 * float(stats.t.sf(abs(self.effect) / se, self._df)) if se else rank)
+        return max(rank, 2 * t_tail(abs(self.effect) / se, self.df) if se else rank)
 
     def interval(self, alpha: float = 0.05) -> tuple[float, float] | None:
         """Effect ± the placebos' own quantile: it excludes 0 exactly where p ≤ alpha; infinite where dates are few."""
@@ -60,13 +61,8 @@ class SwitchEffect:
         allowed = math.floor(alpha * (n + 1) + 1e-9) - 1  # placebos that may be at least as large
         if allowed < 0:
             return -math.inf, math.inf
-        half = max(float(np.sort(np.abs(self.placebos))[::-1][allowed]), float(stats.t.isf(alpha / 2, self._df)) * se)
+        half = max(float(np.sort(np.abs(self.placebos))[::-1][allowed]), t_quantile(alpha / 2, self.df) * se)
         return self.effect - half, self.effect + half
-
-    @property
-    def _df(self) -> int:
-        # One for each span apart from the others: 0.5–5 % of true nulls were then rejected in 400 series a design.
-        return self.apart
 
 
 def switch_effect(sums: FloatArray, rows: FloatArray, switch_day: int, controls: FloatArray) -> SwitchEffect:
@@ -97,12 +93,20 @@ def switch_effect(sums: FloatArray, rows: FloatArray, switch_day: int, controls:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a fit that has not settled shows in the placebos' spread
         parameters = _model(z[:switch_day], None if exog is None else exog[:switch_day]).fit(disp=False).params
-        found = [
-            _gap(z, rows, exog, parameters, date, min(date + after, days)) * scale for date in [switch_day, *dates]
-        ]
+        foretold = _foretold(z, exog, parameters, switch_day, after)
+    found = [_gap(z, rows, foretold(date), date) * scale for date in [switch_day, *dates]]
     effect = found[0]
-    apart = max(1, (switch_day - _HISTORY) // after)
-    return SwitchEffect(plain[1] - effect, plain[1], effect, None, np.array(found[1:]), apart)
+    return SwitchEffect(plain[1] - effect, plain[1], effect, None, np.array(found[1:]), _told_by(len(dates), after))
+
+
+def _told_by(dates: int, after: int) -> float:
+    """The degrees of freedom of the placebos' mean square, from spans of ``after`` days that begin a day apart.
+
+    Spans h days apart share 1 − h/after of their days, so their squares correlate with that squared, and the mean of n
+    squares varies like that of n²/Σ(1 − |h|/after)² independent ones (Bartlett 1946).
+    """
+    h = np.arange(-min(after, dates) + 1, min(after, dates))
+    return dates**2 / float(((dates - np.abs(h)) * (1 - np.abs(h) / after) ** 2).sum())
 
 
 def _refusal(before: int, after: int, dates: int) -> str | None:
@@ -122,16 +126,36 @@ def _model(y: FloatArray, exog: FloatArray | None) -> Any:
     return UnobservedComponents(y, level="llevel", seasonal=7, stochastic_seasonal=False, exog=exog)
 
 
-def _gap(
-    z: FloatArray, rows: FloatArray, exog: FloatArray | None, parameters: FloatArray, date: int, end: int
-) -> float:
-    """What was seen in [date, end) less what the days before it foretell."""
-    known = z[:end].copy()
-    known[date:] = np.nan
-    filtered = _model(known, None if exog is None else exog[:end]).filter(parameters)
-    foretold = np.asarray(filtered.forecasts[0])[date:end]
-    weight = rows[date:end] * ~np.isnan(z[date:end])
-    return float(np.nansum(weight * (z[date:end] - foretold)) / weight.sum()) if weight.sum() else 0.0
+def _foretold(
+    z: FloatArray, exog: FloatArray | None, parameters: FloatArray, switch_day: int, after: int
+) -> Callable[[int], FloatArray]:
+    """What the days before a date foretell of the ``after`` days from it on, for any date up to the switch.
+
+    One pass of the filter knows the state before each day; from there the transition leads on, as if no later day had
+    been seen.
+    """
+    known = z.copy()
+    known[switch_day:] = np.nan
+    passed = _model(known, exog).filter(parameters, return_ssm=True)
+    transition, design = passed.transition[:, :, 0], passed.design[0, :, 0]
+    ahead = np.empty((after, len(design)))
+    for h in range(after):
+        ahead[h] = design
+        design = design @ transition
+    regression = np.broadcast_to(passed.obs_intercept[0], len(z))
+
+    def of(date: int) -> FloatArray:
+        found: FloatArray = ahead @ passed.predicted_state[:, date] + regression[date : date + after]
+        return found
+
+    return of
+
+
+def _gap(z: FloatArray, rows: FloatArray, foretold: FloatArray, date: int) -> float:
+    """What was seen from a date on less what the days before it foretell, weighted by each day's people."""
+    seen = slice(date, date + len(foretold))
+    weight = rows[seen] * ~np.isnan(z[seen])
+    return float(np.nansum(weight * (z[seen] - foretold)) / weight.sum()) if weight.sum() else 0.0
 
 
 def _standard(controls: FloatArray, switch_day: int) -> FloatArray:

@@ -18,7 +18,7 @@ from analysis.moments import FloatArray, Moments
 from benchmarks.calibration.arms import BUYERS, LOG_MEAN, LOG_SPREAD, MEAN, RATE, SPREAD
 from benchmarks.calibration.pack import DAYS, Trial, trial
 from benchmarks.calibration.results import pack_metric, result_of, weighed
-from benchmarks.calibration.scenario import ALWAYS_VALID, Row, Scenario, Tally, add
+from benchmarks.calibration.scenario import ALWAYS_VALID, Row, Scenario, Tally, add, percent
 
 LEVEL = 0.05
 ALARMS = ("promote", "roll back")
@@ -89,7 +89,7 @@ class Looks:
 
     def scenario(self, name: str, what: str) -> Scenario:
         """As one."""
-        split = "50/50" if self.share == 0.5 else f"a {self.share:.0%} canary"
+        split = "50/50" if self.share == 0.5 else f"a {percent(self.share)} canary"
         title = f"{what}, {self.per_day:,} units a day at {split}"
         return Scenario(
             name, title, 10_000, 100,
@@ -119,7 +119,7 @@ def _alarmed(drawn: Trial, planned: int | None) -> bool:
 
 
 def _family(name: str, units: int, share: float) -> Scenario:
-    split = "50/50" if share == 0.5 else f"a {share:.0%} canary"
+    split = "50/50" if share == 0.5 else f"a {percent(share)} canary"
     title = f"six goals and two guardrails of the pack, {units:,} units in 28 days at {split}"
     return Scenario(
         name, title, 1_000, 10,

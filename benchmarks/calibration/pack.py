@@ -8,6 +8,7 @@ than the trial), and so is ``latency_p95``, which needs rows (`benchmarks.calibr
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +73,7 @@ class Trial:
         if min(arm.d for arm in arms) == 0:
             return None
         seen = self.events[name][day - 1]
-        people = self.entered[day - 1]
+        people = self.entered[day - 1]  # with complete windows
         return result_of(
             metric,
             (arms[0], arms[1]),
@@ -83,23 +84,30 @@ class Trial:
 
 
 def trial(
-    rng: np.random.Generator, units: int, *, share: float = 0.5, effect: float = 0.0, planned: int | None = None
+    rng: np.random.Generator,
+    units: int,
+    *,
+    share: float = 0.5,
+    effects: Mapping[str, float] | None = None,
+    planned: int | None = None,
 ) -> Trial:
     """A drawn trial.
 
     Args:
         units: of both arms, entering evenly over the days.
         share: the new version's.
-        effect: what it changes of conversion, relative to the old version's (and so of revenue); nothing else.
+        effects: what the new version changes, by metric: of conversion (and so of revenue), rebooked slots and
+            complaints relative to the old version's; of exposures' shares and CSAT as a difference.
         planned: units of the plan, None: not declared.
     """
+    adds = effects or {}
     total = np.diff(np.linspace(0, units, DAYS + 1).round()).astype(np.int64)
     new = rng.binomial(total, share)
     n = np.stack([total - new, new], axis=1)
     sums: dict[str, FloatArray] = {}
     events: dict[str, FloatArray] = {}
     for name, rate in _SHARES.items():
-        rates = np.array([rate, rate * (1 + effect) if name == "conversion" else rate])
+        rates = np.array([rate, rate * (1 + adds.get(name, 0.0))])
         events[name] = rng.binomial(n, rates).astype(np.float64)
         sums[name] = _moments(n, events[name], events[name])
     orders = events["conversion"].astype(np.int64)
@@ -108,11 +116,12 @@ def trial(
     both = [np.bincount(of, weights=w, minlength=orders.size).reshape(orders.shape) for w in (spent, spent * spent)]
     events["revenue"], sums["revenue"] = events["conversion"], _moments(n, *both)
     for name, values, chance in (("csat", np.arange(1.0, 6.0), CSAT), ("nps", np.array([-100.0, 0.0, 100.0]), NPS)):
-        counts = rng.multinomial(n, [*(ANSWER * chance), 1 - ANSWER])[..., :-1].astype(np.float64)
+        of_arms = np.array([[*(ANSWER * c), 1 - ANSWER] for c in (chance, _moved(chance, adds.get(name, 0.0)))])
+        counts = rng.multinomial(n, of_arms)[..., :-1].astype(np.float64)
         events[name] = counts.sum(axis=-1)
         sums[name] = _moments(events[name], counts @ values, counts @ values**2)
     for name, rate in (("over_budget", OVER_BUDGET), ("error_rate", ERROR)):
-        events[name], sums[name] = _marked(rng, n, rate)
+        events[name], sums[name] = _marked(rng, n, (rate, rate + adds.get(name, 0.0)))
     return Trial(
         n.cumsum(axis=0).astype(np.float64),
         {name: rows.cumsum(axis=0) for name, rows in sums.items()},
@@ -127,11 +136,22 @@ def _moments(n: np.ndarray, y: np.ndarray, yy: np.ndarray) -> FloatArray:
     return np.stack([n, y, yy, n, n, y], axis=-1).astype(np.float64)
 
 
-def _marked(rng: np.random.Generator, n: np.ndarray, rate: float) -> tuple[FloatArray, FloatArray]:
+def _moved(chance: FloatArray, points: float) -> FloatArray:
+    """CSAT with a mean so much higher: who would say 3 says 5, or the other way about."""
+    moved = np.array(chance)
+    if points:
+        moved[4] += points / 2
+        moved[2] -= points / 2
+    return moved
+
+
+def _marked(rng: np.random.Generator, n: np.ndarray, rates: tuple[float, float]) -> tuple[FloatArray, FloatArray]:
     """(people with a marked exposure, moments): people by how many exposures they have and how many are marked."""
     pairs = [(d, y) for d in range(1, len(EXPOSURES) + 1) for y in range(d + 1)]
-    chance = [EXPOSURES[d - 1] * math.comb(d, y) * rate**y * (1 - rate) ** (d - y) for d, y in pairs]
-    counts = rng.multinomial(n, np.array(chance) / sum(chance)).astype(np.float64)
+    chance = np.array(
+        [[EXPOSURES[d - 1] * math.comb(d, y) * r**y * (1 - r) ** (d - y) for d, y in pairs] for r in rates]
+    )
+    counts = rng.multinomial(n, chance / chance.sum(axis=1, keepdims=True)).astype(np.float64)
     d, y = (np.array(column, dtype=np.float64) for column in zip(*pairs, strict=True))
     sums = np.stack([counts @ w for w in (np.ones(len(d)), y, y * y, d, d * d, y * d)], axis=-1)
     return counts @ (y > 0), sums

@@ -14,7 +14,7 @@ import pandas as pd
 from analysis import Analysis, analyse
 from analysis.lift import compare, proportion_sample
 from benchmarks.calibration.results import share_moments
-from benchmarks.calibration.scenario import Row, Scenario, Tally, Target, add
+from benchmarks.calibration.scenario import Row, Scenario, Tally, Target, add, percent
 from edgeloop.clock import DAY_US, HOUR_US
 from edgeloop.months import Month
 from tests.frames import COLUMNS
@@ -125,7 +125,7 @@ SCENARIOS: list[Scenario] = [
         "ramp", "a ramp of 1, 5, 20 and 50 %, sticky, 3,000 people", 1_000, 10,
         [
             *(Row(m, f"ramp 1 → 50 %, sticky: {m} of the deciding stage, A/A", _HELD) for m in METRICS),
-            *(Row(f"{m}_{s}", f"ramp 1 → 50 %, sticky: {m} of stage {s} ({STEPS[s - 1]:.0%}), A/A", None)
+            *(Row(f"{m}_{s}", f"ramp 1 → 50 %, sticky: {m} of stage {s} ({percent(STEPS[s - 1])}), A/A", None)
               for s in (2, 3) for m in METRICS),
             Row("srm", "ramp 1 → 50 %, sticky: sample ratio alarm in a stage", _AT_LEVEL),
             Row("srm_combined", "ramp 1 → 50 %, sticky: sample ratio alarm over all stages", _AT_LEVEL),

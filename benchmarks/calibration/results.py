@@ -79,6 +79,7 @@ def result_of(
             lift=log_ratio(*both) if both and metric.source != "answer" else None,
             floor=floor_missed(metric.source, *events, full_days),
             estimator=plain_name(metric, of) if samples is plain else "cuped",
+            asked=people if metric.source == "answer" and not of.clustered else None,
         )
     )
 
