@@ -142,7 +142,7 @@ def _why(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
     if _held_back(own, verdict):
         return t("Everybody changed at once: nobody kept the old version, so only before and after can be compared.")
     ruled = reasons.ruling(told, verdict)
-    better = max((e for e in own.rows if own.direction(e) == "better"), key=strength, default=None)
+    better = max(_better_goals(own), key=strength, default=None)
     if better is not None and ruled:
         return words.capital(words.sentence(t("it"), better, own.currency(better))) + f". {ruled}"
     if ruled:
@@ -155,13 +155,17 @@ def _why(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
     return t("No clear change so far in anything that was measured.")
 
 
+def _better_goals(own: ChangeRows) -> list[Estimate]:
+    return [e for e in own.rows if own.direction(e) == "better" and own.role(e) == "goal"]
+
+
 def _sure(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
     if verdict == "repair the data first":
         return t("Data in doubt: no effect can be believed until it is repaired")
     if deciding is None:
         if not own.rows or all(own.direction(e) == "early" for e in own.rows):
             return t("Too early: the least amount of data is not reached")
-        if any(own.direction(e) == "better" for e in own.rows):
+        if _better_goals(own):
             return t("The effect is clear; that nothing got worse is not")
         return t("Not clear: the ranges include no change")
     drawn, answered = deciding.grade == "randomised", deciding.response_control is not None

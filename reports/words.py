@@ -125,9 +125,9 @@ def label(metric: str) -> str:
     if "/" in metric:
         survey, question = metric.split("/", 1)
         told = {"question": _question(question), "survey": _spaced(survey)}
-        return t("{question} ({survey})", **told) if "survey" in survey.lower() else t(
-            "{question} ({survey} survey)", **told
-        )  # fmt: skip
+        if "survey" in survey.lower():
+            return t("{question} ({survey})", **told)
+        return t("{question} ({survey} survey)", **told)
     if metric.endswith(":value"):
         return t("{metric}, value per customer", metric=_spaced(metric.removesuffix(":value")))
     return _known(metric.lower()) or _question(metric)

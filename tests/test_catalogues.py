@@ -5,11 +5,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
+import pandas as pd
 import pytest
 from babel.messages.pofile import read_po
 
+import reports
+from edgeloop.store.freeze import Look
+from reports import language as spoken_by
 from reports.language import LANGUAGES, SOURCE
 from scripts import make_catalogues
+from tests import report_months
+from tests.report_fixture import analysed
+from tests.test_report import Page
 
 FOREIGN = [language for language in LANGUAGES if language != SOURCE]
 _FIELD = re.compile(r"\{(\w*)\}")
@@ -52,3 +60,41 @@ def test_a_text_that_is_not_written_out_is_refused(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(make_catalogues, "ROOT", tmp_path)
     with pytest.raises(make_catalogues.NotLiteralError, match=r"reports/bad\.py:4"):
         make_catalogues.messages()
+
+
+class Bracketed(dict[tuple[str, ...], tuple[str, ...]]):
+    """A catalogue that translates every text into itself in brackets."""
+
+    def get(self, key: tuple[str, ...], default: object = None) -> tuple[str, ...]:
+        return tuple(f"⟦{text}⟧" for text in key)
+
+
+@pytest.mark.parametrize("name", ["everything", "under repair", "nothing"])
+def test_no_text_of_the_page_goes_past_the_catalogue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Outside the brackets stand names, remarks, numbers and dates, and nothing that we wrote."""
+    monkeypatch.setattr(spoken_by, "_catalogue", lambda _: Bracketed())
+    freeze = report_months.MONTHS[name](tmp_path / "f")
+    freeze.manifest = msgspec.structs.replace(freeze.manifest, look=Look(locale="de"))
+    html = reports.render(reports.build(freeze, analysed(freeze)))
+    text = Page(re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)).text
+    while (outer := re.sub(r"⟦[^⟦⟧]*⟧", " ", text)) != text:
+        text = outer
+    columns = [frame[name] for frame in freeze.frames().values() for name in frame.columns]
+    theirs = " ".join(str(v) for c in columns if not pd.api.types.is_numeric_dtype(c) for v in set(c.dropna()))
+    theirs += " ".join(
+        [
+            "",
+            freeze.manifest.company,
+            freeze.manifest.freeze_id,
+            "Donnerstag Freitag Februar Feb März April Jan",
+            *_OURS,
+        ]
+    )
+    known = set(re.findall(r"[^\W\d_]{2,}", theirs))
+    assert set(re.findall(r"[^\W\d_]{2,}", text)) <= known
+
+
+_OURS = ("Edgeloop", "edgeloop uplift --month --json", "Data engineer", "Data analyst", "DevOps lead")
+"""The product's name, a command, and the roles, which the responsibility table names."""

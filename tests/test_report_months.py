@@ -214,3 +214,9 @@ def test_since_decides_how_far_lines_go(months: dict[str, Freeze]) -> None:
         since_us=at(1, 1) - 3_600_000_000,
     )
     assert said(longer).strip[0].weeks[0].day == "1 Jan"
+
+
+def test_a_stop_does_not_praise_what_is_only_watched(months: dict[str, Freeze]) -> None:
+    stopped = [d for d in said(months["names"]).decisions if d.verdict == "stop, no effect"]
+    assert stopped
+    assert not any("lifted" in d.why or "clear; that" in d.sure for d in stopped)
