@@ -66,7 +66,7 @@ def _build(freeze: Freeze, analysis: Analysis) -> Findings:
     said = tuple(
         msgspec.structs.replace(
             voice,
-            themes=themes.themes(analysis.words, voice.key),
+            themes=themes.themes(analysis.words, voice.key, manifest.responsibility),
             themes_note=themes.note(analysis.words, voice.key),
         )
         for voice in voices.voices(answers, exposures, attributions, gathered, month)

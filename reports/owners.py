@@ -41,6 +41,17 @@ def owner_of(verdict: Verdict, named: str | None, table: Responsibility) -> Owne
     return Owner(role, holder, role_title(role))
 
 
+def holder_text(named: str, table: Responsibility) -> str:
+    """Who holds a role that is named by its key or title, and the role; what is no role stays as it is named."""
+    role = table.role_of(named)
+    if role is None:
+        return foreign.name(named)
+    held = table.holder(role)
+    if held is None:
+        return words.capital(role_title(role))
+    return t("{name}, {role}", name=foreign.name(held.name), role=role_title(role))
+
+
 def role_title(role: str) -> str:
     """What people call a role."""
     return {

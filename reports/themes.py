@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis import WordsOfMonth
-from reports import foreign, numbers, words
+from edgeloop.roles import Responsibility
+from reports import foreign, numbers
 from reports.findings import Quote, Theme
 from reports.language import t, tn
+from reports.owners import holder_text
 from reports.voices import Side
 
 MOST_THEMES = 8
 
 
-def themes(spoken: WordsOfMonth | None, side: Side) -> tuple[Theme, ...]:
-    """Those of this month, the most frequent first."""
+def themes(spoken: WordsOfMonth | None, side: Side, table: Responsibility) -> tuple[Theme, ...]:
+    """Those of this month, the most frequent first; ``table`` says who holds the roles that answer for them."""
     if spoken is None:
         return ()
     found = [theme for theme in spoken.side(side).themes if theme.this.n]
@@ -25,7 +27,7 @@ def themes(spoken: WordsOfMonth | None, side: Side) -> tuple[Theme, ...]:
             n=numbers.count(theme.this.n),
             change=numbers.signed(theme.this.n - theme.before.n, 0),
             mood=_mood(theme.this.negative, theme.this.positive, theme.this.n),
-            owner=words.capital(_role(theme.owner)),
+            owner=holder_text(theme.owner, table),
             quotes=tuple(Quote(foreign.plain(q.text), "") for q in theme.quotes),
         )
         for theme in found[:MOST_THEMES]
@@ -89,13 +91,3 @@ def title(name: str, otherwise: str) -> str:
         "support": t("Customer service and dispatch"),
         "workload": t("Routes and workload of couriers"),
     }.get(name, otherwise)
-
-
-def _role(owner: str) -> str:
-    return {
-        "operations lead": t("operations lead"),
-        "product manager": t("product manager"),
-        "CRM manager": t("CRM manager"),
-        "edge systems engineer": t("edge systems engineer"),
-        "feedback integrator": t("feedback integrator"),
-    }.get(owner, owner)

@@ -23,7 +23,7 @@ from edgeloop.store.actions import Action
 from edgeloop.store.rows import Check
 from reports.findings import FollowUp
 from reports.followup import followups
-from reports.owners import owner_of
+from reports.owners import holder_text, owner_of
 from reports.settled import Settled, Version, settled
 from tests import report_fixture as fixture
 from tests import small_company
@@ -211,6 +211,13 @@ def test_whose_name_stands_on_a_decision() -> None:
     ):  # fmt: skip
         owner = owner_of(verdict, named, table_)  # type: ignore[arg-type]
         assert (owner.role, owner.name, owner.line) == wanted
+
+
+def test_whose_name_stands_on_a_theme() -> None:
+    table = Responsibility(holders={"it_lead": Holder("Bo Lind")})
+    wanted = {"IT lead": "Bo Lind, IT lead", "CRM manager": "CRM manager", "operations lead": "Operations lead"}
+    assert {named: holder_text(named, table) for named in wanted} == wanted
+    assert holder_text("the night shift", table) == "the night shift"
 
 
 # On the page.
