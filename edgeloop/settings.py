@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from datetime import date
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -18,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta
 
+from edgeloop.addresses import address
 from edgeloop.errors import UsageError
 from edgeloop.events import AnswerKind
 from edgeloop.metrics import metrics_in_force
@@ -176,6 +178,27 @@ class MixpanelSettings(_Section, frozen=True):
     """Of the project, where ``time_basis`` is ``project_local``."""
 
 
+class MailSettings(_Section, frozen=True):
+    """The company's mail server, and who gets the month's report."""
+
+    host: str = ""
+    """Empty: no mail is sent."""
+    port: Annotated[int, Meta(ge=1, le=65535)] = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """``tls`` from the first byte (port 465); ``none`` only for a server on this machine."""
+    username: str = ""
+    password: str = ""
+    ca_file: str = ""
+    """Certificates that the server's is checked by; empty: the system's."""
+    sender: str = ""
+    """Whom mail is from: ``edgeloop@example.org`` or ``Edgeloop <edgeloop@example.org>``."""
+    reply_to: str = ""
+    timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0
+    """Of each step of the conversation with the server."""
+    to: tuple[str, ...] = ()
+    """Who gets each month's report."""
+
+
 class SurveySettings(_Section, frozen=True):
     """How a customer comes to a survey: the engagement that says so, for the chain from entry to answer."""
 
@@ -200,6 +223,7 @@ class Settings(_Section, frozen=True):
     typeform: TypeformSettings = TypeformSettings()
     zigpoll: ZigpollSettings = ZigpollSettings()
     mixpanel: MixpanelSettings = MixpanelSettings()
+    mail: MailSettings = MailSettings()
     survey: SurveySettings = SurveySettings()
     holidays: list[str] = []
     """Dates (``YYYY-MM-DD``) on which customers behave as on a Sunday, for the month bridge."""
@@ -210,6 +234,7 @@ class Settings(_Section, frozen=True):
 SECRETS = frozenset(
     {
         ("kafka", "sasl_password"),
+        ("mail", "password"),
         ("store", "url"),
         ("typeform", "secret"),
         ("typeform", "previous_secret"),
@@ -251,6 +276,7 @@ def load(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
             date.fromisoformat(day)
         except ValueError as error:
             raise UsageError(f"{path or 'settings'}: holidays: {day!r} is no date; write it as 2026-12-25") from error
+    _check_mail(settings.mail, str(path or "settings"))
     for slide, text in settings.zigpoll.questions.items():
         try:
             scale_of(text)
@@ -260,6 +286,29 @@ def load(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
                 f"{', '.join(_ANSWER_KINDS)}, or a number's with its scale, such as csat:1-5"
             ) from error
     return settings
+
+
+def _check_mail(mail: MailSettings, where: str) -> None:
+    if mail.security == "none" and mail.host and not _on_this_machine(mail.host):
+        raise UsageError(
+            f'{where}: [mail] security = "none" is only for a server on this machine (localhost); elsewhere mail and '
+            'password could be read on the way: use "starttls" or "tls"'
+        )
+    for key, texts in (("sender", (mail.sender,)), ("reply_to", (mail.reply_to,)), ("to", mail.to)):
+        for text in filter(None, texts):
+            try:
+                address(text)
+            except ValueError as error:
+                raise UsageError(f"{where}: [mail] {key}: {text!r} is no address of mail: {error}") from error
+    if mail.host and not mail.sender:
+        raise UsageError(f"{where}: [mail] host is set and sender is not: write whom mail is from")
+
+
+def _on_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def scale_of(text: str) -> tuple[str, float | None, float | None]:

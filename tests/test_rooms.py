@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("connectors", "streams", "analysis", "reports")
 SHARED = "edgeloop"
 EXPORTED = {
-    "connectors": ["Intake", "Item", "Taken", "mixpanel", "native", "summary", "typeform", "zigpoll"],
+    "connectors": ["Intake", "Item", "Taken", "mail", "mixpanel", "native", "summary", "typeform", "zigpoll"],
     "streams": [
         "ONLY_LANE",
         "Drain",

@@ -1,0 +1,181 @@
+"""Mail by the company's own server: a message with text, HTML and attachments, over SMTP.
+
+Names and subjects may come from data: what reaches a header is one line without control characters. No error holds an
+address, a user name, a password or a server's own words, so that all of them may be logged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import smtplib
+import socket
+import ssl
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import make_msgid
+
+import msgspec
+
+from edgeloop.addresses import address, one_line
+from edgeloop.errors import EdgeloopError, UsageError
+from edgeloop.settings import MailSettings
+
+MOST_SUBJECT = 200
+_MOST_NAME = 120
+
+
+class MailError(EdgeloopError):
+    """A message was not sent; ``again``: the same may go through later, without a person doing anything."""
+
+    def __init__(self, text: str, *, again: bool) -> None:
+        super().__init__(text)
+        self.again = again
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """A file with a message; ``media`` such as ``text/html``."""
+
+    name: str
+    content: bytes
+    media: str
+
+
+class Mail(msgspec.Struct, frozen=True, kw_only=True):
+    """A message. Of the two forms of the body a reader's program shows one: ``html`` where it can."""
+
+    to: tuple[str, ...]
+    subject: str
+    text: str
+    html: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    key: str = ""
+    """Names the message for good, so that one sent twice is one to programs that look for that; empty: random."""
+
+
+def composed(mail: Mail, own: MailSettings) -> EmailMessage:
+    """The message as it goes over the wire.
+
+    Raises:
+        UsageError: an address is none, or nobody is named.
+    """
+    sender = _address("[mail] sender", own.sender)
+    if not mail.to:
+        raise UsageError("the mail is addressed to nobody: name somebody in [mail] to")
+    message = EmailMessage(policy=SMTP)
+    message["From"] = sender
+    message["To"] = [_address("an address to send to", to) for to in mail.to]
+    if own.reply_to:
+        message["Reply-To"] = _address("[mail] reply_to", own.reply_to)
+    message["Subject"] = one_line(mail.subject, MOST_SUBJECT)
+    message["Date"] = datetime.now(UTC)
+    message["Message-ID"] = _message_id(mail.key, sender.domain)
+    message["Auto-Submitted"] = "auto-generated"  # so that no absence note answers it (RFC 3834)
+    # Quoted-printable: lines of any length and any letter pass every server.
+    message.set_content(mail.text, cte="quoted-printable")
+    if mail.html:
+        message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
+    for file in mail.attachments:
+        main, _, sub = file.media.partition("/")
+        name = one_line(file.name, _MOST_NAME).replace("/", "_")
+        message.add_attachment(file.content, maintype=main, subtype=sub, filename=name)
+    return message
+
+
+def send(mail: Mail, own: MailSettings) -> tuple[str, ...]:
+    """Send it once; the addresses of ``mail.to`` that the server refused while it took the message for others.
+
+    Args:
+        mail: what to send.
+        own: the server and who sends; each step of the conversation may take ``timeout_s``.
+
+    Raises:
+        UsageError: a setting or an address is wrong. MailError: the server took it for nobody.
+    """
+    if not own.host:
+        raise UsageError("no mail server is set: [mail] host (EDGELOOP_MAIL_HOST) names it")
+    message = composed(mail, own)
+    where = f"the mail server {own.host}:{own.port}"
+    try:
+        with contextlib.closing(_connected(own, str(message["From"].addresses[0].domain))) as server:
+            refused = server.send_message(message)
+            with contextlib.suppress(smtplib.SMTPException, OSError):
+                server.quit()  # it has the message: what goes wrong now is nobody's loss
+    except (smtplib.SMTPException, OSError) as error:
+        raise _told(error, where, own) from error
+    return tuple(to for to in mail.to if address(to).addr_spec in refused)
+
+
+def _connected(own: MailSettings, domain: str) -> smtplib.SMTP:
+    context = ssl.create_default_context(cafile=own.ca_file or None)
+    # Our domain as our name: the machine's would be looked up in the DNS, and told to others.
+    if own.security == "tls":
+        server: smtplib.SMTP = smtplib.SMTP_SSL(own.host, own.port, domain, timeout=own.timeout_s, context=context)
+    else:
+        server = smtplib.SMTP(own.host, own.port, domain, timeout=own.timeout_s)
+    try:
+        if own.security == "starttls":
+            server.starttls(context=context)
+        if own.username:
+            server.login(own.username, own.password)
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _told(error: Exception, where: str, own: MailSettings) -> MailError:
+    """What went wrong and what to do, in our words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        text = (
+            f"the certificate of {where} is not to be trusted: is the name right, and does [mail] ca_file name its CA?"
+        )
+        return MailError(text, again=False)
+    if isinstance(error, ssl.SSLError):
+        text = (
+            f"{where} does not speak TLS as [mail] security = {own.security!r} asks: 465 is for tls, 587 for starttls"
+        )
+        return MailError(text, again=False)
+    if isinstance(error, FileNotFoundError):
+        return MailError("[mail] ca_file names no file that can be read", again=False)
+    if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
+        return MailError(f"{where} did not answer within {own.timeout_s:g} s: is it up, is the port open?", again=True)
+    if isinstance(error, socket.gaierror):
+        return MailError(f"{where} is not known by that name: is [mail] host right?", again=True)
+    if isinstance(error, smtplib.SMTPNotSupportedError):
+        lacks = "STARTTLS, or no sign-in" if own.security == "starttls" else "sign-in, or not here"
+        text = f"{where} offers no {lacks}: is [mail] security = {own.security!r} right for this port?"
+        return MailError(text, again=False)
+    if isinstance(error, smtplib.SMTPAuthenticationError):
+        again = 400 <= error.smtp_code < 500
+        text = f"{where} refuses the sign-in ({error.smtp_code}): are [mail] username and password right?"
+        return MailError(text, again=again)
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        codes = sorted({code for code, _ in error.recipients.values()})
+        text = f"{where} takes mail for none of the addresses ({', '.join(map(str, codes))}): are they right?"
+        return MailError(text, again=all(400 <= code < 500 for code in codes))
+    if isinstance(error, smtplib.SMTPSenderRefused):
+        text = f"{where} refuses mail from [mail] sender ({error.smtp_code}): may that user send as it?"
+        return MailError(text, again=400 <= error.smtp_code < 500)
+    if isinstance(error, smtplib.SMTPServerDisconnected):
+        return MailError(f"{where} hung up: is [mail] security = {own.security!r} right for this port?", again=True)
+    if isinstance(error, smtplib.SMTPResponseException):
+        text = f"{where} does not take the message ({error.smtp_code}): is it too large, or is there a limit?"
+        return MailError(text, again=400 <= error.smtp_code < 500)
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+    return MailError(f"{where} cannot be reached: {reason}. Are [mail] host and port right, is it up?", again=True)
+
+
+def _message_id(key: str, domain: str) -> str:
+    if not key:
+        return make_msgid(domain=domain)
+    safe = "".join(c if c.isascii() and c.isalnum() else "-" for c in key)
+    return f"<{safe[:120]}.edgeloop@{domain}>"
+
+
+def _address(what: str, text: str) -> Address:
+    try:
+        return address(text)
+    except ValueError as error:
+        raise UsageError(f"{what} is no address of mail: {error}") from error
