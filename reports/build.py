@@ -9,6 +9,8 @@ from edgeloop.store.freeze import Freeze
 from reports import changes, decisions, glossary, health, numbers, strip, trust, voices, words
 from reports.changes import ChangeRows
 from reports.findings import Decision, Findings, Line
+from reports.language import t
+from reports.restatements import restatements
 
 _MOST_WORDS = 10
 _TITLES = {
@@ -20,8 +22,14 @@ _TITLES = {
 }
 
 
-def build(freeze: Freeze, analysis: Analysis) -> Findings:
-    """The month's findings."""
+def build(freeze: Freeze, analysis: Analysis, again: Analysis | None = None) -> Findings:
+    """The month's findings.
+
+    Args:
+        freeze: the month's.
+        analysis: of it.
+        again: last month estimated from this freeze, where its manifest has what was printed of it.
+    """
     manifest, month = freeze.manifest, freeze.month
     frames = freeze.frames()
     exposures, answers, attributions = frames["exposures"], frames["answers"], frames["attributions"]
@@ -35,6 +43,7 @@ def build(freeze: Freeze, analysis: Analysis) -> Findings:
     used = trust.used_answers(gathered)
     funnels = trust.funnels(answers, attributions, used, month)
     before = trust.funnels(answers, attributions, used, month.previous())
+    restated = restatements(manifest.printed_month, again, analysis)
     return Findings(
         company=manifest.company,
         month=numbers.month(month.name),
@@ -44,7 +53,7 @@ def build(freeze: Freeze, analysis: Analysis) -> Findings:
         as_of=numbers.moment(manifest.as_of_us, manifest.timezone),
         simulated=manifest.simulated,
         title=_title(asked, gathered, numbers.month(month.name)),
-        standing=_standing(freeze),
+        standing=f"{_standing(freeze)} {restated.standing}",
         brief=_brief(gathered, asked),
         strip=strip.strip(
             exposures, frames["engagement"], answers, frames["profiles"], (funnels, before), month, manifest.as_of_us
@@ -68,6 +77,7 @@ def build(freeze: Freeze, analysis: Analysis) -> Findings:
         trust=trust.trust(
             funnels, analysis.checks, {c.change_id: c.title for c in analysis.changes}, frames, manifest, month
         ),
+        restatements=restated,
         method=glossary.METHOD,
         glossary=glossary.GLOSSARY,
     )
@@ -92,9 +102,10 @@ def _title(asked: Sequence[Decision], gathered: Sequence[ChangeRows], month: str
 
 
 def _standing(freeze: Freeze) -> str:
-    state = "Provisional" if freeze.manifest.provisional else "Final"
     as_of = numbers.day(freeze.manifest.as_of_us, freeze.manifest.timezone)
-    return f"{state}, with data up to {as_of}. How far last month’s figures moved since its report is not measured yet."
+    if freeze.manifest.provisional:
+        return t("Provisional, with data up to {day}.", day=as_of)
+    return t("Final, with data up to {day}.", day=as_of)
 
 
 def _brief(gathered: Sequence[ChangeRows], asked: Sequence[Decision]) -> tuple[Line, ...]:

@@ -9,7 +9,8 @@ import hashlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import charts
+from edgeloop import __version__
+from reports import charts, language
 from reports.findings import Findings
 
 _VERDICT_MARKS = {
@@ -32,7 +33,13 @@ def render(findings: Findings) -> str:
         css=Markup(css),  # noqa: S704 -- our own file; it holds nothing of the month
         csp=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
         limits=charts.limits(findings.changes),
+        generator=__version__,
     )
+
+
+def render_mail(**values: object) -> str:
+    """The HTML of the month's mail."""
+    return _environment().get_template("mail.html.j2").render(values)
 
 
 @functools.cache
@@ -46,6 +53,7 @@ def _environment() -> Environment:
         keep_trailing_newline=False,
     )
     environment.globals.update(
+        t=language.t,
         interval=charts.interval,
         line=charts.line,
         diverging=charts.diverging,

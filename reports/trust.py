@@ -132,7 +132,6 @@ def _lines(frames: Mapping[str, pd.DataFrame], manifest: Manifest, month: Month)
         ),
         Line("Non-response", "Scores are of those who answered; weights for those who did not are not estimated yet."),
         Line("Method changes", "None are recorded by this version."),
-        Line("Earlier months", "Whether last month’s figures moved since its report is not measured by this version."),
     )
 
 

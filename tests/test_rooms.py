@@ -30,7 +30,7 @@ EXPORTED = {
     ],
     "analysis.estimators": ["always_valid", "cuped"],
     "analysis": ["ALL_METRICS", "READ", "Analysis", "LedgerChange", "Stage", "analyse", "ledger", "lift", "moments"],
-    "reports": ["Findings", "build", "render"],
+    "reports": ["Findings", "Head", "Record", "Sheet", "build", "mail", "record", "render", "sheets"],
     # Apart from their room: they load Faust, which no other command needs.
     "streams.faust_app": ["Publisher", "application"],
     "streams.worker": ["Alert", "Counts", "Feed", "Identities", "Join", "Steps", "Tell"],

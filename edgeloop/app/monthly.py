@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-import reports
 from analysis import READ, Analysis, LedgerChange, analyse, ledger
+from edgeloop.app.publish import Rendered, publish, rendered
 from edgeloop.clock import DAY_US
 from edgeloop.errors import UsageError
 from edgeloop.home import Home
@@ -82,16 +82,16 @@ def estimate_month(home: Home, settings: Settings, month: Month) -> tuple[Freeze
     return freeze, analysis
 
 
-def analyse_freeze(freeze: Freeze) -> Analysis:
-    """The estimates and checks of a freeze; the same freeze gives the same."""
+def analyse_freeze(freeze: Freeze, month: Month | None = None) -> Analysis:
+    """The estimates and checks of a freeze's month, or of the one before as it knows it; the same gives the same."""
     manifest = freeze.manifest
     return analyse(
         freeze.frames(READ),
-        freeze.month,
+        month or freeze.month,
         freeze_id=manifest.freeze_id,
         as_of_us=manifest.as_of_us,
         metrics=manifest.metrics,
-        printed=manifest.printed,
+        printed=manifest.printed if month is None else {},
         holidays=manifest.holidays,
         chain=(("delivered", manifest.survey.delivered), ("invited", manifest.survey.invited)),
     )
@@ -100,11 +100,18 @@ def analyse_freeze(freeze: Freeze) -> Analysis:
 def report_month(home: Home, settings: Settings, month: Month) -> Path:
     """Write the month's report; its path."""
     freeze, analysis = estimate_month(home, settings, month)
-    page = reports.render(reports.build(freeze, analysis))
-    home.reports.mkdir(exist_ok=True)
-    path = home.reports / f"{month.name}.html"
-    path.write_text(page, encoding="utf-8", newline="\n")
-    return path
+    return publish(home, render_freeze(freeze, analysis))
+
+
+def render_freeze(freeze: Freeze, analysis: Analysis | None = None) -> Rendered:
+    """The report's files, from a freeze and nothing else.
+
+    Args:
+        freeze: of a month.
+        analysis: of it, where it is known already.
+    """
+    again = None if freeze.manifest.printed_month is None else analyse_freeze(freeze, freeze.month.previous())
+    return rendered(freeze, analysis or analyse_freeze(freeze), again)
 
 
 def live_ledger(reader: Reader, timezone: str) -> list[LedgerChange]:
@@ -140,14 +147,16 @@ def _coded(pages: Iterable[list[tuple[Any, ...]]]) -> pd.DataFrame:
 
 def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: Path, *, provisional: bool) -> Freeze:
     window_us = longest_window_us(settings)
-    found = live_ledger(reader, month.timezone)
+    earlier = [f.manifest for f in final_freezes(home.freezes) if f.manifest.month < month.name]
+    before = month.previous()
+    # Where the month before has a report, its changes are estimated again: what moved since is in this month's.
+    again = bool(earlier) and earlier[-1].month == before.name
     starts = [
         change.start_us - max(window_us, _BEFORE_A_SWITCH_US if change.full_switch else _BEFORE_A_CHANGE_US)
-        for change in found
-        if change.touches(month, window_us)
+        for change in live_ledger(reader, month.timezone)
+        if change.touches(month, window_us) or (again and change.touches(before, window_us))
     ]
-    since_us = min([*starts, month.previous().start_us - max(window_us, _BEFORE_A_CHANGE_US)])
-    earlier = [f for f in final_freezes(home.freezes) if f.manifest.month < month.name]
+    since_us = min([*starts, before.start_us - max(window_us, _BEFORE_A_CHANGE_US)])
     return write_freeze(
         reader,
         path,
@@ -156,5 +165,5 @@ def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: P
         since_us=since_us,
         provisional=provisional,
         simulated=home.simulated,
-        previous=earlier[-1].manifest.freeze_id if earlier else None,
+        previous=earlier[-1] if earlier else None,
     )
