@@ -128,8 +128,8 @@ def _summary(told: int, moved: int, verdicts: int) -> str:
     if not moved and not verdicts:
         return t("Last month’s figures stand as its report had them.")
     figures = tn(
-        "Of the {told} figures of last month’s report {moved} is another now.",
-        "Of the {told} figures of last month’s report {moved} are others now.",
+        "Of {told} figures of last month {moved} is another now than in its report.",
+        "Of {told} figures of last month {moved} are others now than in its report.",
         moved,
         told=numbers.count(told),
         moved=numbers.count(moved),
