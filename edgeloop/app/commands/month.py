@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
-from edgeloop.app.commands.base import DONE, Common, Flag, app
+from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, Flag, InputFile, app
 from edgeloop.app.output import print_json, print_rows, say, time_text
 from edgeloop.errors import UsageError
 
@@ -60,9 +60,13 @@ def freeze(*, month: MonthFlag, common: Common = Common()) -> int:
     return DONE
 
 
-@app.command
+report_app = App(name="report", help="The month's report: write it, send it, check one that was published.")
+app.command(report_app)
+
+
+@report_app.default
 def report(*, month: MonthFlag, common: Common = Common()) -> int:
-    """Write the month's report as one HTML file."""
+    """Write the month's report: one HTML file, with its findings as JSON and every table as CSV beside it."""
     from edgeloop.app.monthly import report_month
     from edgeloop.months import Month
 
@@ -70,3 +74,35 @@ def report(*, month: MonthFlag, common: Common = Common()) -> int:
     path = report_month(home, settings, Month.parse(month, settings.timezone))
     print_json([{"month": month, "path": str(path)}]) if common.json else print(path)
     return DONE
+
+
+@report_app.command(name="verify")
+def report_verify(
+    file: InputFile | None = None,
+    /,
+    *,
+    month: Annotated[str | None, Parameter(help="Check this month's report in the home.")] = None,
+    common: Common = Common(),
+) -> int:
+    """Say whether a published report is, byte for byte, what its freeze gives, and whether the freeze is what it was.
+
+    Parameters
+    ----------
+    file
+        An HTML report from anywhere, as from a mail; its freeze must be in this home.
+    """
+    from edgeloop.app.publish import PAGE, file_of
+    from edgeloop.app.verify import verify
+    from edgeloop.months import Month
+
+    if (file is None) == (month is None):
+        raise UsageError("either --month YYYY-MM, or a FILE")
+    home, settings = common.open()
+    page = file if file is not None else file_of(home, Month.parse(str(month), settings.timezone).name, PAGE)
+    findings = verify(home, page, beside=file is None)
+    if common.json:
+        print_json(findings)
+    else:
+        rows = [(found.state, found.check, found.what, found.do) for found in findings]
+        print_rows(("state", "check", "what", "what to do"), rows, as_json=False)
+    return NEEDS_A_PERSON if any(finding.state == "fail" for finding in findings) else DONE
