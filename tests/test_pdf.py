@@ -80,7 +80,7 @@ def test_nothing_is_fetched_even_by_a_page_that_asks(tmp_path: Path) -> None:
         page = tmp_path / "page.html"
         address = f"http://127.0.0.1:{server.server_port}"
         page.write_text(
-            f"<!doctype html><title>t</title><h1>Here</h1><img src='{address}/i'><link rel=stylesheet href='{address}/c'>"
+            f"<!doctype html><h1>Here</h1><img src='{address}/i'><link rel=stylesheet href='{address}/c'>"
             f"<script>fetch('{address}/js'); fetch('http://localhost:{server.server_port}/name')</script>"
             f"<iframe src='{address}/f'></iframe>"
         )

@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, Flag, InputFile, app
 from edgeloop.app.output import print_json, print_rows, say, time_text
-from edgeloop.errors import UsageError
+from edgeloop.errors import EdgeloopError, UsageError
 
 MonthFlag = Annotated[str, Parameter(help="Month as YYYY-MM, in the company's zone.")]
 
@@ -65,15 +65,36 @@ app.command(report_app)
 
 
 @report_app.default
-def report(*, month: MonthFlag, common: Common = Common()) -> int:
+def report(
+    *,
+    month: MonthFlag,
+    pdf: Annotated[bool, Flag, Parameter(help="Print it as PDF too, by a Chromium.", show_default=False)] = False,
+    mail: Annotated[bool, Flag, Parameter(help="Send it to [mail] to.", show_default=False)] = False,
+    common: Common = Common(),
+) -> int:
     """Write the month's report: one HTML file, with its findings as JSON and every table as CSV beside it."""
+    from edgeloop.app.letters import send_report
     from edgeloop.app.monthly import report_month
+    from edgeloop.app.pdf import print_pdf
     from edgeloop.months import Month
 
     home, settings = common.open()
     path = report_month(home, settings, Month.parse(month, settings.timezone))
-    print_json([{"month": month, "path": str(path)}]) if common.json else print(path)
-    return DONE
+    told: dict[str, object] = {"month": month, "path": str(path)}
+    code = DONE
+    if pdf or settings.publish.pdf:
+        try:
+            told["pdf"] = str(print_pdf(path, settings.publish))
+        except EdgeloopError as error:
+            say(str(error))
+            code = NEEDS_A_PERSON if pdf else DONE
+    if mail:
+        refused = send_report(home, settings, month)
+        told |= {"mailed": len(settings.mail.to) - refused, "refused": refused}
+        say(f"mailed to {len(settings.mail.to) - refused} of {len(settings.mail.to)} addresses")
+        code = NEEDS_A_PERSON if refused else code
+    print_json([told]) if common.json else print(path)
+    return code
 
 
 @report_app.command(name="verify")
