@@ -17,7 +17,8 @@ import pytest
 
 import reports
 from connectors import mail
-from edgeloop.app.publish import JSON, PAGE, TABLES, Rendered, rendered
+from edgeloop.app.publish import Rendered, rendered
+from edgeloop.app.report_files import JSON, PAGE, TABLES
 from edgeloop.settings import MailSettings
 from reports.bounded import MOST_CHARACTERS, bounded, text
 from scripts.make_reference import DOCS

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-import reports
 from connectors import mail
-from edgeloop.app.publish import JSON, PAGE, PDF, file_of, replace_file
+from edgeloop.app.report_files import JSON, PAGE, PDF, file_of, replace_file
 from edgeloop.clock import Clock, SystemClock, iso
 from edgeloop.errors import EdgeloopError, UsageError
 from edgeloop.home import Home
 from edgeloop.settings import Settings
+
+if TYPE_CHECKING:  # the services load it only when there is something to send
+    import reports
 
 MOST_TRIES = 72
 """One an hour, as the schedule tries: three days."""
@@ -105,6 +107,8 @@ def send_report(
     """
     if not settings.mail.to:
         raise UsageError("nobody is named to mail the report to: [mail] to (EDGELOOP_MAIL_TO) names them")
+    import reports
+
     record, page, files = _content(home, month)
     told = reports.mail.letter(record)
     digest = hashlib.sha256(page).hexdigest()
@@ -131,6 +135,8 @@ def send_report(
 
 
 def _content(home: Home, month: str) -> tuple[reports.Record, bytes, tuple[mail.Attachment, ...]]:
+    import reports
+
     page, pdf = file_of(home, month, PAGE), file_of(home, month, PDF)
     try:
         content = page.read_bytes()

@@ -13,7 +13,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from edgeloop.app.publish import PDF, replace_file
+from edgeloop.app.report_files import PDF, replace_file
 from edgeloop.errors import EdgeloopError
 from edgeloop.settings import PublishSettings
 

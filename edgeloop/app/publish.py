@@ -7,7 +7,6 @@ The bytes follow from the freeze and the version of the code alone, so that anyb
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,12 +16,12 @@ import msgspec
 import reports
 from analysis import Analysis
 from edgeloop.app.answers import write_csv
+from edgeloop.app.report_files import JSON, PAGE, PDF, TABLES, file_of, replace_file
 from edgeloop.errors import EdgeloopError
 from edgeloop.home import Home
 from edgeloop.store.freeze import Freeze
 from edgeloop.store.rows import Bar, Check, Estimate
 
-PAGE, JSON, TABLES, PDF = ".html", ".json", ".csv.zip", ".pdf"
 MADE = (JSON, TABLES, PAGE)
 """In the order of writing: whoever sees a page sees all of it."""
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # that a ZIP knows; the time of making would change the bytes
@@ -77,24 +76,6 @@ def publish(home: Home, made: Rendered) -> Path:
             "only be read?"
         ) from error
     return page
-
-
-def file_of(home: Home, month: str, ending: str) -> Path:
-    """Where a file of a month's report is."""
-    return home.reports / f"{month}{ending}"
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """A file that is there whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _exact(analysis: Analysis) -> list[reports.Sheet]:

@@ -13,7 +13,8 @@ from edgeloop import __version__
 from edgeloop.app.finding import Finding
 from edgeloop.app.frozen import all_freezes, checked_file
 from edgeloop.app.monthly import render_freeze
-from edgeloop.app.publish import JSON, PAGE, TABLES, Rendered, file_of
+from edgeloop.app.publish import Rendered
+from edgeloop.app.report_files import JSON, PAGE, TABLES, file_of
 from edgeloop.errors import EdgeloopError
 from edgeloop.home import Home
 from edgeloop.store.freeze import MANIFEST, Freeze, FreezeError

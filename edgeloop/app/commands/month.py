@@ -112,7 +112,7 @@ def report_verify(
     file
         An HTML report from anywhere, as from a mail; its freeze must be in this home.
     """
-    from edgeloop.app.publish import PAGE, file_of
+    from edgeloop.app.report_files import PAGE, file_of
     from edgeloop.app.verify import verify
     from edgeloop.months import Month
 
