@@ -12,10 +12,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
 
+import reports
 from edgeloop.app import api_keys
 from edgeloop.app.archive import listed, timeline
 from edgeloop.app.cli import run
@@ -63,7 +67,7 @@ def test_the_months_are_listed_with_what_they_said(door: Served, two_months: Pat
     for href in hrefs:
         assert door.client.get(f"/{href}").status_code == 200
     (row,) = timeline(listed(door.home)).rows
-    assert (row.change.title, row.verdicts) == ("One-tap rebooking", ("stop, no effect", "roll back"))
+    assert (row.change.title, row.verdicts) == ("One-tap rebooking", ("roll back", "stop, no effect"))
     assert "◼ stop, no effect" in page.text
     assert "▼ roll back" in page.text
     assert "provisional" in page.text
@@ -108,7 +112,8 @@ OUTSIDE = [
     "/reports/..%2fkeys%2fapi-keys.json", "/reports/%2e%2e/keys/api-keys.json", "/reports/../keys/api-keys.json",
     "/reports/2026-03.html%00.json", "/reports/2026-03.html/", "/reports//2026-03.html", "/reports/2026-13.html",
     "/reports/2026-03.mail.json", "/reports/.2026-03.html.1.part", "/reports/2026-03.htm", "/reports/%2fetc%2fpasswd",
-    "/reports/%D9%A2%D9%A0%D9%A2%D9%A6-03.html", "/reports/2026-02.html", "/reports/2026-03.html%0a", "/reports/..", "/reports/2026-03",
+    "/reports/%D9%A2%D9%A0%D9%A2%D9%A6-03.html", "/reports/2026-02.html", "/reports/2026-03.html%0a", "/reports/..",
+    "/reports/2026-03",
 ]  # fmt: skip
 
 
@@ -165,6 +170,42 @@ def test_only_who_shows_a_key_may_read(two_months: Path, tmp_path: Path) -> None
                 assert door.client.get(path, headers={"Authorization": shown}).status_code == found
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1000, 360])
+def test_archive_and_mail_in_a_browser(two_months: Path, tmp_path: Path, scheme: Any, width: int) -> None:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert path is not None, "no chromium on the PATH: install the package `chromium`"
+    record = msgspec.json.decode((two_months / "reports" / "2026-04.json").read_bytes(), type=reports.Record)
+    (tmp_path / "mail.html").write_text(reports.mail.letter(record).html, encoding="utf-8")
+    shutil.copytree(two_months / "reports", tmp_path / "home" / "reports")
+    with serving(tmp_path / "home", PUBLIC) as door, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        for url in (f"{door.client.base_url}/reports", (tmp_path / "mail.html").as_uri()):
+            page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            complaints: list[str] = []
+            asked: list[str] = []
+            page.on("console", lambda message, to=complaints: to.append(message.text))
+            page.on("request", lambda request, to=asked: to.append(request.url))
+            page.goto(url)
+            assert (complaints, [one for one in asked if not one.endswith("/favicon.ico")]) == ([], [url])
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            found = Axe().run(page).response["violations"]
+            assert [v["id"] for v in found] == [], found
+            page.close()
+        page = browser.new_page()
+        page.goto(f"{door.client.base_url}/reports")
+        page.click("text=Roll back “One-tap rebooking”")
+        assert page.url.endswith("/reports/2026-04.html")
+        assert page.locator("h1").inner_text() == "Roll back “One-tap rebooking”"
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert background == "rgb(253, 252, 250)", "the header's policy refused the page's own style"
+        with page.expect_download() as download:
+            page.click("text=2026-04.csv.zip")
+        assert Path(download.value.path()).read_bytes() == (door.home.reports / "2026-04.csv.zip").read_bytes()
+        browser.close()
+
+
 def test_a_home_without_reports(tmp_path: Path) -> None:
     with serving(tmp_path / "home", PUBLIC) as door:
         assert "There is no report yet." in door.client.get("/reports").text
@@ -197,7 +238,7 @@ def test_many_months_and_changes_are_bounded(door: Served) -> None:
         (door.home.reports / f"{month}.html").write_text("x")
     found = timeline(listed(door.home))
     assert len(found.months) == 12
-    assert found.months[-1] == "2026-04"
+    assert found.months[0] == "2026-04"
     assert len(found.rows) == 60
     assert [r.change.start for r in found.rows] == sorted((r.change.start for r in found.rows), reverse=True)
     assert len(listed(door.home)) == 32
@@ -211,7 +252,6 @@ def test_the_services_do_not_load_the_statistics_for_it() -> None:
 
 
 def test_the_head_that_is_read_is_the_one_that_is_written(two_months: Path) -> None:
-    import reports
     from edgeloop.app.archive import Head, Span
 
     for ours, theirs in ((Head, reports.Head), (Span, msgspec.structs.fields(reports.Head)[-1].type.__args__[0])):

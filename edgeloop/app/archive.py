@@ -72,7 +72,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Timeline(msgspec.Struct, frozen=True):
-    """Months from old to new, changes from new to old."""
+    """Months and changes, both from new to old."""
 
     months: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -107,8 +107,8 @@ def listed(home: Home) -> list[Listed]:
 
 def timeline(months: list[Listed]) -> Timeline:
     """The changes and verdicts of the newest months that can be read."""
-    heads = [m.head for m in months if m.head is not None][:MOST_MONTHS][::-1]
-    latest = {span.change_id: span for head in heads for span in head.changes}
+    heads = [m.head for m in months if m.head is not None][:MOST_MONTHS]
+    latest = {span.change_id: span for head in heads[::-1] for span in head.changes}
     told = [{span.change_id: span.verdict or "" for span in head.changes} for head in heads]
     spans = sorted(latest.values(), key=lambda span: (span.start, span.change_id), reverse=True)
     return Timeline(
