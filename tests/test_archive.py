@@ -67,6 +67,7 @@ def test_the_months_are_listed_with_what_they_said(door: Served, two_months: Pat
     for href in hrefs:
         assert door.client.get(f"/{href}").status_code == 200
     (row,) = timeline(listed(door.home)).rows
+    assert (row.start, row.end) == ("2026-03-02", "")
     assert (row.change.title, row.verdicts) == ("One-tap rebooking", ("roll back", "stop, no effect"))
     assert "◼ stop, no effect" in page.text
     assert "▼ roll back" in page.text
@@ -243,6 +244,15 @@ def test_many_months_and_changes_are_bounded(door: Served) -> None:
     assert [r.change.start for r in found.rows] == sorted((r.change.start for r in found.rows), reverse=True)
     assert len(listed(door.home)) == 32
     assert len(door.client.get("/reports").content) < 300_000
+
+
+def test_a_day_is_the_companys(door: Served) -> None:
+    path = door.home.reports / "2026-04.json"
+    said = json.loads(path.read_bytes())
+    said["changes"][0] |= {"start": "2026-03-31T22:00:00Z", "end": "2026-04-30T21:59:59Z"}
+    path.write_text(json.dumps(said))
+    assert said["timezone"] == "Europe/Berlin"
+    assert [(r.start, r.end) for r in timeline(listed(door.home)).rows] == [("2026-04-01", "2026-04-30")]
 
 
 def test_the_services_do_not_load_the_statistics_for_it() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -42,6 +44,7 @@ class Head(msgspec.Struct, frozen=True):
 
     schema: str
     month: str
+    timezone: str
     title: str
     standing: str
     provisional: bool
@@ -68,6 +71,9 @@ class Row(msgspec.Struct, frozen=True):
     """One change over the months of the timeline: per month its verdict, "" for none, None where it was not there."""
 
     change: Span
+    start: str
+    end: str
+    """Days in the company's zone; ``end`` is "" while it is open."""
     verdicts: tuple[str | None, ...]
 
 
@@ -109,13 +115,26 @@ def timeline(months: list[Listed]) -> Timeline:
     """The changes and verdicts of the newest months that can be read."""
     heads = [m.head for m in months if m.head is not None][:MOST_MONTHS]
     latest = {span.change_id: span for head in heads[::-1] for span in head.changes}
+    zone = heads[0].timezone if heads else "UTC"
     told = [{span.change_id: span.verdict or "" for span in head.changes} for head in heads]
     spans = sorted(latest.values(), key=lambda span: (span.start, span.change_id), reverse=True)
     return Timeline(
         tuple(head.month for head in heads),
-        tuple(Row(span, tuple(month.get(span.change_id) for month in told)) for span in spans[:MOST_CHANGES]),
+        tuple(
+            Row(span, _day(span.start, zone), _day(span.end, zone), tuple(month.get(span.change_id) for month in told))
+            for span in spans[:MOST_CHANGES]
+        ),
         max(0, len(spans) - MOST_CHANGES),
     )
+
+
+def _day(text: str | None, timezone: str) -> str:
+    if text is None:
+        return ""
+    try:
+        return datetime.fromisoformat(text).astimezone(ZoneInfo(timezone)).date().isoformat()
+    except (ValueError, OverflowError, ZoneInfoNotFoundError):  # a file that somebody wrote
+        return text[:10]
 
 
 def _head(home: Home, month: str) -> Head | None:
