@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from reports.findings import Decision
-from reports.language import t, tn
+from reports.language import speaking, t, tn
 from reports.numbers import count
 from reports.record import Record
 from reports.render import render_mail
@@ -36,7 +36,12 @@ class _Asked(msgspec.Struct, frozen=True):
 
 
 def letter(record: Record) -> Letter:
-    """The mail of a month."""
+    """The mail of a month, in the language of its report."""
+    with speaking(record.language):
+        return _letter(record)
+
+
+def _letter(record: Record) -> Letter:
     f = record.findings
     subject = t("{company}, {month}: {title}", company=f.company, month=f.month, title=f.title)
     if record.provisional:
@@ -54,7 +59,15 @@ def letter(record: Record) -> Letter:
         t("Freeze {freeze}, data as of {moment}.", freeze=f.freeze_id, moment=f.as_of),
     ]
     heading = t("Decisions asked") if asked else t("No decision is asked this month.")
-    html = render_mail(subject=subject, f=f, simulated=record.simulated, heading=heading, asked=asked, notes=notes)
+    html = render_mail(
+        subject=subject,
+        f=f,
+        language=record.language,
+        simulated=record.simulated,
+        heading=heading,
+        asked=asked,
+        notes=notes,
+    )
     return Letter(subject, _text(record, heading, asked, notes), html)
 
 

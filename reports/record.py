@@ -10,6 +10,7 @@ from edgeloop.clock import iso
 from edgeloop.store.freeze import Freeze
 from reports.bounded import bounded
 from reports.findings import Findings
+from reports.language import spoken
 
 SCHEMA = "edgeloop.report/1"
 """Of the head. Fields are added to it and to the findings, never renamed; another number would say otherwise."""
@@ -40,6 +41,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     month: str
     """``YYYY-MM``."""
     timezone: str
+    language: str
+    """In which its texts are."""
     company: str
     as_of: str
     provisional: bool
@@ -69,6 +72,7 @@ def _record(freeze: Freeze, analysis: Analysis, findings: Findings) -> Record:
         freeze_id=manifest.freeze_id,
         month=manifest.month,
         timezone=manifest.timezone,
+        language=spoken(),
         company=manifest.company,
         as_of=iso(manifest.as_of_us),
         provisional=manifest.provisional,

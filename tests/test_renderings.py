@@ -21,6 +21,7 @@ from edgeloop.app.publish import Rendered, rendered
 from edgeloop.app.report_files import JSON, PAGE, TABLES
 from edgeloop.settings import MailSettings
 from reports.bounded import MOST_CHARACTERS, bounded, text
+from reports.language import spoken
 from scripts.make_reference import DOCS
 from tests import report_fixture as fixture
 from tests.mailbox import mail_server
@@ -162,6 +163,13 @@ def test_the_mail_has_the_verdict_and_each_decision(month: Rendered) -> None:
     assert not {"script", "img", "link", "style", "a", "form"} & {tag for tag, _ in page.tags}
     assert "http" not in letter.html
     assert len(letter.html) < 20_000
+
+
+def test_the_mail_is_in_the_language_of_its_report(month: Rendered) -> None:
+    assert month.record.language == "en"
+    german = reports.mail.letter(msgspec.structs.replace(month.record, language="de"))
+    assert Page(german.html).all("html")[0]["lang"] == "de"
+    assert spoken() == "en"
 
 
 def cells(content: bytes) -> list[str]:

@@ -221,3 +221,22 @@ def test_an_older_freeze_opens_and_keeps_its_id(reported: Path, tmp_path: Path) 
     assert Freeze(path).manifest.printed_month is None
     assert Freeze(path).manifest.freeze_id == manifest["freeze_id"]
     assert isinstance(Freeze(path).manifest, Manifest)
+
+
+def test_what_was_printed_is_the_same_from_postgresql(
+    restated: Path, tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGELOOP_STORE_URL", database_url)
+    home = company.make(tmp_path / "home")
+    company.add(home, february())
+    for command in ("freeze", "report"):
+        shell(home, command, "--month", company.MONTH)
+    company.add(home, [*april(), *late()])
+    shell(home, "freeze", "--month", APRIL)
+    found, wanted = (Freeze(h / "freezes" / APRIL).manifest.printed_month for h in (home, restated))
+    assert found is not None
+    assert wanted is not None
+    assert len(found.rows) > 5
+    assert [(r.metric, r.effect, r.decision_low, r.verdict) for r in found.rows] == [
+        (r.metric, pytest.approx(r.effect), pytest.approx(r.decision_low), r.verdict) for r in wanted.rows
+    ]
