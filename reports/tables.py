@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import inspect
 
+from reports.bounded import PICTURES
 from reports.findings import Findings
 
 MONTH = "month"
@@ -46,6 +47,8 @@ def sheets(findings: Findings) -> list[Sheet]:
 def _top(kind: inspect.Type, value: Any, prefix: str, told: list[tuple[str, object]], found: list[Sheet]) -> None:
     assert isinstance(kind, inspect.StructType)  # noqa: S101 -- findings are structs
     for field in kind.fields:
+        if field.name in PICTURES:
+            continue
         name, own = f"{prefix}{field.name}", getattr(value, field.name)
         item = _item(field.type)
         if isinstance(item, inspect.StructType) and not _is_list(field.type):

@@ -239,8 +239,20 @@ def test_it_goes_through_a_server_and_no_header_is_its(evil: Rendered) -> None:
     assert len(message["Subject"]) <= mail.MOST_SUBJECT
 
 
+class Framed(msgspec.Struct, frozen=True):
+    """As the page has the company's logo."""
+
+    logo: str
+    name: str
+
+
+def test_a_picture_of_the_settings_stays_whole() -> None:
+    framed = bounded(Framed("data:image/png;base64," + "A" * 60_000, "A" * 60_000))
+    assert (len(framed.logo), len(framed.name)) == (60_022, MOST_CHARACTERS)
+
+
 def test_bounded_keeps_what_is_fine() -> None:
     settings = MailSettings(host="Zürich\u00a0−1 %", to=("a", "b\x00c"), timeout_s=3.0)
     assert bounded(settings) == MailSettings(host="Zürich\u00a0−1 %", to=("a", "b c"), timeout_s=3.0)
-    assert text("x" * 3_000) == "x" * (MOST_CHARACTERS - 1) + "…"
+    assert text("x" * 9_000) == "x" * (MOST_CHARACTERS - 1) + "…"
     assert text("x" * MOST_CHARACTERS) == "x" * MOST_CHARACTERS
