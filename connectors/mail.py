@@ -24,14 +24,20 @@ from edgeloop.settings import MailSettings
 
 MOST_SUBJECT = 200
 _MOST_NAME = 120
+_ANSWERED = (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused, smtplib.SMTPNotSupportedError)
+"""The server said no: it does not have the message."""
 
 
 class MailError(EdgeloopError):
-    """A message was not sent; ``again``: the same may go through later, without a person doing anything."""
+    """A message was not sent; ``again``: the same may go through later, without a person doing anything.
+
+    ``unsure``: the conversation broke off after it had begun, so the message may have been taken.
+    """
 
     def __init__(self, text: str, *, again: bool) -> None:
         super().__init__(text)
         self.again = again
+        self.unsure = False
 
 
 class Attachment(msgspec.Struct, frozen=True):
@@ -97,13 +103,17 @@ def send(mail: Mail, own: MailSettings) -> tuple[str, ...]:
         raise UsageError("no mail server is set: [mail] host (EDGELOOP_MAIL_HOST) names it")
     message = composed(mail, own)
     where = f"the mail server {own.host}:{own.port}"
+    begun = False
     try:
         with contextlib.closing(_connected(own, str(message["From"].addresses[0].domain))) as server:
+            begun = True
             refused = server.send_message(message)
             with contextlib.suppress(smtplib.SMTPException, OSError):
                 server.quit()  # it has the message: what goes wrong now is nobody's loss
     except (smtplib.SMTPException, OSError) as error:
-        raise _told(error, where, own) from error
+        told = _told(error, where, own)
+        told.unsure = begun and not isinstance(error, _ANSWERED)
+        raise told from error
     return tuple(to for to in mail.to if address(to).addr_spec in refused)
 
 

@@ -6,10 +6,13 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -142,10 +145,56 @@ def test_ended_in_the_middle_it_is_sent_once_more_under_the_same_id_and_then_nev
     assert len({m["Message-ID"] for m in box.messages}) == 1
     assert len(box.messages) == 2
     letters._write(home, MARCH, Note(state="sending", tries=2, cut_off=1))
-    with pytest.raises(EdgeloopError, match="two processes ended"):
+    with pytest.raises(EdgeloopError, match="broke off twice"):
         letters.send_due(home, settings, MARCH, CLOCK)
     assert len(box.messages) == 2
     assert make(home) == 0
+
+
+def test_a_server_that_hangs_up_after_the_message_gets_it_twice_at_most(home: Home) -> None:
+    taken: list[bytes] = []
+    with hanging_up(taken) as port:
+        own = MailSettings(host="127.0.0.1", port=port, security="none", sender="a@b", to=("c@d",), timeout_s=5.0)
+        settings = set_mail(home, own)
+        assert [make(home) for _ in range(3)] == [1, 1, 1]
+        assert letters.send_due(home, settings, MARCH) == 0
+    assert len(taken) == 2
+    note = note_of(home, MARCH)
+    assert note is not None
+    assert note.state == "given up"
+
+
+@contextmanager
+def hanging_up(taken: list[bytes]) -> Iterator[int]:
+    """A server that takes the whole message, and then hangs up instead of saying so."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    talk(server.accept()[0])
+
+        def talk(connection: socket.socket) -> None:
+            with connection, connection.makefile("rwb") as wire:
+                wire.write(b"220 ready\r\n")
+                wire.flush()
+                for line in wire:
+                    if line.upper().startswith(b"DATA"):
+                        wire.write(b"354 go on\r\n")
+                        wire.flush()
+                        whole = b""
+                        while not whole.endswith(b"\r\n.\r\n"):
+                            whole += wire.readline()
+                        taken.append(whole)
+                        return
+                    wire.write(b"250 fine\r\n")
+                    wire.flush()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
 
 
 @pytest.mark.slow
@@ -166,7 +215,7 @@ def test_a_kill_while_it_is_sent_is_noted(home: Home) -> None:
                 time.sleep(0.05)
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
-    with pytest.raises(EdgeloopError, match="two processes ended"):
+    with pytest.raises(EdgeloopError, match="broke off twice"):
         letters.send_due(home, settings, MARCH)
     note = note_of(home, MARCH)
     assert note is not None

@@ -1,7 +1,8 @@
 """The month's report by mail: what is sent, and a note of it, so that the schedule sends each final report once.
 
-A process that dies in the middle of sending leaves the note at `sending`: the server may have the message or not. The
-next one sends it once more, under the same message id, and after a second such end nobody but a person does.
+A process that dies in the middle of sending leaves the note at `sending`, and so does a conversation that breaks off:
+the server may have the message or not. It is sent once more, under the same message id, and after a second such end
+nobody but a person sends it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     refused: int = 0
     tries: int = 0
     cut_off: int = 0
-    """How many processes ended while they sent it."""
+    """How often sending it broke off, so that nobody knows whether it arrived."""
 
 
 def wanted(settings: Settings) -> bool:
@@ -83,14 +84,15 @@ def send_due(home: Home, settings: Settings, month: str, clock: Clock | None = N
     if cut_off > 1:
         _write(home, month, msgspec.structs.replace(note, state="given up", cut_off=cut_off))
         raise EdgeloopError(
-            f"two processes ended while they mailed the report of {month}, which may have arrived. "
-            + _BY_HAND.format(month)
+            f"mailing the report of {month} broke off twice, and it may have arrived. " + _BY_HAND.format(month)
         )
     trying = msgspec.structs.replace(note, state="sending", tries=note.tries + 1, cut_off=cut_off)
     _write(home, month, trying)
     try:
         return send_report(home, settings, month, clock, trying)
-    except EdgeloopError:
+    except EdgeloopError as error:
+        if isinstance(error, mail.MailError) and error.unsure:
+            raise  # as if this process had ended: the server may have it, so it is tried once more at most
         gives_up = trying.tries >= MOST_TRIES
         _write(home, month, msgspec.structs.replace(trying, state="given up" if gives_up else "due"))
         raise
