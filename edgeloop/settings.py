@@ -201,6 +201,17 @@ class MailSettings(_Section, frozen=True):
     """Who gets each month's report."""
 
 
+class PublishSettings(_Section, frozen=True):
+    """``/reports`` of the services, and the report as PDF."""
+
+    public: bool = False
+    """Whether whoever reaches the address may read ``/reports``; otherwise with a key of ``edgeloop keys``."""
+    pdf: bool = False
+    """Whether each report is printed as PDF too, by a Chromium that is there."""
+    chromium: str = ""
+    """Its program; empty: the one on the PATH."""
+
+
 class SurveySettings(_Section, frozen=True):
     """How a customer comes to a survey: the engagement that says so, for the chain from entry to answer."""
 
@@ -254,6 +265,7 @@ class Settings(_Section, frozen=True):
     zigpoll: ZigpollSettings = ZigpollSettings()
     mixpanel: MixpanelSettings = MixpanelSettings()
     mail: MailSettings = MailSettings()
+    publish: PublishSettings = PublishSettings()
     survey: SurveySettings = SurveySettings()
     report: ReportSettings = ReportSettings()
     holidays: list[str] = []

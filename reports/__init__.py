@@ -1,11 +1,17 @@
-"""The monthly adjustment report: the month's findings as data, and the page that shows them."""
+"""The monthly adjustment report: the month's findings as data, and the page, the mail and the tables that show them."""
 
 from __future__ import annotations
 
+from reports import mail
 from reports.build import build
 from reports.findings import Findings
 from reports.notices import written
+from reports.record import Head, Record, record
 from reports.render import render, render_workshop
+from reports.tables import Sheet, sheets
 from reports.workshop import workshop
 
-__all__ = ["Findings", "build", "render", "render_workshop", "workshop", "written"]
+__all__ = [
+    "Findings", "Head", "Record", "Sheet", "build", "mail", "record", "render", "render_workshop", "sheets", "workshop",
+    "written",
+]  # fmt: skip

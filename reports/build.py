@@ -32,19 +32,26 @@ from reports import (
 from reports.changes import ChangeRows
 from reports.findings import Brand, Decision, Findings, Line
 from reports.language import t, tn
+from reports.restatements import restatements
 
 _MOST_WORDS = 10
 _MOST_SIZED = 3
 """Changes whose sizes stand in the three lines; the rest are below."""
 
 
-def build(freeze: Freeze, analysis: Analysis) -> Findings:
-    """The month's findings, in the language of the freeze's ``look``."""
+def build(freeze: Freeze, analysis: Analysis, again: Analysis | None = None) -> Findings:
+    """The month's findings, in the language of the freeze's ``look``.
+
+    Args:
+        freeze: the month's.
+        analysis: of it.
+        again: last month estimated from this freeze, where its manifest has what was printed of it.
+    """
     with language.speaking(freeze.manifest.look.locale):
-        return _build(freeze, analysis)
+        return _build(freeze, analysis, again)
 
 
-def _build(freeze: Freeze, analysis: Analysis) -> Findings:
+def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None) -> Findings:
     manifest, month = freeze.manifest, freeze.month
     frames = freeze.frames()
     exposures, answers, attributions = frames["exposures"], frames["answers"], frames["attributions"]
@@ -73,6 +80,7 @@ def _build(freeze: Freeze, analysis: Analysis) -> Findings:
     )
     name, previous = numbers.month(month.name), numbers.month(month.previous().name)
     look = manifest.look
+    restated = restatements(manifest.printed_month, again, analysis)
     return Findings(
         language=look.locale,
         brand=Brand(foreign.plain(look.brand_name or manifest.company, 60), look.brand_colour, look.logo),
@@ -84,7 +92,7 @@ def _build(freeze: Freeze, analysis: Analysis) -> Findings:
         as_of=numbers.moment(manifest.as_of_us, manifest.timezone),
         simulated=manifest.simulated,
         title=_title(asked, gathered, name),
-        standing=_standing(freeze),
+        standing=f"{_standing(freeze)} {restated.standing}",
         brief=_brief(gathered, asked),
         strip=strip.strip(
             frames,
@@ -136,6 +144,7 @@ def _build(freeze: Freeze, analysis: Analysis) -> Findings:
             month,
             gathered,
         ),
+        restatements=restated,
         method=glossary.method(),
         glossary=glossary.glossary(),
     )
@@ -183,10 +192,8 @@ def _asked(verdict: Verdict, what: str) -> str:
 def _standing(freeze: Freeze) -> str:
     as_of = numbers.day(freeze.manifest.as_of_us, freeze.manifest.timezone)
     if freeze.manifest.provisional:
-        state = t("Provisional, with data up to {day}.", day=as_of)
-    else:
-        state = t("Final, with data up to {day}.", day=as_of)
-    return f"{state} {t('How far last month’s figures moved since its report is not measured yet.')}"
+        return t("Provisional, with data up to {day}.", day=as_of)
+    return t("Final, with data up to {day}.", day=as_of)
 
 
 def _brief(gathered: Sequence[ChangeRows], asked: Sequence[Decision]) -> tuple[Line, ...]:

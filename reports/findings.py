@@ -474,6 +474,44 @@ class Brand(msgspec.Struct, frozen=True):
     logo: str = ""
 
 
+class Restated(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure of last month's report and the same figure now; empty where it was, or is, not told."""
+
+    change_id: str
+    change: str
+    stage: int
+    metric: str
+    label: str
+    printed: str
+    printed_between: str
+    now: str
+    now_between: str
+    moved: str
+    notes: tuple[str, ...]
+
+
+class RestatedVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """A verdict of last month's report that would be another now."""
+
+    change_id: str
+    change: str
+    printed: str
+    now: str
+
+
+class Restatements(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of last month's figures since its report; ``shown`` rows are on the page, all are in CSV and JSON."""
+
+    standing: str = ""
+    """A sentence for under the title."""
+    summary: str = ""
+    caption: str = ""
+    shown: int = 0
+    rows: tuple[Restated, ...] = ()
+    """Those that moved, the furthest first."""
+    verdicts: tuple[RestatedVerdict, ...] = ()
+
+
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the page says, in its order."""
 
@@ -506,5 +544,6 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     feedback: Feedback
     health: Health
     trust: Trust
+    restatements: Restatements = Restatements()
     method: tuple[Line, ...]
     glossary: tuple[Line, ...]

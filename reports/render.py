@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from edgeloop import __version__
 from reports import brand, charts, followup, health, language, numbers, words
 from reports.findings import Brand, CheckState, Findings, State, Workshop
 from reports.language import t, tn
@@ -38,6 +39,7 @@ def _render(findings: Findings) -> str:
         css=Markup(css),  # noqa: S704 -- our own file; of the month it holds a colour of known form
         csp=csp,
         limits=charts.limits(findings.changes),
+        generator=__version__,
         targets={"p95": health.milliseconds(health.P95_TARGET_MS), "errors": numbers.percent(health.ERROR_TARGET, 0)},
     )
 
@@ -55,6 +57,11 @@ def render_workshop(pack: Workshop) -> str:
                 csp=csp,
             )
         )
+
+
+def render_mail(**values: object) -> str:
+    """The HTML of the month's mail."""
+    return _environment().get_template("mail.html.j2").render(values)
 
 
 def _style(names: Sequence[str], own: Brand) -> tuple[str, str]:

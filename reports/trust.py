@@ -154,10 +154,6 @@ def _lines(
         Line(t("Sent twice"), twice),
         Line(t("Non-response"), _silent(gathered)),
         Line(t("Method changes"), t("None are recorded by this version.")),
-        Line(
-            t("Earlier months"),
-            t("Whether last month’s figures moved since its report is not measured by this version."),
-        ),
     )
 
 

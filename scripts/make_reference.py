@@ -1,4 +1,4 @@
-"""Writes docs/schemas/{door,log}/TYPE.json, docs/tables.md and docs/metrics.md from the code; a test checks them."""
+"""Writes docs/schemas/{door,log}/TYPE.json and report.json, docs/tables.md and docs/metrics.md; a test checks them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from edgeloop.app import metrics
 from edgeloop.events import EVENT_TYPES, door_schema, log_schema
 from edgeloop.store.schema import TABLES
 from edgeloop.store.views import VIEWS
+from reports import Record
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 FOLDER = DOCS / "schemas"
@@ -20,6 +23,8 @@ def schemas() -> Iterator[tuple[Path, str]]:
     for name in EVENT_TYPES:
         for form, schema in (("door", door_schema(name)), ("log", log_schema(name))):
             yield FOLDER / form / f"{name}.json", json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    report = msgspec.json.schema(Record)
+    yield FOLDER / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n"
 
 
 def tables() -> str:

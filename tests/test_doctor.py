@@ -83,7 +83,7 @@ def test_a_sound_home(home: Home) -> None:
     assert run(["doctor", "--home", str(home.path)]) == 0
     assert {"versions", "settings", "home", "keys", "disk", "log", "store", "rules", "offsets", "lag", "dead letters",
             "clock", "worker", "wal", "senders", "typeform", "zigpoll", "roles",
-            "reminders"} == set(findings(home))  # fmt: skip
+            "reminders", "mail"} == set(findings(home))  # fmt: skip
 
 
 def test_it_changes_nothing(home: Home) -> None:
@@ -210,6 +210,23 @@ def test_a_large_database_is_not_searched(home: Home, monkeypatch: pytest.Monkey
     monkeypatch.setattr(doctor_data, "_CHECKED_BYTES", 1_000)
     assert wrong(home) == []
     assert "too large" in findings(home)["log"][0].what
+
+
+def test_reports_that_could_not_be_mailed_or_printed(home: Home) -> None:
+    settings = home.path / "edgeloop.toml"
+    server = '[mail]\nhost = "localhost"\nsecurity = "none"\nsender = "a@b"\n'
+    settings.write_text(server)
+    assert wrong(home) == [("warn", "mail")]
+    assert findings(home)["mail"][0].what == "nobody gets the month's report by mail"
+    settings.write_text(server + 'to = ["c@d"]\n[publish]\npdf = true\nchromium = "/nowhere/chrome"\n')
+    assert wrong(home) == [("warn", "pdf")]
+    home.reports.mkdir()
+    (home.reports / "2026-03.mail.json").write_text('{"state": "given up"}')
+    (home.reports / "2026-02.mail.json").write_text('{"state": "sent"}')
+    assert wrong(home) == [("warn", "mail"), ("warn", "pdf")]
+    assert "2026-03" in findings(home)["mail"][0].what
+    (home.reports / "2026-03.mail.json").write_text("{")
+    assert wrong(home)[0][1] in ("mail", "reports")
 
 
 def test_other_rules(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

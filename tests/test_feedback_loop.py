@@ -9,7 +9,8 @@ import pytest
 
 import reports
 from edgeloop.app.cli import run
-from edgeloop.app.monthly import analyse_freeze, feedback_file, month_freeze
+from edgeloop.app.monthly import analyse_freeze, month_freeze
+from edgeloop.app.report_files import FEEDBACK, file_of
 from edgeloop.home import Home
 from edgeloop.months import Month
 from edgeloop.settings import load
@@ -45,7 +46,7 @@ def test_the_report_and_the_pack_lie_side_by_side(home: Home, capsys: pytest.Cap
 
 def test_what_a_report_counted_is_in_the_next_month_s_freeze(home: Home) -> None:
     month = Month.parse(MONTH, "Europe/Berlin")
-    kept = msgspec.json.decode(feedback_file(home, month).read_bytes(), type=tuple[FeedbackUse, ...])
+    kept = msgspec.json.decode(file_of(home, month.name, FEEDBACK).read_bytes(), type=tuple[FeedbackUse, ...])
     assert sum(use.named for use in kept) > 0
     manifest, found = of_april(home)
     assert manifest.reported == kept
@@ -75,7 +76,7 @@ def test_an_action_that_is_done_makes_its_answers_acted_on(home: Home) -> None:
 
 
 def test_a_report_of_another_freeze_is_not_taken_for_last_month_s(home: Home) -> None:
-    path = feedback_file(home, Month.parse(MONTH, "Europe/Berlin"))
+    path = file_of(home, MONTH, FEEDBACK)
     before = path.read_bytes()
     try:
         path.write_bytes(before.replace(b'"freeze_id": "2026-03-', b'"freeze_id": "2026-03-x'))

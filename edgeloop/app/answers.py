@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import IO
 
 import msgspec
 
@@ -18,7 +19,7 @@ from edgeloop.store.schema import Kind
 ROWS_ON_A_TERMINAL = 200
 _RECORDS_ON_A_TERMINAL = 20
 _WIDEST = 40  # a column folds before it takes more of a line than this
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # full width: Excel in East Asia
 
 
 def print_answer(answer: Answer, *, as_json: bool, as_csv: bool) -> None:
@@ -38,14 +39,19 @@ def print_answer(answer: Answer, *, as_json: bool, as_csv: bool) -> None:
 def print_csv(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """RFC 4180 with a header, UTF-8, lines end in LF; numbers at full precision, absent values empty.
 
-    Text that a spreadsheet would take for a formula (it begins with ``= + - @``, a tab or a return) gets an apostrophe
-    before it. Numbers stay numbers, negative ones too.
+    Text that a spreadsheet would take for a formula (it begins with ``= + - @``, spaces aside, a tab or a line end)
+    gets an apostrophe before it. Numbers stay numbers, negative ones too.
     """
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    write_csv(sys.stdout, names, rows, line_end="\n")
+    sys.stdout.flush()  # in a file with both streams, what is said about the table comes after it
+
+
+def write_csv(out: IO[str], names: Sequence[str], rows: Iterable[Sequence[object]], *, line_end: str) -> None:
+    """The same into a file of text that is opened with ``newline=""``."""
+    writer = csv.writer(out, lineterminator=line_end)
     writer.writerow([_csv(name) for name in names])
     for row in rows:
         writer.writerow([_csv(cell) for cell in row])
-    sys.stdout.flush()  # in a file with both streams, what is said about the table comes after it
 
 
 def _print_for_people(answer: Answer) -> None:
@@ -114,7 +120,7 @@ def _csv(cell: object) -> object:
     if isinstance(cell, bytes):
         return f"({len(cell)} bytes)"
     text = cell if isinstance(cell, str) else msgspec.json.encode(cell, enc_hook=str).decode()
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text
 
 
 def _unique(names: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from edgeloop.app import api_keys, doctor_data, doctor_kafka, doctor_people
+from edgeloop.app import api_keys, doctor_data, doctor_kafka, doctor_people, letters, pdf
 from edgeloop.app.finding import Check, Finding, Patient
 from edgeloop.app.process import CONSUMER_LOCK
 from edgeloop.app.ready import disk_condition
@@ -170,6 +170,30 @@ def _hooks(patient: Patient) -> Iterator[Finding]:
             yield Finding("warn", check, "no secret: its webhook answers 401", f"set {variable}, if you use {vendor}")
 
 
+def _reports(patient: Patient) -> Iterator[Finding]:
+    """Mail and paper of the month's report."""
+    home, own = patient.home, patient.settings
+    given_up = [
+        path.name[: len("2026-03")]
+        for path in sorted(home.reports.glob("????-??.mail.json"))
+        if (note := letters.note_of(home, path.name[: len("2026-03")])) is not None and note.state == "given up"
+    ]
+    if given_up:
+        do = f"mend [mail], then `edgeloop report --month {given_up[-1]} --mail`"
+        yield Finding("warn", "mail", f"the report of {', '.join(given_up)} could not be mailed", do)
+    elif own.mail.host and not own.mail.to:
+        yield Finding("warn", "mail", "nobody gets the month's report by mail", "name somebody in [mail] to")
+    elif own.mail.host:
+        yield Finding("ok", "mail", f"{len(own.mail.to)} addresses get the month's report")
+    else:
+        yield Finding("ok", "mail", "no mail server is set: no report is mailed")
+    if own.publish.pdf:
+        try:
+            yield Finding("ok", "pdf", f"printed by {pdf.browser(own.publish)}")
+        except pdf.NoBrowserError as error:
+            yield Finding("warn", "pdf", str(error), "install Chromium, or set [publish] pdf = false")
+
+
 _CHECKS: dict[str, Check] = {
     "home": _home,
     "keys": _keys,
@@ -186,6 +210,7 @@ _CHECKS: dict[str, Check] = {
     "hooks": _hooks,
     "roles": doctor_people.check_roles,
     "reminders": doctor_people.check_reminders,
+    "reports": _reports,
 }
 _ON_KAFKA: dict[str, Check] = {
     "home": _home,

@@ -22,6 +22,7 @@ from edgeloop import __version__
 from edgeloop.app import api_keys
 from edgeloop.app.actions_page import ActionsPage
 from edgeloop.app.append_queue import AppendQueue
+from edgeloop.app.archive_page import ArchivePage, by_key
 from edgeloop.app.ready import HomeProbe, Readiness, appends_condition
 from edgeloop.app.scrape import DoorCounts, SpineCollector, registry_of, render
 from edgeloop.app.worker import Worker
@@ -177,6 +178,7 @@ class Door:
             f"<h1>The door is open</h1><p>Edgeloop {__version__} for {escape(self._settings.company)}. "
             f"Since it opened:</p>{table if rows else '<p>Nothing has come in yet.</p>'}"
             f"<p>Send events to <code>POST /v1/events</code>; {into_the_tables}.</p>"
+            "<p><a href=reports>Monthly reports</a></p>"
         )
         return HTMLResponse(page, headers={"Content-Security-Policy": _CSP})
 
@@ -249,7 +251,8 @@ class Door:
 def create_app(home: Home, settings: Settings, log: Log, clock: Clock, worker: Worker | None = None) -> Starlette:
     """The door as an ASGI application, beside a worker or alone; without the pseudonym key it does not open."""
     door, actions = Door(home, settings, log, clock, worker), ActionsPage(home, settings, clock)
-    return Starlette(routes=[*door.routes(), *actions.routes()])
+    archive = ArchivePage(home, settings, by_key(home, settings))
+    return Starlette(routes=[*door.routes(), *actions.routes(), *archive.routes()])
 
 
 def _sent_at(text: str | None) -> int | None:

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-import reports
 from analysis import Analysis, LedgerChange, analyse, ledger, needed
 from edgeloop.app.asked import ask
 from edgeloop.app.brand import logo_uri
+from edgeloop.app.publish import Rendered, publish, rendered
+from edgeloop.app.report_files import FEEDBACK, file_of
 from edgeloop.clock import DAY_US
 from edgeloop.errors import UsageError
 from edgeloop.home import Home
@@ -86,16 +87,16 @@ def estimate_month(home: Home, settings: Settings, month: Month) -> tuple[Freeze
     return freeze, analysis
 
 
-def analyse_freeze(freeze: Freeze) -> Analysis:
-    """The estimates and checks of a freeze; the same freeze gives the same."""
+def analyse_freeze(freeze: Freeze, month: Month | None = None) -> Analysis:
+    """The estimates and checks of a freeze's month, or of the one before as it knows it; the same gives the same."""
     manifest = freeze.manifest
     return analyse(
         freeze.frames(needed(manifest.metrics)),
-        freeze.month,
+        month or freeze.month,
         freeze_id=manifest.freeze_id,
         as_of_us=manifest.as_of_us,
         metrics=manifest.metrics,
-        printed=manifest.printed,
+        printed=manifest.printed if month is None else {},
         holidays=manifest.holidays,
         chain=(("delivered", manifest.survey.delivered), ("invited", manifest.survey.invited)),
     )
@@ -107,21 +108,20 @@ def report_month(home: Home, settings: Settings, month: Month) -> Path:
     What a final report asks is kept as actions, before anybody reads it.
     """
     freeze, analysis = estimate_month(home, settings, month)
-    findings = reports.build(freeze, analysis)
-    page = reports.render(findings)
-    pack = reports.render_workshop(reports.workshop(freeze, analysis, findings))
-    ask(home, settings, freeze, analysis, findings)
-    home.reports.mkdir(exist_ok=True)
-    feedback_file(home, month).write_bytes(msgspec.json.format(msgspec.json.encode(findings.feedback.uses)) + b"\n")
-    workshop_file(home, month).write_text(pack, encoding="utf-8", newline="\n")
-    path = home.reports / f"{month.name}.html"
-    path.write_text(page, encoding="utf-8", newline="\n")
-    return path
+    made = render_freeze(freeze, analysis)
+    ask(home, settings, freeze, analysis, made.record.findings)
+    return publish(home, made)
 
 
-def workshop_file(home: Home, month: Month) -> Path:
-    """Where the pack for the monthly meeting lies, beside the report."""
-    return home.reports / f"{month.name}-workshop.html"
+def render_freeze(freeze: Freeze, analysis: Analysis | None = None) -> Rendered:
+    """The report's files, from a freeze and nothing else.
+
+    Args:
+        freeze: of a month.
+        analysis: of it, where it is known already.
+    """
+    again = None if freeze.manifest.printed_month is None else analyse_freeze(freeze, freeze.month.previous())
+    return rendered(freeze, analysis or analyse_freeze(freeze), again)
 
 
 def live_ledger(reader: Reader, timezone: str) -> list[LedgerChange]:
@@ -168,14 +168,16 @@ def _reader(home: Home, settings: Settings) -> Reader:
 
 def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: Path, *, provisional: bool) -> Freeze:
     window_us = longest_window_us(settings)
-    found = live_ledger(reader, month.timezone)
+    earlier = [f.manifest for f in final_freezes(home.freezes) if f.manifest.month < month.name]
+    before = month.previous()
+    # Where the month before has a report, its changes are estimated again: what moved since is in this month's.
+    again = bool(earlier) and earlier[-1].month == before.name
     starts = [
         change.start_us - max(window_us, _BEFORE_A_SWITCH_US if change.full_switch else _BEFORE_A_CHANGE_US)
-        for change in found
-        if change.touches(month, window_us)
+        for change in live_ledger(reader, month.timezone)
+        if change.touches(month, window_us) or (again and change.touches(before, window_us))
     ]
-    since_us = min([*starts, month.previous().start_us - max(window_us, _BEFORE_A_CHANGE_US)])
-    earlier = [f for f in final_freezes(home.freezes) if f.manifest.month < month.name]
+    since_us = min([*starts, before.start_us - max(window_us, _BEFORE_A_CHANGE_US)])
     return write_freeze(
         reader,
         path,
@@ -184,16 +186,16 @@ def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: P
         since_us=since_us,
         provisional=provisional,
         simulated=home.simulated,
-        previous=earlier[-1].manifest.freeze_id if earlier else None,
-        reported=_reported(home, month, earlier[-1].manifest.freeze_id) if earlier else (),
-        earlier=[f.manifest.freeze_id for f in earlier if f.manifest.month[:4] == month.name[:4]],
+        previous=earlier[-1] if earlier else None,
+        reported=_reported(home, month, earlier[-1].freeze_id) if earlier else (),
+        earlier=[known.freeze_id for known in earlier if known.month[:4] == month.name[:4]],
         logo=logo_uri(home, settings),
     )
 
 
 def _reported(home: Home, month: Month, freeze_id: str) -> tuple[FeedbackUse, ...]:
     """What the report of the month before, made of that freeze, said of its answers; nothing where there is none."""
-    path = feedback_file(home, month.previous())
+    path = file_of(home, month.previous().name, FEEDBACK)
     if not path.exists():
         return ()
     try:
@@ -203,8 +205,3 @@ def _reported(home: Home, month: Month, freeze_id: str) -> tuple[FeedbackUse, ..
             f"{path} is not what a report wrote ({error}): restore it, or remove it and make that report again"
         ) from error
     return tuple(use for use in found if use.freeze_id == freeze_id)
-
-
-def feedback_file(home: Home, month: Month) -> Path:
-    """Where a report keeps how far its month's answers got, for the report after it."""
-    return home.reports / f"{month.name}.feedback.json"

@@ -1,4 +1,4 @@
-"""The schedule inside ``edgeloop up``: when a month is over, freeze it and write its report, once; remind of actions.
+"""The schedule inside ``edgeloop up``: a month that is over is frozen, reported and mailed, once; people are reminded.
 
 The work runs in a process of its own, so that the door answers as fast as before and a stop need not wait for it:
 ``python -m edgeloop.app.schedule HOME MONTH``.
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from edgeloop.app import letters
 from edgeloop.app.logs import configure, note, note_failure
 from edgeloop.app.reminders import remind
 from edgeloop.clock import HOUR_US, Clock, from_us, to_us
@@ -40,7 +41,7 @@ def due_us(month: Month, when: ScheduleSettings) -> int:
 
 
 def due_months(home: Home, settings: Settings, now_us: int) -> list[Month]:
-    """The months that are due and lack a final freeze or the report of it, oldest first.
+    """The months that are due and lack a final freeze, the report of it or its mail, oldest first.
 
     They begin with the last frozen one, so that what was frozen by hand stays as it is; where none is frozen, with the
     first month in which anything was received.
@@ -52,7 +53,7 @@ def due_months(home: Home, settings: Settings, now_us: int) -> list[Month]:
     first_us = Month.parse(max(frozen), settings.timezone).start_us if frozen else first_received_us(home, settings)
     found: list[Month] = []
     while first_us is not None and month.end_us > first_us:
-        if not is_reported(home, month):
+        if not is_reported(home, month) or (letters.wanted(settings) and letters.is_due(home, month.name)):
             found.append(month)
         month = month.previous()
     return found[::-1]
@@ -175,16 +176,48 @@ class Schedule:
 
 
 def make_month(home: Home, settings: Settings, month: Month) -> None:
-    """Freeze a month, where it is not frozen, and write its report.
+    """What of a month is still to do: its freeze, its report, and the mail of it.
 
     Raises:
-        FreezeError: as far as the store knows, the month is not over.
+        FreezeError: as far as the store knows, the month is not over. UnsentError: only its mail is missing.
     """
     from edgeloop.app.monthly import freeze_month, report_month
 
-    if not (home.freezes / month.name).exists():
-        freeze_month(home, settings, month)
-    report_month(home, settings, month)
+    if not is_reported(home, month):
+        if letters.wanted(settings):
+            letters.mark_due(home, month.name)
+        if not (home.freezes / month.name).exists():
+            freeze_month(home, settings, month)
+        path = report_month(home, settings, month)
+        if settings.publish.pdf:
+            _print(path, settings, month)
+    if letters.wanted(settings) and letters.is_due(home, month.name):
+        _mail(home, settings, month)
+
+
+class UnsentError(EdgeloopError):
+    """The report is written, and its mail is not sent."""
+
+
+def _print(path: Path, settings: Settings, month: Month) -> None:
+    from edgeloop.app.pdf import print_pdf
+
+    try:
+        print_pdf(path, settings.publish)
+    except (EdgeloopError, OSError) as error:  # the page is there; the month does not wait for paper
+        note_failure(_log, "the report was not printed as PDF", error, logging.WARNING, month=month.name)
+
+
+def _mail(home: Home, settings: Settings, month: Month) -> None:
+    try:
+        refused = letters.send_due(home, settings, month.name)
+    except EdgeloopError as error:
+        raise UnsentError(str(error)) from error
+    if refused:
+        event = "the report is mailed, and the server refused some addresses: see [mail] to"
+        note(_log, logging.WARNING, event, month=month.name, failures=refused)
+    else:
+        note(_log, logging.INFO, "the report is mailed", month=month.name)
 
 
 def main(arguments: list[str]) -> int:
@@ -195,6 +228,9 @@ def main(arguments: list[str]) -> int:
     month = Month.parse(arguments[1], settings.timezone)
     try:
         make_month(home, settings, month)
+    except UnsentError as error:
+        note_failure(_log, "the report is written, but not mailed; next try in an hour", error, month=month.name)
+        return 1
     except EdgeloopError as error:
         note_failure(
             _log, "the month cannot be made yet; next try in an hour", error, logging.WARNING, month=month.name

@@ -116,6 +116,38 @@ class Promoted(msgspec.Struct, kw_only=True, frozen=True):
     se: float | None
 
 
+class PrintedRow(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """One row of ``estimates`` as a report had it, with what telling it in words takes; fields are columns."""
+
+    change_id: str
+    stage: int = 1
+    metric: str
+    metric_kind: str
+    respondent: str | None = None
+    window_h: float | None = None
+    response_control: float | None = None
+    grade: str | None = None
+    n_control: int | None = None
+    n_treated: int | None = None
+    effect: float | None = None
+    se: float | None = None
+    decided_by: str | None = None
+    decision_low: float | None = None
+    decision_high: float | None = None
+    verdict: str | None = None
+
+
+class PrintedMonth(msgspec.Struct, kw_only=True, frozen=True):
+    """What the report of the month before said, kept here so that this freeze alone can tell what moved since."""
+
+    freeze_id: str
+    code_version: str
+    """Of that freeze."""
+    rows: list[PrintedRow]
+    redefined: list[str] = []
+    """Metrics whose settings are others now."""
+
+
 class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     """What a freeze holds and how it was made; ``freeze_id`` is the month and a hash of everything else in it."""
 
@@ -146,6 +178,8 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     """``freeze_id`` of the latest final freeze of an earlier month."""
     printed: dict[str, float] = {}
     """Metric → the figure of the month before as the report of ``previous`` had it."""
+    printed_month: PrintedMonth | None = None
+    """None: the month before has no final freeze, or nobody estimated it; older freezes lack it too."""
     holidays: list[str] = []
     """Dates that count as Sundays."""
     survey: SurveySettings = SurveySettings()
@@ -233,7 +267,7 @@ def write_freeze(
     since_us: int,
     provisional: bool,
     simulated: bool,
-    previous: str | None = None,
+    previous: Manifest | None = None,
     reported: Sequence[FeedbackUse] = (),
     earlier: Sequence[str] = (),
     logo: str = "",
@@ -284,8 +318,9 @@ def write_freeze(
                 },
                 counts=_counts(reader),
                 tables=tables,
-                previous=previous,
+                previous=previous.freeze_id if previous is not None else None,
                 printed=_printed(reader, previous, month),
+                printed_month=_printed_month(reader, previous, month, settings),
                 holidays=sorted(settings.holidays),
                 survey=settings.survey,
                 responsibility=responsibility(settings.roles, settings.decisions),
@@ -381,9 +416,35 @@ def _cells(kind: Kind, values: Sequence[Cell]) -> Sequence[Cell]:
     return values
 
 
-def _printed(reader: Reader, previous: str | None, month: Month) -> dict[str, float]:
+def _printed(reader: Reader, previous: Manifest | None, month: Month) -> dict[str, float]:
+    if previous is None:
+        return {}
     sql = "SELECT metric, value FROM bridge WHERE freeze_id = ? AND month = ? AND bar = 'month 1' ORDER BY metric"
-    return dict(reader.query(sql, (previous, month.previous().name))[1]) if previous is not None else {}
+    return dict(reader.query(sql, (previous.freeze_id, month.previous().name))[1])
+
+
+def _printed_month(reader: Reader, previous: Manifest | None, month: Month, settings: Settings) -> PrintedMonth | None:
+    if previous is None or previous.month != month.previous().name:
+        return None
+    names = PrintedRow.__struct_fields__
+    sql = (
+        f"SELECT {', '.join(names)} FROM estimates WHERE freeze_id = ? AND dimension = 'all' "
+        "AND (decision_low IS NOT NULL OR verdict IS NOT NULL)"
+    )
+    found = [PrintedRow(**dict(zip(names, row, strict=True))) for row in reader.query(sql, (previous.freeze_id,))[1]]
+    # Not by the database: each has its own place for what is absent.
+    rows = sorted(found, key=lambda row: (row.change_id, row.stage, row.metric, row.respondent or ""))
+    now = metrics_in_force(settings.metrics)
+    return (
+        PrintedMonth(
+            freeze_id=previous.freeze_id,
+            code_version=previous.code_version,
+            rows=rows,
+            redefined=[m for m in sorted({*now, *previous.metrics}) if now.get(m) != previous.metrics.get(m)],
+        )
+        if rows
+        else None
+    )
 
 
 def _promoted(reader: Reader, earlier: Sequence[str]) -> list[Promoted]:

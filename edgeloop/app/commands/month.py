@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
-from edgeloop.app.commands.base import DONE, Common, Flag, app
+from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, Flag, InputFile, app
 from edgeloop.app.output import print_json, print_rows, say, time_text
-from edgeloop.errors import UsageError
+from edgeloop.errors import EdgeloopError, UsageError
 
 MonthFlag = Annotated[str, Parameter(help="Month as YYYY-MM, in the company's zone.")]
 
@@ -60,19 +60,76 @@ def freeze(*, month: MonthFlag, common: Common = Common()) -> int:
     return DONE
 
 
-@app.command
-def report(*, month: MonthFlag, common: Common = Common()) -> int:
-    """Write the month's report as one HTML file, and the pack for the monthly meeting beside it."""
-    from edgeloop.app.monthly import report_month, workshop_file
+report_app = App(name="report", help="The month's report: write it, send it, check one that was published.")
+app.command(report_app)
+
+
+@report_app.default
+def report(
+    *,
+    month: MonthFlag,
+    pdf: Annotated[bool, Flag, Parameter(help="Print it as PDF too, by a Chromium.", show_default=False)] = False,
+    mail: Annotated[bool, Flag, Parameter(help="Send it to [mail] to.", show_default=False)] = False,
+    common: Common = Common(),
+) -> int:
+    """Write the month's report: one HTML file, with the pack for the meeting, JSON and CSV beside it."""
+    from edgeloop.app.letters import send_report
+    from edgeloop.app.monthly import report_month
+    from edgeloop.app.pdf import print_pdf
+    from edgeloop.app.report_files import WORKSHOP, file_of
     from edgeloop.months import Month
 
     home, settings = common.open()
-    wanted = Month.parse(month, settings.timezone)
-    path = report_month(home, settings, wanted)
-    pack = workshop_file(home, wanted)
+    path = report_month(home, settings, Month.parse(month, settings.timezone))
+    pack = file_of(home, month, WORKSHOP)
+    told: dict[str, object] = {"month": month, "path": str(path), "workshop": str(pack)}
+    code = DONE
+    if pdf or settings.publish.pdf:
+        try:
+            told["pdf"] = str(print_pdf(path, settings.publish))
+        except EdgeloopError as error:
+            say(str(error))
+            code = NEEDS_A_PERSON if pdf else DONE
+    if mail:
+        refused = send_report(home, settings, month)
+        told |= {"mailed": len(settings.mail.to) - refused, "refused": refused}
+        say(f"mailed to {len(settings.mail.to) - refused} of {len(settings.mail.to)} addresses")
+        code = NEEDS_A_PERSON if refused else code
     if common.json:
-        print_json([{"month": month, "path": str(path), "workshop": str(pack)}])
+        print_json([told])
     else:
         print(path)
         say(f"for the meeting: {pack}")
-    return DONE
+    return code
+
+
+@report_app.command(name="verify")
+def report_verify(
+    file: InputFile | None = None,
+    /,
+    *,
+    month: Annotated[str | None, Parameter(help="Check this month's report in the home.")] = None,
+    common: Common = Common(),
+) -> int:
+    """Say whether a published report is, byte for byte, what its freeze gives, and whether the freeze is what it was.
+
+    Parameters
+    ----------
+    file
+        An HTML report from anywhere, as from a mail; its freeze must be in this home.
+    """
+    from edgeloop.app.report_files import PAGE, file_of
+    from edgeloop.app.verify import verify
+    from edgeloop.months import Month
+
+    if (file is None) == (month is None):
+        raise UsageError("either --month YYYY-MM, or a FILE")
+    home, settings = common.open()
+    page = file if file is not None else file_of(home, Month.parse(str(month), settings.timezone).name, PAGE)
+    findings = verify(home, page, beside=file is None)
+    if common.json:
+        print_json(findings)
+    else:
+        rows = [(found.state, found.check, found.what, found.do) for found in findings]
+        print_rows(("state", "check", "what", "what to do"), rows, as_json=False)
+    return NEEDS_A_PERSON if any(finding.state == "fail" for finding in findings) else DONE
