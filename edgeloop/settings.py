@@ -205,7 +205,7 @@ class PublishSettings(_Section, frozen=True):
     """``/reports`` of the services, and the report as PDF."""
 
     public: bool = False
-    """Whether whoever reaches the address may read ``/reports``; otherwise with a key of ``edgeloop keys``."""
+    """Whether whoever reaches the address may read ``/reports``; otherwise with a person's key or session."""
     pdf: bool = False
     """Whether each report is printed as PDF too, by a Chromium that is there."""
     chromium: str = ""

@@ -13,7 +13,7 @@ from reports.language import speaking, t, tn
 from reports.numbers import count
 from reports.record import Record
 from reports.render import render_mail
-from reports.words import capital
+from reports.words import capital, verdict
 
 MOST_DECISIONS = 20
 _RULE = 60
@@ -76,7 +76,7 @@ def _asked(d: Decision) -> _Asked:
         d.verdict,
         d.action,
         (
-            (t("Verdict"), capital(t(d.verdict))),
+            (t("Verdict"), capital(verdict(d.verdict))),
             (t("Why"), d.why),
             (t("Owner"), f"{d.owner} ({d.role})"),
             (t("By when"), d.by),

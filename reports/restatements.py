@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from analysis import Analysis
 from edgeloop.store.freeze import PrintedMonth, PrintedRow
-from edgeloop.store.rows import Estimate
+from edgeloop.store.rows import Estimate, Verdict
 from reports import numbers, words
 from reports.findings import Restated, RestatedVerdict, Restatements
 from reports.language import t, tn
@@ -110,18 +110,21 @@ def _row(
 
 def _verdicts(printed: PrintedMonth, again: Analysis, titles: Mapping[str, str]) -> tuple[RestatedVerdict, ...]:
     then = {row.change_id: row.verdict for row in printed.rows if row.verdict is not None}
-    now = {e.change_id: str(e.verdict) for e in again.estimates if e.verdict is not None}
-    none = t("no verdict")
+    now = {e.change_id: e.verdict for e in again.estimates if e.verdict is not None}
     return tuple(
         RestatedVerdict(
             change_id=change,
             change=titles.get(change, change),
-            printed=then.get(change, none),
-            now=now.get(change, none),
+            printed=_verdict(then.get(change)),
+            now=_verdict(now.get(change)),
         )
         for change in sorted({*then, *now})
         if then.get(change) != now.get(change)
     )
+
+
+def _verdict(found: Verdict | None) -> str:
+    return t("no verdict") if found is None else words.verdict(found)
 
 
 def _summary(told: int, moved: int, verdicts: int) -> str:

@@ -130,8 +130,10 @@ def test_sign_in_answer_and_sign_out(site: Site) -> None:
     page = site.client.get("/actions").text
     assert page.index("Closed") < page.index("Shorter ETA window")
     fields = Fields(page).of("/actions/sign-out")
+    assert site.client.get("/reports").status_code == 200
     left = site.client.post("/actions/sign-out", data=fields)
     assert left.status_code == 303
+    assert site.client.get("/reports").status_code == 401
     assert COOKIE not in site.client.cookies
     assert "Sign in" in site.client.get("/actions").text
 
@@ -145,11 +147,11 @@ def test_dropped_with_a_reason(site: Site) -> None:
     assert site.state(OTHER) == ("dropped", HOSTILE.strip())
 
 
-def test_the_cookie_is_for_this_page_alone_and_hidden_from_scripts(site: Site) -> None:
+def test_the_cookie_is_for_this_site_alone_and_hidden_from_scripts(site: Site) -> None:
     entered = site.sign_in()
     (cookie,) = entered.headers.get_list("set-cookie")
     attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
-    assert attributes == {"httponly", "samesite=strict", "path=/actions", f"max-age={SESSION_S}"}
+    assert attributes == {"httponly", "samesite=strict", "path=/", f"max-age={SESSION_S}"}
     fields = Fields(site.browser().get("/actions", headers={"X-Forwarded-Proto": "https"}).text)
     assert fields.of("/actions/sign-in")
     behind_tls = site.browser().get("/actions", headers={"X-Forwarded-Proto": "https"})
@@ -310,7 +312,7 @@ def test_a_forged_old_or_foreign_session_gets_the_form_to_sign_in(site: Site) ->
     visit = Sessions(session_secret(site.home), site.clock).visit()[1]
     for forged in (cookie[:-2], cookie + "A", foreign, visit, "", "x" * 5_000, 'a"b', cookie.swapcase()):
         client = site.browser()
-        client.cookies.set(COOKIE, forged, path="/actions")
+        client.cookies.set(COOKIE, forged, path="/")
         page = client.get("/actions")
         assert page.status_code == 200
         assert "Your key" in page.text

@@ -153,22 +153,27 @@ def test_who_has_it_gets_304(door: Served) -> None:
     assert door.client.get(path, headers={"If-None-Match": first.headers["etag"]}).status_code == 200
 
 
-def test_only_who_shows_a_key_may_read(two_months: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["/reports", "/reports/2026-03.html", "/reports/2026-03.json", "/reports/nothing"])
+def test_only_who_shows_a_persons_key_may_read(two_months: Path, tmp_path: Path, path: str) -> None:
     shutil.copytree(two_months / "reports", tmp_path / "home" / "reports")
     with serving(tmp_path / "home", Settings()) as door:
-        basic = base64.b64encode(f"jana:{door.key}".encode()).decode()
-        for path in ("/reports", "/reports/2026-03.html", "/reports/2026-03.json", "/reports/nothing"):
-            wrong = base64.b64encode(b"jana:el_wrong").decode()
-            for header in ({}, {"Authorization": "Bearer el_wrong"}, {"Authorization": f"Basic {wrong}"},
-                           {"Authorization": "Basic !"}, {"Authorization": f"Digest {door.key}"},
-                           {"Authorization": f"Basic {door.key}"}):  # fmt: skip
-                answer = door.client.get(path, headers=header)
-                assert answer.status_code == 401
-                assert answer.headers["www-authenticate"].startswith("Basic ")
-                assert "rebooking" not in answer.text
-            found = 404 if path.endswith("nothing") else 200
-            for shown in (f"Bearer {door.key}", f"Basic {basic}"):
-                assert door.client.get(path, headers={"Authorization": shown}).status_code == found
+        person = api_keys.create(door.home, "jana", kind="person")
+        basic, wrong, sender = (
+            base64.b64encode(f"jana:{key}".encode()).decode() for key in (person, "el_wrong", door.key)
+        )
+        shown = {"Bearer el_wrong", f"Basic {wrong}", f"Bearer {door.key}", f"Basic {sender}"}
+        for header in ("Basic !", f"Digest {person}", f"Basic {person}", *sorted(shown)):
+            answer = door.client.get(path, headers={"Authorization": header})
+            assert answer.status_code == 401
+            assert answer.headers["www-authenticate"].startswith("Basic ")
+            assert "rebooking" not in answer.text
+        assert door.client.get(path).status_code == 401
+        found = 404 if path.endswith("nothing") else 200
+        for header in (f"Bearer {person}", f"Basic {basic}"):
+            assert door.client.get(path, headers={"Authorization": header}).status_code == found
+        assert door.client.get(path, headers={"Authorization": "Bearer el_guess"}).status_code == 401
+        stopped = door.client.get(path, headers={"Authorization": f"Bearer {person}"})
+        assert (stopped.status_code, int(stopped.headers["retry-after"]) > 0) == (429, True)
 
 
 @pytest.mark.slow

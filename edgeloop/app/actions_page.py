@@ -67,6 +67,11 @@ class ActionsPage:
             Route(f"{PATH}/{{action_id}}", self.step, methods=["POST"]),
         ]
 
+    def signed_in(self, request: Request) -> bool:
+        """Whether a person is; their session opens ``/reports`` too."""
+        session = self._session(request)
+        return session is not None and session.key is not None
+
     async def page(self, request: Request) -> Response:
         """``GET /actions``: the actions, or the form to sign in."""
         session = self._session(request)
@@ -102,7 +107,7 @@ class ActionsPage:
         except _RefusedError as error:
             return self._sign_in_page(request, error.status, str(error))
         answered = RedirectResponse(PATH, 303, _headers())
-        answered.delete_cookie(COOKIE, path=PATH)
+        answered.delete_cookie(COOKIE, path="/")
         return answered
 
     async def step(self, request: Request) -> Response:
@@ -210,7 +215,7 @@ class ActionsPage:
             COOKIE,
             cookie,
             max_age=max_age_s,
-            path=PATH,
+            path="/",  # /reports reads it too
             httponly=True,
             samesite="strict",
             secure=request.url.scheme == "https",

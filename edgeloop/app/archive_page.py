@@ -25,6 +25,8 @@ from starlette.routing import Route
 from edgeloop.app import api_keys
 from edgeloop.app.archive import MEDIA, ending_of, listed, timeline
 from edgeloop.app.report_files import JSON, PAGE
+from edgeloop.app.sessions import Brake
+from edgeloop.clock import SECOND_US, Clock
 from edgeloop.home import Home
 from edgeloop.settings import Settings
 
@@ -85,26 +87,40 @@ class ArchivePage:
         return text.encode()
 
 
-def by_key(home: Home, settings: Settings) -> Authorise:
-    """Whoever shows a key of `edgeloop keys`, as a bearer's or (as browsers ask for it) as a password; or everybody."""
+def by_person(home: Home, settings: Settings, clock: Clock, signed_in: Callable[[Request], bool]) -> Authorise:
+    """Whoever is signed in, or shows a person's key as a bearer's or (as browsers ask for it) as a password.
+
+    Keys of senders open nothing here. With ``[publish] public`` everybody may read.
+    """
+    brake = Brake()
 
     def authorise(request: Request) -> Response | None:
-        if settings.publish.public or api_keys.allowed(api_keys.read(home), _shown(request)):
+        if settings.publish.public or signed_in(request):
             return None
-        told = "show a key of `edgeloop keys create` as a bearer's, or as the password of any user\n"
+        shown, address = _shown(request), request.client.host if request.client is not None else ""
+        now_s = clock.now_us() / SECOND_US
+        wait_s = brake.wait_s(address, now_s) if shown else 0
+        if wait_s:
+            return PlainTextResponse("too many wrong keys\n", 429, _SAFE | {"Retry-After": str(wait_s)})
+        if shown and api_keys.signing_in(api_keys.read(home), shown) is not None:
+            return None
+        if shown:
+            brake.failed(address, now_s)
+        told = "sign in at /actions, or show a person's key (`edgeloop keys create --role`) as bearer or password\n"
         return PlainTextResponse(told, 401, _SAFE | {"WWW-Authenticate": 'Basic realm="Edgeloop reports"'})
 
     return authorise
 
 
 def _shown(request: Request) -> str:
-    """The key that is shown, as a bearer's."""
-    header = request.headers.get("authorization", "")
-    scheme, _, rest = header.partition(" ")
+    """The key that is shown; empty where none is."""
+    scheme, _, rest = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return rest.strip()
     if scheme.lower() != "basic":
-        return header
+        return ""
     try:
-        return "Bearer " + base64.b64decode(rest, validate=True).decode().partition(":")[2]
+        return base64.b64decode(rest, validate=True).decode().partition(":")[2]
     except (binascii.Error, UnicodeDecodeError):
         return ""
 

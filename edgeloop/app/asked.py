@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import getpass
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from analysis import Analysis
 from edgeloop.clock import Clock, SystemClock, from_us
 from edgeloop.errors import EdgeloopError
 from edgeloop.home import Home
@@ -17,7 +16,10 @@ from edgeloop.store.base import StatementError
 from edgeloop.store.freeze import Freeze, latest_received_us
 from edgeloop.store.opening import open_reader, open_store
 from edgeloop.store.schema import ACTION_HISTORY, ACTIONS
-from reports import Findings
+
+if TYPE_CHECKING:  # services answer about actions, and need none of the statistics
+    from analysis import Analysis
+    from reports import Findings
 
 BY_REPORT = "report"
 """Who proposes, in the history."""

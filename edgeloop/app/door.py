@@ -22,7 +22,7 @@ from edgeloop import __version__
 from edgeloop.app import api_keys
 from edgeloop.app.actions_page import ActionsPage
 from edgeloop.app.append_queue import AppendQueue
-from edgeloop.app.archive_page import ArchivePage, by_key
+from edgeloop.app.archive_page import ArchivePage, by_person
 from edgeloop.app.ready import HomeProbe, Readiness, appends_condition
 from edgeloop.app.scrape import DoorCounts, SpineCollector, registry_of, render
 from edgeloop.app.worker import Worker
@@ -251,7 +251,7 @@ class Door:
 def create_app(home: Home, settings: Settings, log: Log, clock: Clock, worker: Worker | None = None) -> Starlette:
     """The door as an ASGI application, beside a worker or alone; without the pseudonym key it does not open."""
     door, actions = Door(home, settings, log, clock, worker), ActionsPage(home, settings, clock)
-    archive = ArchivePage(home, settings, by_key(home, settings))
+    archive = ArchivePage(home, settings, by_person(home, settings, clock, actions.signed_in))
     return Starlette(routes=[*door.routes(), *actions.routes(), *archive.routes()])
 
 

@@ -86,7 +86,7 @@ def _exact(analysis: Analysis) -> list[reports.Sheet]:
     tables: Sequence[tuple[str, type[msgspec.Struct], Iterable[msgspec.Struct]]] = (
         ("estimates", Estimate, analysis.estimates),
         ("checks", Check, analysis.checks),
-        ("bridge_bars", Bar, analysis.bridge),
+        ("bridge", Bar, analysis.bridge),
     )
     return [
         reports.Sheet(name, kind.__struct_fields__, [msgspec.structs.astuple(row) for row in rows])

@@ -25,7 +25,6 @@ from edgeloop.store.actions import Action, Cause, Channel, Notice
 from edgeloop.store.base import Store
 from edgeloop.store.opening import open_reader, open_store
 from edgeloop.store.schema import NOTICES
-from reports import written
 
 Outcome = Literal["sent", "not sent", "no address", "would be sent"]
 
@@ -130,6 +129,8 @@ def _tell(store: Store, settings: Settings, one: Due, channel: Channel, clock: C
     )  # fmt: skip
     if not store.begin_notice(notice):
         return None  # another process sends it, or it was refused a moment ago
+    from reports import written  # not before: it brings the statistics along, and most services send nothing
+
     subject, text = written(one.action, one.cause, one.rung, settings.report.locale)
     try:
         if channel == "mail":

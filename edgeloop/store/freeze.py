@@ -27,6 +27,7 @@ from edgeloop.months import Month
 from edgeloop.roles import Responsibility, responsibility
 from edgeloop.settings import Settings, SurveySettings
 from edgeloop.store.base import Reader
+from edgeloop.store.rows import Verdict
 from edgeloop.store.schema import (
     ACTION_HISTORY,
     ACTIONS,
@@ -134,7 +135,7 @@ class PrintedRow(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     decided_by: str | None = None
     decision_low: float | None = None
     decision_high: float | None = None
-    verdict: str | None = None
+    verdict: Verdict | None = None
 
 
 class PrintedMonth(msgspec.Struct, kw_only=True, frozen=True):
