@@ -110,7 +110,7 @@ def test_few_zones_get_no_p() -> None:
 
 def test_a_ramp_does_not_alarm_and_pooling_it_would() -> None:
     found = tally("ramp", 5)
-    for key in ("srm", "srm_combined", "pre_period_deciding"):
+    for key in ("srm", "srm_combined", "pre_period", "pre_period_deciding"):
         assert share(found, key)[0] == 0.0
     for metric in ramp.METRICS:
         assert by_chance(Target(0.03, 0.07), share(found, metric))

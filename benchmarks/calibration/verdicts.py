@@ -8,7 +8,8 @@ nothing, roll back for what harms: the headline falls by its practical size or m
 margin. *Wrong* is another verdict that ends the test, *missed* being those of them that say that no effect could be
 shown; *undecided* is keep testing, or repair. A change that *trades* makes the headline better and another goal worse:
 the table of verdicts promotes it where only the former has been decided, and rolls it back where the latter has, which
-counts as right here.
+counts as right here. Trades were set apart from harm, and the plan of answers mended (CHANGELOG), after a first quick
+run of 50 changes of each kind, in which 4.75 % of harmful changes and trades together were promoted at 20,000 people.
 """
 
 from __future__ import annotations
