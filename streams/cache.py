@@ -35,8 +35,9 @@ class Contexts:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._numbers: dict[tuple[str, str, str, str | None, str | None], int] = {}
-        self._contexts: dict[int, Context] = {}
-        self.models = _Models(self)
+        self.known = _Known(store)
+        """The context of each number."""
+        self.models = _Models(self.known)
         """The model of each number."""
 
     def number(self, event: Exposure) -> int:
@@ -46,18 +47,23 @@ class Contexts:
         if number is None:
             context = Context(*what)
             number = self._numbers[what] = self._store.new_context(_encoder.encode(context))
-            self._contexts[number] = context
+            self.known[number] = context
             self.models[number] = context.model_id
         return number
 
-    def __getitem__(self, number: int) -> Context:
-        if number not in self._contexts:
-            self._contexts = {n: _contexts.decode(packed) for n, packed in self._store.contexts().items()}
-        return self._contexts[number]
+
+class _Known(dict[int, Context]):
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self._store = store
+
+    def __missing__(self, number: int) -> Context:
+        self.update((n, _contexts.decode(packed)) for n, packed in self._store.contexts().items())
+        return dict.__getitem__(self, number)
 
 
 class _Models(dict[int, str]):
-    def __init__(self, contexts: Contexts) -> None:
+    def __init__(self, contexts: Mapping[int, Context]) -> None:
         super().__init__()
         self._contexts = contexts
 

@@ -187,6 +187,15 @@ class KeyState:
             elif not isinstance(entry, Carried | Gone):
                 self._by_id[id_of(entry)] = (FRESH, entry)
 
+    def add_new(self, entry: Identified, short_hash: bytes) -> None:
+        """`add`, of an entry whose id was just asked for."""
+        self.fresh.append(entry)
+        self.ids += short_hash
+        if self._id_set is not None:
+            self._id_set.add(int.from_bytes(short_hash, "little"))
+        if self._by_id is not None:
+            self._by_id[id_of(entry)] = (FRESH, entry)
+
     def add_packed(self, delta: Delta, first_us: int, last_us: int) -> None:
         """Append entries of carried exposures that nothing here need look at, as they were packed elsewhere."""
         self._packed = (*self._packed, (delta, first_us, last_us))
@@ -327,17 +336,11 @@ class KeyState:
             self._id_set = None
 
 
-def shown_in(state: KeyState, models: Mapping[int, str]) -> dict[str, list[Shown]]:
-    """What each model showed that a customer's outcomes on this key can be credited to, of what is available."""
+def shown_by_model(shown: Sequence[Shown], models: Mapping[int, str]) -> dict[str, list[Shown]]:
+    """What each model showed, of exposures that a customer's outcomes can be credited to."""
     of_model: dict[str, list[Shown]] = {}
-    for _, entries in state.loaded():
-        for entry in entries:
-            if type(entry) is Shown:
-                model_id = models[entry.context]
-                if model_id in of_model:
-                    of_model[model_id].append(entry)
-                else:
-                    of_model[model_id] = [entry]
+    for entry in shown:
+        of_model.setdefault(models[entry.context], []).append(entry)
     return of_model
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -79,6 +79,26 @@ class Writes:
         rows.append(row)
         return self.first_rowid + len(rows) - 1
 
+    def adopt(self, rows: Mapping[str, list[Row]]) -> None:
+        """Take over rows that are to be appended, as the first of their tables: in the order in which they were made.
+
+        That order matters. A row's cells lie one behind the other in memory as they were decoded; written by key in
+        place of that, each cell is a cache miss, and the insert takes half as long again.
+        """
+        for table, made in rows.items():
+            if len(made) > _MOST_ROWS:
+                raise TooManyRowsError(f"one batch makes more than {_MOST_ROWS:,} rows of {table}")
+            if made:
+                self.inserted[table] = [*made]
+
+    def take_back(self, table: str, rowid: int) -> Row:
+        """A row that this transaction was to append, which it now does not."""
+        rows, place = self.inserted[table], rowid - self.first_rowid
+        row, rows[place] = rows[place], None
+        if row is None:
+            raise LookupError(f"row {rowid} of {table} was taken back before")
+        return row
+
     def replace(self, table: str, rowid: int, row: Row) -> None:
         """Write a row in the place of another."""
         if rowid >= self.first_rowid:
@@ -106,4 +126,4 @@ class Writes:
         """Every row to append, its rowid before its cells."""
         for rowid, row in enumerate(self.inserted[table], self.first_rowid):
             if row is not None:
-                yield (rowid, *row)
+                yield (rowid,) + row  # noqa: RUF005 - a third of the time of a display with a star
