@@ -196,7 +196,8 @@ class Batch:
                 if had_outcomes:
                     self._note_new(state, event_id, entry.at_us)
             elif type(entry) is Outcome:
-                self._insert_answers(entry, event.answers)
+                if event.answers:
+                    self._insert_answers(entry, event.answers)
                 self._changes()
             if courier is not None and event.carried is not None:
                 self._inbox.setdefault(courier, []).append(event.carried)
@@ -377,6 +378,8 @@ class Batch:
         read = self._stored.page
         if changed.everywhere or changed.outcomes or state.twins:
             state.load_all(read)
+            return
+        if state.load_whole():
             return
         first: int | None = None
         last: int | None = None

@@ -16,9 +16,8 @@ from edgeloop.store.schema import EVENT_TABLES, INSERT_COLUMNS, Row
 
 _TOLD_BY_ROWS = ("exposure", "engagement")
 """The types that come by the million. (A response's answers are in rows of their own.)"""
-_NUL = b"\\u0000"
-"""How JSON writes U+0000, which PostgreSQL's text cannot hold. (Of a single escape; of an escaped backslash too, which
-does no harm.)"""
+_ESCAPED = 0x5C
+"""A backslash: before it JSON writes what may be U+0000, which PostgreSQL's text cannot hold."""
 _NOT_WORDS = frozenset({"occurred_at", "occurred_at_raw", "received_at", "body_sha256", "extra"})
 _BOOLEAN = {
     kind: frozenset(column.name for column in EVENT_TABLES[kind].columns if column.kind == "bool")
@@ -32,7 +31,12 @@ def told_by_row(event: Exposure | Engagement, body: bytes) -> bool:
     It does not where the version is another, or there are fields unknown to the contract; where the time is not UTC
     (the row drops the zone); where a number may be -0.0 or a text may hold U+0000, which a store turns into others.
     """
-    if event.v != 1 or event.extra or (event.occurred_at_raw or event.occurred_at).tzinfo is not UTC or _NUL in body:
+    if (
+        event.v != 1
+        or event.extra
+        or (event.occurred_at_raw or event.occurred_at).tzinfo is not UTC
+        or _ESCAPED in body
+    ):
         return False
     if type(event) is Exposure:
         return event.latency_ms != 0 and event.energy_mj != 0
