@@ -6,6 +6,7 @@ A sender writes the *door form*: the same fields with raw ``customer_id`` / ``co
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from hashlib import sha256 as _sha256
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -230,13 +231,12 @@ _encoder = msgspec.json.Encoder()
 _canonical = msgspec.json.Encoder(order="sorted").encode
 
 
-def decode(body: bytes) -> Event:
-    """The event of one log record.
+decode: Callable[[bytes], Event] = _decoder.decode
+"""The event of one log record. (The decoder's own method: a function around it costs a tenth of the time.)
 
-    Raises:
-        msgspec.DecodeError: not JSON, or (``msgspec.ValidationError``) not an event of the contract.
-    """
-    return _decoder.decode(body)
+Raises:
+    msgspec.DecodeError: not JSON, or (``msgspec.ValidationError``) not an event of the contract.
+"""
 
 
 def encode(event: Event) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from operator import concat
+from typing import Any, cast
 
 import msgspec
 
@@ -45,6 +47,8 @@ class Writes:
         self.first_rowid = batch << BATCH_BITS
         self.inserted: dict[str, list[Row | None]] = defaultdict(list)
         """table → rows, the first at ``first_rowid``; None where one was taken back."""
+        self._with_gaps: set[str] = set()
+        """Tables of which rows were taken back."""
         self.replaced: dict[str, dict[int, Row]] = defaultdict(dict)
         """table → rowid → row in the place of one that is stored."""
         self.deleted: dict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -95,6 +99,7 @@ class Writes:
         """A row that this transaction was to append, which it now does not."""
         rows, place = self.inserted[table], rowid - self.first_rowid
         row, rows[place] = rows[place], None
+        self._with_gaps.add(table)
         if row is None:
             raise LookupError(f"row {rowid} of {table} was taken back before")
         return row
@@ -113,6 +118,7 @@ class Writes:
         if rowid >= self.first_rowid:
             place = rowid - self.first_rowid
             self.inserted[table][place : place + count] = [None] * count
+            self._with_gaps.add(table)
         else:
             self.deleted[table].append((rowid, rowid + count - 1))
 
@@ -124,6 +130,10 @@ class Writes:
 
     def stored_rows(self, table: str) -> Iterator[Row]:
         """Every row to append, its rowid before its cells."""
-        for rowid, row in enumerate(self.inserted[table], self.first_rowid):
-            if row is not None:
-                yield (rowid,) + row  # noqa: RUF005 - a third of the time of a display with a star
+        rows = self.inserted[table]
+        if table in self._with_gaps:
+            return ((rowid,) + row for rowid, row in enumerate(rows, self.first_rowid) if row is not None)  # noqa: RUF005
+        # Not one step of Python a row.
+        rowids = zip(range(self.first_rowid, self.first_rowid + len(rows)))
+        numbered: Iterator[Any] = map(concat, rowids, cast("list[Row]", rows))
+        return numbered
