@@ -6,6 +6,7 @@ A sender writes the *door form*: the same fields with raw ``customer_id`` / ``co
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from hashlib import sha256 as _sha256
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -230,13 +231,12 @@ _encoder = msgspec.json.Encoder()
 _canonical = msgspec.json.Encoder(order="sorted").encode
 
 
-def decode(body: bytes) -> Event:
-    """The event of one log record.
+decode: Callable[[bytes], Event] = _decoder.decode
+"""The event of one log record. (The decoder's own method: a function around it costs a tenth of the time.)
 
-    Raises:
-        msgspec.DecodeError: not JSON, or (``msgspec.ValidationError``) not an event of the contract.
-    """
-    return _decoder.decode(body)
+Raises:
+    msgspec.DecodeError: not JSON, or (``msgspec.ValidationError``) not an event of the contract.
+"""
 
 
 def encode(event: Event) -> bytes:
@@ -259,21 +259,28 @@ class Stamps(NamedTuple):
 
 
 def stamped(event: Event) -> Stamps:
-    """When an event happened, and which words it is.
+    """When an event happened, and which words it is."""
+    return Stamps(*times_us(event), body_sha256(event))
 
-    The canonical body is the sender's words without the door's stamps: keys sorted, compact UTF-8 JSON.
-    """
+
+def times_us(event: Event) -> tuple[int, int, int | None]:
+    """When it happened, the same by the sender's own clock, and when a door took it in."""
+    at_us = to_us(event.occurred_at)
+    raw, received = event.occurred_at_raw, event.received_at
+    return at_us, at_us if raw is None else to_us(raw), None if received is None else to_us(received)
+
+
+def body_sha256(event: Event) -> bytes:
+    """Of the canonical body: the sender's words without the door's stamps, keys sorted, compact UTF-8 JSON."""
     at, raw, received = event.occurred_at, event.occurred_at_raw, event.received_at
-    at_us = raw_us = to_us(at)
     event.received_at = None
     if raw is not None:
-        raw_us = to_us(raw)
         event.occurred_at, event.occurred_at_raw = raw, None
     digest = _sha256(_canonical(event)).digest()
     event.received_at = received
     if raw is not None:
         event.occurred_at, event.occurred_at_raw = at, raw
-    return Stamps(at_us, raw_us, None if received is None else to_us(received), digest)
+    return digest
 
 
 def log_schema(name: str) -> dict[str, Any]:

@@ -7,8 +7,9 @@ contains, because every decision is by rank and never by arrival (docs/meaning.m
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
+from zlib import crc32
 
 import msgspec
 import numpy as np
@@ -16,9 +17,10 @@ import numpy as np
 from edgeloop.clock import SECOND_US
 from edgeloop.log.base import TopicPartition
 from edgeloop.log.partitioner import SHARDS, murmur2_of
+from edgeloop.store.bodies import sha256_of
 from edgeloop.store.schema import ANSWERS, ATTRIBUTIONS, EVENT_TABLES, INSERT_COLUMNS, Row
 from edgeloop.store.writes import Writes
-from streams.attribution import Cause, Rules, Touches, attribute
+from streams.attribution import Cause, Rules, Touches, attribute, few, last_touches
 from streams.cache import Contexts
 from streams.entries import (
     EXPOSURE,
@@ -37,7 +39,7 @@ from streams.entries import (
     unpack,
 )
 from streams.prepare import Prepared
-from streams.state import FRESH, KeyState, carried_in, pack_waiting, shown_in, unpack_waiting
+from streams.state import FRESH, KeyState, carried_in, pack_waiting, shown_by_model, unpack_waiting
 from streams.updates import outcome_id, removals_of, updates_of
 
 _TABLES = [EVENT_TABLES[kind].name for kind in KINDS]
@@ -69,11 +71,11 @@ class Body(msgspec.Struct, frozen=True):
     correction_us: int
 
     @classmethod
-    def of_row(cls, table: str, stored: Row) -> Body:
-        """Of a row in the order of ``INSERT_COLUMNS``."""
-        cells = msgspec.convert(dict(zip(INSERT_COLUMNS[table], stored, strict=True)), _BodyCells)
+    def of_row(cls, kind: str, stored: Row) -> Body:
+        """Of a row of an event type, in the order of ``INSERT_COLUMNS``."""
+        cells = msgspec.convert(dict(zip(INSERT_COLUMNS[EVENT_TABLES[kind].name], stored, strict=True)), _BodyCells)
         return cls(
-            cells.body_sha256,
+            sha256_of(kind, stored),
             cells.occurred_at_raw,
             cells.revision,
             bool(cells.partial),
@@ -92,7 +94,6 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class _BodyCells(msgspec.Struct):
-    body_sha256: bytes
     occurred_at: int
     occurred_at_raw: int
     revision: int
@@ -125,6 +126,36 @@ class _Changed:
         return i < len(self.times) and self.times[i] <= last_us
 
 
+class _Available:
+    """What of one key outcomes can be credited to, of the pages that were made available."""
+
+    __slots__ = ("_by_model", "_models", "_rules", "_state", "few", "shown")
+
+    def __init__(self, state: KeyState, rules: Rules, models: Mapping[int, str]) -> None:
+        self._state = state
+        self._rules = rules
+        self._models = models
+        self.look_again()
+
+    def look_again(self) -> None:
+        """After more pages were made available."""
+        self.shown = [entry for _, entries in self._state.loaded() for entry in entries if type(entry) is Shown]
+        """What customers' outcomes can be credited to, in any order."""
+        self.few = few(self.shown, self._rules)
+        """Whether `last_touches` may look through it."""
+        self._by_model: dict[bool, Touches[Any]] = {}
+
+    def by_model(self, *, agent: bool) -> Touches[Any]:
+        """The same, or what delivery agents' answers can be credited to, by model."""
+        found = self._by_model.get(agent)
+        if found is None:
+            of_model: dict[str, list[Any]] = (
+                carried_in(self._state, self._models) if agent else shown_by_model(self.shown, self._models)
+            )
+            found = self._by_model[agent] = Touches(of_model)
+        return found
+
+
 class Batch:
     """Takes events key by key, then `finish`es with everything to write but the states."""
 
@@ -140,33 +171,36 @@ class Batch:
         self._changed: _Changed | None = None
         """Of the key at hand."""
         self._inbox: dict[str, list[Carried | Gone]] = {}
-        self._lateness_us: list[int] = []
+        self._windows_us = [rules.window_us(kind) for kind in KINDS]
         self._window_us = max(rules.engagement_window_us, rules.answer_window_us)
 
     def take(self, state: KeyState, events: Sequence[Prepared]) -> None:
-        """Work all events of one key in: key by key, so that a key's state is at hand for all that is done with it."""
-        inbox, insert, page = self._inbox, self._writes.insert, self._stored.page
+        """Work all events of one key in: key by key, so that a key's state is at hand for all that is done with it.
+
+        Their rows are in the writes already (`Writes.adopt`); that of an event which does not become one of the key's
+        is taken back.
+        """
+        first_rowid, page, may_know, add = self._writes.first_rowid, self._stored.page, state.may_know, state.add_new
+        had_outcomes = state.last_outcome_us is not None
         for event in events:
-            _, kind, entry, cells, _, answers, courier, carried, lateness_us = event
-            if lateness_us is not None:
-                self._lateness_us.append(lateness_us)
-            event_id = entry.exposure_id if type(entry) is Shown else entry.id  # type: ignore[union-attr]
-            short_hash = identity_hash(kind, event_id)
-            if state.may_know(short_hash):
+            kind, event_id, entry, courier = event.kind, event.id, event.entry, event.courier
+            entry.rowid += first_rowid
+            short_hash = crc32(event_id.encode(), kind).to_bytes(4, "little")  # identity_hash, without the call
+            if may_know(short_hash):
                 known = state.known(kind, event_id, page)
                 if known is not None:
-                    self._again(state, known, event)
+                    self._again(state, known, event, self._writes.take_back(_TABLES[kind], entry.rowid))
                     continue
-            entry.rowid = insert(_TABLES[kind], cells)
-            state.add(entry, short_hash)
+            add(entry, short_hash)
             if type(entry) is Shown:
-                if state.last_outcome_us is not None:
+                if had_outcomes:
                     self._note_new(state, event_id, entry.at_us)
             elif type(entry) is Outcome:
-                self._insert_answers(entry, answers)
+                if event.answers:
+                    self._insert_answers(entry, event.answers)
                 self._changes()
-            if courier is not None and carried is not None:
-                inbox.setdefault(courier, []).append(carried)
+            if courier is not None and event.carried is not None:
+                self._inbox.setdefault(courier, []).append(event.carried)
         self._settle(state)
 
     def take_inbox(self, state: KeyState, packed: Sequence[bytes]) -> None:
@@ -212,16 +246,15 @@ class Batch:
             (courier, key_hash % SHARDS, pack_waiting(courier, items))
             for (courier, items), key_hash in zip(self._inbox.items(), hashes, strict=True)
         ]
-        self._count_lateness()
 
     def recompute(self, state: KeyState) -> None:
         """Compute every outcome of a key anew, whatever changed."""
         state.load_all(self._stored.page)
-        touches: dict[bool, Touches[Shown] | Touches[Carried]] = {}
+        touches = _Available(state, self._rules, self._contexts.models)
         for place, entries in state.loaded():
             for entry in entries:
                 if type(entry) is Outcome:
-                    window_us = self._rules.window_us(KINDS[entry.kind])
+                    window_us = self._windows_us[entry.kind]
                     causes = self._causes(state, entry, window_us, self._rules.tolerance_us(entry.source), touches)
                     state.touch(place)
                     self._write_attributions(state, entry, causes)
@@ -232,32 +265,32 @@ class Batch:
         rowids = [self._writes.insert(ANSWERS.name, answer) for answer in answers]
         entry.answers_rowid, entry.answers = (rowids[0], len(rowids)) if rowids else (0, 0)
 
-    def _again(self, state: KeyState, known: tuple[int, Identified], event: Prepared) -> None:
-        """An id that is there already: a duplicate, a better body, or a worse one."""
+    def _again(self, state: KeyState, known: tuple[int, Identified], event: Prepared, row: Row) -> None:
+        """An id that is there already: a duplicate, a better body, or a worse one; ``row`` is the event's."""
         place, entry = known
         kind, origin = event.kind, event.origin
         table = _TABLES[kind]
         stored = self._writes.pending(table, entry.rowid) or self._stored.row(table, entry.rowid)
-        before, now = Body.of_row(table, stored), Body.of_row(table, event.row)
+        before, now = Body.of_row(KINDS[kind], stored), Body.of_row(KINDS[kind], row)
         event_id = id_of(entry)[1]
         if now.sha256 == before.sha256:
             self._count_duplicate(origin)
             if now.clock_rank < before.clock_rank:
-                self._restore(state, place, entry, event, stored)
+                self._restore(state, place, entry, event, row, stored)
         elif (kind, event_id, now.sha256) in state.lost:
             self._count_duplicate(origin)
         elif now.rank < before.rank:
             self._supersede(state, kind, event_id, before)
-            self._restore(state, place, entry, event, stored)
+            self._restore(state, place, entry, event, row, stored)
         else:
             self._supersede(state, kind, event_id, now)
 
-    def _restore(self, state: KeyState, place: int, old: Identified, event: Prepared, stored: Row) -> None:
+    def _restore(self, state: KeyState, place: int, old: Identified, event: Prepared, row: Row, stored: Row) -> None:
         """Put the event in the place of the one known under its id, all its rows included."""
         kind, event_id = id_of(old)
         new = event.entry
         new.rowid = old.rowid
-        self._writes.replace(_TABLES[kind], old.rowid, event.row)
+        self._writes.replace(_TABLES[kind], old.rowid, row)
         if isinstance(new, Outcome) and isinstance(old, Outcome):
             self._writes.delete(ANSWERS.name, old.answers_rowid, old.answers)
             self._insert_answers(new, event.answers)
@@ -327,13 +360,13 @@ class Batch:
     def _attribute(self, state: KeyState, changed: _Changed) -> None:
         changed.times.sort()
         self._make_available(state, changed)
-        touches: dict[bool, Touches[Shown] | Touches[Carried]] = {}
+        touches = _Available(state, self._rules, self._contexts.models)
         only_new = not (changed.times or changed.ids or changed.outcomes)
         for place, entries in [(FRESH, state.fresh)] if only_new else state.loaded():
             for entry in list(entries):
                 if type(entry) is not Outcome:
                     continue
-                window_us = self._rules.window_us(KINDS[entry.kind])
+                window_us = self._windows_us[entry.kind]
                 tolerance_us = self._rules.tolerance_us(entry.source)
                 if place != FRESH and not changed.affects(entry, entry.at_us - window_us, entry.at_us + tolerance_us):
                     continue
@@ -346,11 +379,13 @@ class Batch:
         if changed.everywhere or changed.outcomes or state.twins:
             state.load_all(read)
             return
+        if state.load_whole():
+            return
         first: int | None = None
         last: int | None = None
         for entry in state.fresh:
             if type(entry) is Outcome:
-                begin, end = entry.at_us - self._rules.window_us(KINDS[entry.kind]), entry.at_us + SECOND_US
+                begin, end = entry.at_us - self._windows_us[entry.kind], entry.at_us + SECOND_US
                 first = begin if first is None or begin < first else first
                 last = end if last is None or end > last else last
         if changed.times:
@@ -361,29 +396,29 @@ class Batch:
             state.load(first, last, read)
 
     def _causes(
-        self, state: KeyState, entry: Outcome, window_us: int, tolerance_us: int,
-        touches: dict[bool, Touches[Shown] | Touches[Carried]],
-    ) -> list[Cause[Shown]] | list[Cause[Carried]]:  # fmt: skip
+        self, state: KeyState, entry: Outcome, window_us: int, tolerance_us: int, touches: _Available
+    ) -> list[Cause[Shown]] | list[Cause[Carried]]:
         if not entry.matchable:
             return []
-        if entry.agent not in touches:
-            touches[entry.agent] = self._touches(state, agent=entry.agent)
         link = entry.link
+        if link is None and touches.few and not entry.agent:
+            return last_touches(
+                touches.shown, self._contexts.models,
+                at_us=entry.at_us, window_us=window_us, tolerance_us=tolerance_us, delivery_id=entry.delivery_id,
+            )  # fmt: skip
         if link is not None:
-            found = touches[entry.agent].named(link)
+            found = touches.by_model(agent=entry.agent).named(link)
             short_hash = carried_hash(link) if entry.agent else identity_hash(EXPOSURE, link)
             if found is None and state.may_know(short_hash) and state.load_all(self._stored.page):
-                touches.clear()
-                touches[entry.agent] = self._touches(state, agent=entry.agent)
-                found = touches[entry.agent].named(link)
+                touches.look_again()
+                found = touches.by_model(agent=entry.agent).named(link)
             if found is None and not state.may_know(link_hash(link)):
                 state.remember(link_hash(link))
             ignored = found is None
             self._writes.counters["ignored_links", ""] += ignored - entry.ignored
             entry.ignored = ignored
-        of_key: Touches[Any] = touches[entry.agent]
         return attribute(
-            of_key,
+            touches.by_model(agent=entry.agent),
             at_us=entry.at_us,
             window_us=window_us,
             tolerance_us=tolerance_us,
@@ -391,10 +426,6 @@ class Batch:
             exposure_id=link,
             rules=self._rules,
         )
-
-    def _touches(self, state: KeyState, *, agent: bool) -> Touches[Shown] | Touches[Carried]:
-        models = self._contexts.models
-        return Touches(carried_in(state, models)) if agent else Touches(shown_in(state, models))
 
     def _write_attributions(
         self, state: KeyState, entry: Outcome, causes: list[Cause[Shown]] | list[Cause[Carried]]
@@ -416,37 +447,39 @@ class Batch:
         self, key: str, entry: Outcome, asked: Asked, causes: list[Cause[Shown]] | list[Cause[Carried]]
     ) -> list[Row]:
         """The attribution rows of one outcome, in the column order of ``attributions``."""
-        outcome_type = entry.outcome_type
-        name = outcome_id(entry, asked.suffix)
+        name, outcome_type, asked_name = outcome_id(entry, asked.suffix), entry.outcome_type, asked.name
+        value, currency = asked.value, asked.currency
         respondent, rule, at_us = entry.respondent, self._rules.credit_rule, entry.at_us
         if not causes:
             return [
                 (
-                    name, outcome_type, asked.name, "", "", key, respondent, at_us, asked.value, asked.currency,
+                    name, outcome_type, asked_name, "", "", key, respondent, at_us, value, currency,
                     None, None, None, None, 0.0, rule, None, None,
                 )
             ]  # fmt: skip
         rows: list[Row] = []
+        known = self._contexts.known
         for cause in causes:
             touch = cause.touch
             assert touch.context is not None  # noqa: S101 - what was not shown is no touch
-            context = self._contexts[touch.context]
+            context = known[touch.context]
             rows.append(
                 (
-                    name, outcome_type, asked.name, cause.model_id, touch.exposure_id, key, respondent, at_us,
-                    asked.value, asked.currency, context.model_version, context.arm, context.rollout_id,
+                    name, outcome_type, asked_name, cause.model_id, touch.exposure_id, key, respondent, at_us,
+                    value, currency, context.model_version, context.arm, context.rollout_id,
                     context.touchpoint, cause.credit, rule, cause.matched_by, (at_us - touch.at_us) / SECOND_US,
                 )
             )  # fmt: skip
         return rows
 
-    def _count_lateness(self) -> None:
+    def count_lateness(self, lateness_us: Sequence[int]) -> None:
+        """Count how long after they happened events were received."""
         counters = self._writes.counters
-        buckets = np.searchsorted(_LATENESS_BOUNDS_US, np.array(self._lateness_us, np.int64))
+        buckets = np.searchsorted(_LATENESS_BOUNDS_US, np.array(lateness_us, np.int64))
         for label, n in zip(_LATENESS_LABELS, np.bincount(buckets, minlength=len(_LATENESS_LABELS)), strict=True):
             if n:
                 counters["lateness", label] += int(n)
-        counters["lateness_seconds", ""] += sum(self._lateness_us) // SECOND_US
+        counters["lateness_seconds", ""] += sum(lateness_us) // SECOND_US
 
 
 _COURIER = INSERT_COLUMNS[EVENT_TABLES["exposure"].name].index("courier")

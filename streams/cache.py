@@ -6,6 +6,7 @@ and a flush later writes every changed head once. A crash loses nothing, because
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 
@@ -35,8 +36,9 @@ class Contexts:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._numbers: dict[tuple[str, str, str, str | None, str | None], int] = {}
-        self._contexts: dict[int, Context] = {}
-        self.models = _Models(self)
+        self.known = _Known(store)
+        """The context of each number."""
+        self.models = _Models(self.known)
         """The model of each number."""
 
     def number(self, event: Exposure) -> int:
@@ -46,18 +48,23 @@ class Contexts:
         if number is None:
             context = Context(*what)
             number = self._numbers[what] = self._store.new_context(_encoder.encode(context))
-            self._contexts[number] = context
+            self.known[number] = context
             self.models[number] = context.model_id
         return number
 
-    def __getitem__(self, number: int) -> Context:
-        if number not in self._contexts:
-            self._contexts = {n: _contexts.decode(packed) for n, packed in self._store.contexts().items()}
-        return self._contexts[number]
+
+class _Known(dict[int, Context]):
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self._store = store
+
+    def __missing__(self, number: int) -> Context:
+        self.update((n, _contexts.decode(packed)) for n, packed in self._store.contexts().items())
+        return dict.__getitem__(self, number)
 
 
 class _Models(dict[int, str]):
-    def __init__(self, contexts: Contexts) -> None:
+    def __init__(self, contexts: Mapping[int, Context]) -> None:
         super().__init__()
         self._contexts = contexts
 
@@ -72,13 +79,13 @@ class Packing:
     def __init__(self, cache: StateCache, writes: Writes) -> None:
         self._cache = cache
         self._writes = writes
-        self._deltas: dict[int, list[Delta]] = {}
+        self._deltas: defaultdict[int, list[Delta]] = defaultdict(list)
 
     def add(self, state: KeyState) -> None:
         """One state."""
         delta = self._cache.add(state, self._writes)
         if delta is not None:
-            self._deltas.setdefault(state.shard, []).append(delta)
+            self._deltas[state.shard].append(delta)
 
     def finish(self) -> None:
         """After the last."""
@@ -162,6 +169,7 @@ class StateCache:
             return None
         self._unflushed[state.key] = state
         size = len(delta.entries) + len(delta.ids)
+        state.counted += size
         self._bytes += size
         self._unflushed_bytes += size
         return delta
@@ -232,15 +240,20 @@ class StateCache:
 
     def _drop(self, key: str) -> None:
         state = self._states.pop(key)
-        self._bytes -= state.size
+        self._bytes -= state.counted
         # The key may be asked for again before it has a head: then its slot is not another's.
         self._new_slots.discard(state.slot)
 
     def _settled(self, state: KeyState, writes: Writes) -> Head:
-        before = state.size
         head = state.settle(writes)
-        self._bytes += state.size - before
+        self._count(state)
         return head
+
+    def _count(self, state: KeyState) -> None:
+        """Count a state as it is now, in the place of what was counted for it before."""
+        size = state.size
+        self._bytes += size - state.counted
+        state.counted = size
 
     def _refresh(self) -> list[int]:
         """The shards' versions now; what is known of a shard at another version is dropped."""
@@ -287,4 +300,4 @@ class StateCache:
                 if state.unflushed:
                     self._unflushed[key] = state
             found[key] = self._states[key] = state
-            self._bytes += state.size
+            self._count(state)

@@ -15,6 +15,7 @@ KINDS = ("exposure", "response", "engagement", "profile", "telemetry", "change")
 KIND_NUMBERS = {name: number for number, name in enumerate(KINDS)}
 EXPOSURE = KIND_NUMBERS["exposure"]
 RESPONSE = KIND_NUMBERS["response"]
+ENGAGEMENT = KIND_NUMBERS["engagement"]
 
 
 class Context(msgspec.Struct, frozen=True, array_like=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from operator import attrgetter
 from typing import Any
 
 import aiokafka
@@ -30,6 +31,9 @@ _NEW_PARTITIONS_MS = 10_000
 """How soon partitions that were added are noticed."""
 _SMALL_LAG = 20_000
 """Records of today that may wait while a backfill is read."""
+
+_value_bytes = attrgetter("serialized_value_size")
+"""-1 where there is no value."""
 
 Identities = Mapping[str, tuple[str, str]]
 """topic → (cluster id, topic id)"""
@@ -154,18 +158,15 @@ class Feed:
         return chunks
 
     def _hold(self, tp: aiokafka.TopicPartition, records: list[Any]) -> None:
-        size = sum(len(record.value or b"") for record in records)
+        size = _bytes_of(records)
         self._held.setdefault(tp, []).extend(records)
         self._held_bytes[tp] = self._held_bytes.get(tp, 0) + size
 
     def _let_go(self, tp: aiokafka.TopicPartition, n: int) -> None:
-        held = self._held.get(tp, [])
-        size = sum(len(record.value or b"") for record in held[:n])
-        if n == len(held):
-            self._held.pop(tp, None)
-        else:
-            self._held[tp] = held[n:]
-        self._held_bytes[tp] = self._held_bytes.get(tp, 0) - size
+        left = self._held.pop(tp, [])[n:]
+        if left:
+            self._held[tp] = left
+        self._held_bytes[tp] = _bytes_of(left)
 
     def _frontier(self) -> int | None:
         """Up to which stamp all partitions are here, or None where none has more to come."""
@@ -247,6 +248,10 @@ class Feed:
     def _drop_held(self) -> None:
         self._held = {}
         self._held_bytes = {}
+
+
+def _bytes_of(records: list[Any]) -> int:
+    return sum(map(_value_bytes, records))
 
 
 def _stamp(record: Any) -> int:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import attrgetter
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
-from edgeloop.events import EVENT_TYPES, Engagement, Exposure, Response, decode, stamped
+from edgeloop.events import EVENT_TYPES, Engagement, Event, Exposure, Response, body_sha256, decode, times_us
 from edgeloop.horizon import BeforeHorizonError
 from edgeloop.log.base import TopicPartition
+from edgeloop.store.bodies import told_by_row
 from edgeloop.store.schema import Row, answer_rows, row
-from streams.entries import KIND_NUMBERS, Asked, Carried, Identified, Outcome, Shown, Unseen
+from streams.entries import (
+    ENGAGEMENT,
+    EXPOSURE,
+    KIND_NUMBERS,
+    RESPONSE,
+    Asked,
+    Carried,
+    Identified,
+    Outcome,
+    Shown,
+    Unseen,
+)
 
 _NUMERIC_KINDS = frozenset({"nps", "csat", "ces", "rating", "boolean", "number"})
 
@@ -25,21 +36,19 @@ UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)
 """What a record can raise that is no JSON, no event, no text, nested too deep, or holds a number nothing can store."""
 
 
-class Prepared(NamedTuple):
-    """One event, ready to be worked in. ``entry`` lacks its rowids."""
+class Prepared(msgspec.Struct, gc=False):
+    """One event, ready to be worked in. The ``rowid`` of its entry is the place among the rows of its table."""
 
     key: str
     kind: int
+    id: str
     entry: Identified
-    row: Row
     origin: TopicPartition
     """Where it was read, for the count of duplicates."""
     answers: Sequence[Row] = ()
     courier: str | None = None
     carried: Carried | None = None
     """What the courier's key is told."""
-    lateness_us: int | None = None
-    """From when it happened to when a door received it."""
 
 
 def prepare(
@@ -48,72 +57,102 @@ def prepare(
     origin: TopicPartition,
     number_of: NumberOf,
     refuse: Refuse,
+    rows: list[Row],
+    lateness_us: list[int],
     first_us: int | None = None,
-) -> list[Prepared]:
+) -> Iterator[Prepared]:
     """The events of one topic's records, in order; what is none, or happened before ``first_us``, is refused and left
-    out."""
+    out.
+
+    Each one's row is appended to ``rows``, and to ``lateness_us`` how long after it happened a door received it.
+    """
     cls = EVENT_TYPES[kind]
-    number = KIND_NUMBERS[kind]
-    key_of, id_of = attrgetter(cls.key_field), attrgetter(cls.id_field)
-    prepared: list[Prepared] = []
+    make = _MAKERS.get(cls, _other)
     for place, value in enumerate(values):
         try:
             event = decode(value)
             if type(event) is not cls:
                 raise msgspec.ValidationError(f"an event of topic {event.topic} in topic {cls.topic}")
-            stamps = stamped(event)
-            cells = row(kind, event, stamps)
+            times = times_us(event)
+            prepared, cells = make(kind, event, value, times, len(rows), origin, number_of)
         except UNREADABLE as error:
             refuse(place, error)
             continue
-        at_us, raw_us, received_us, body_sha256 = stamps
+        at_us, _, received_us = times
         if first_us is not None and at_us < first_us:
             refuse(place, BeforeHorizonError(first_us))
             continue
-        lateness_us = None if received_us is None else received_us - at_us
-        if type(event) is Exposure:
-            exposure_id, subject, delivery_id = event.exposure_id, event.subject, event.delivery_id
-            context = number_of(event) if event.arm != "holdout" and event.shown else None
-            entry: Identified = (
-                Unseen(number, exposure_id, at_us, 0)
-                if context is None or event.anonymous
-                else Shown(exposure_id, at_us, 0, context, delivery_id)
-            )
-            courier = event.courier
-            carried = (
-                None
-                if courier is None
-                else Carried(exposure_id, at_us, subject, context, delivery_id, event.revision, raw_us, body_sha256)
-            )
-            prepared.append(Prepared(subject, number, entry, cells, origin, (), courier, carried, lateness_us))
-        elif type(event) is Engagement or type(event) is Response:
-            answers = answer_rows(event, at_us) if type(event) is Response else ()
-            outcome = _outcome(number, id_of(event), event, at_us)
-            prepared.append(Prepared(event.subject, number, outcome, cells, origin, answers, None, None, lateness_us))
-        else:
-            entry = Unseen(number, id_of(event), at_us, 0)
-            prepared.append(Prepared(key_of(event), number, entry, cells, origin, (), None, None, lateness_us))
-    return prepared
+        rows.append(cells)
+        if received_us is not None:
+            lateness_us.append(received_us - at_us)
+        yield prepared
 
 
-def _outcome(number: int, event_id: str, event: Response | Engagement, at_us: int) -> Outcome:
-    return Outcome(
-        kind=number,
-        id=event_id,
-        at_us=at_us,
-        rowid=0,
-        source=event.source,
-        agent=type(event) is Response and event.respondent == "agent",
-        matchable=not event.anonymous,
-        delivery_id=event.delivery_id,
-        link=event.exposure_id,
-        asked=_asked(event),
+_Times = tuple[int, int, int | None]
+_Made = tuple[Prepared, Row]
+
+
+def _exposure(
+    kind: str, event: Exposure, value: bytes, times: _Times, place: int, origin: TopicPartition, number_of: NumberOf
+) -> _Made:
+    exposure_id, delivery_id, courier = event.exposure_id, event.delivery_id, event.courier
+    at_us, raw_us, _ = times
+    # Of what a courier carried, the hash is looked at later, where the row is not at hand.
+    digest = None if courier is None and told_by_row(event, value) else body_sha256(event)
+    cells = row(kind, event, times + (digest,))  # noqa: RUF005
+    context = number_of(event) if event.shown else None
+    entry: Identified = (
+        Unseen(EXPOSURE, exposure_id, at_us, place)
+        if context is None or event.anonymous
+        else Shown(exposure_id, at_us, place, context, delivery_id)
     )
+    if courier is None or digest is None:
+        return Prepared(event.subject, EXPOSURE, exposure_id, entry, origin), cells
+    carried = Carried(exposure_id, at_us, event.subject, context, delivery_id, event.revision, raw_us, digest)
+    return Prepared(event.subject, EXPOSURE, exposure_id, entry, origin, (), courier, carried), cells
 
 
-def _asked(event: Response | Engagement) -> list[Asked]:
-    if isinstance(event, Engagement):
-        return [Asked("", event.name, event.value, event.currency)]
+def _engagement(
+    kind: str, event: Engagement, value: bytes, times: _Times, place: int, origin: TopicPartition, _number_of: NumberOf
+) -> _Made:
+    digest = None if told_by_row(event, value) else body_sha256(event)
+    cells = row(kind, event, times + (digest,))  # noqa: RUF005
+    asked = [Asked("", event.name, event.value, event.currency)]
+    entry = Outcome(
+        ENGAGEMENT, event.event_id, times[0], place, event.source, False, not event.anonymous, event.delivery_id,
+        event.exposure_id, asked,
+    )  # fmt: skip
+    return Prepared(event.subject, ENGAGEMENT, event.event_id, entry, origin), cells
+
+
+def _response(
+    kind: str, event: Response, _value: bytes, times: _Times, place: int, origin: TopicPartition, _number_of: NumberOf
+) -> _Made:
+    cells = row(kind, event, (*times, body_sha256(event)))
+    entry = Outcome(
+        RESPONSE, event.response_id, times[0], place, event.source, event.respondent == "agent", not event.anonymous,
+        event.delivery_id, event.exposure_id, _asked(event),
+    )  # fmt: skip
+    answers = answer_rows(event, times[0])
+    return Prepared(event.subject, RESPONSE, event.response_id, entry, origin, answers), cells
+
+
+def _other(
+    kind: str, event: Event, _value: bytes, times: _Times, place: int, origin: TopicPartition, _number_of: NumberOf
+) -> _Made:
+    number = KIND_NUMBERS[kind]
+    cells = row(kind, event, (*times, body_sha256(event)))
+    return Prepared(event.key, number, event.id, Unseen(number, event.id, times[0], place), origin), cells
+
+
+_MAKERS: dict[type[Event], Callable[[str, Any, bytes, _Times, int, TopicPartition, NumberOf], _Made]] = {
+    Exposure: _exposure,
+    Engagement: _engagement,
+    Response: _response,
+}
+
+
+def _asked(event: Response) -> list[Asked]:
     asked: list[Asked] = []
     times: dict[str, int] = {}
     for answer in event.answers:

@@ -13,10 +13,11 @@ import msgspec
 
 from edgeloop.store.writes import Head, Writes
 from streams.entries import Carried, Entry, Gone, Identified, Lost, Outcome, Shown, carried_hash, id_of, pack, unpack
+from streams.marks import Marks, holds
 
 PAGE_ENTRIES = 32
 _MANY_IDS = 4_096
-"""From so many bytes of the index on, a set of them is faster than a search."""
+"""From so many bytes of the index on, `Marks` are faster than a search."""
 _RANGE = struct.Struct("<qqqI")
 _NONE_LOST: frozenset[tuple[int, str, bytes]] = frozenset()
 _NONE_DIRTY: frozenset[int] = frozenset()
@@ -67,8 +68,8 @@ class KeyState:
     """The state of one key, and what the batch at hand adds to it."""
 
     __slots__ = (
-        "_by_id", "_dirty", "_id_set", "_ids_before", "_packed", "_pages", "entries", "first_outcome_us", "first_us",
-        "fresh", "ids", "key", "last_outcome_us", "last_us", "lost", "n", "shard", "slot", "spans", "twins",
+        "_by_id", "_dirty", "_ids_before", "_marks", "_packed", "_pages", "counted", "entries", "first_outcome_us",
+        "first_us", "fresh", "ids", "key", "last_outcome_us", "last_us", "lost", "n", "shard", "slot", "spans", "twins",
         "unflushed",
     )  # fmt: skip
 
@@ -85,7 +86,7 @@ class KeyState:
         self._dirty: frozenset[int] = _NONE_DIRTY
         self._packed: Sequence[tuple[Delta, int, int]] = ()
         self._by_id: dict[tuple[int, str], tuple[int, Identified]] | None = None
-        self._id_set: set[int] | None = None
+        self._marks: Marks | None = None
         if isinstance(head, int):
             self.slot = head
             self.n = 0
@@ -106,11 +107,14 @@ class KeyState:
             self.entries = bytearray(head.entries)
             self.spans = tuple(Span(*fields) for fields in _RANGE.iter_unpack(head.directory))
         self._ids_before = len(self.ids)
+        self.counted = 0
+        """How many bytes the cache counts for it."""
 
     @property
     def size(self) -> int:
         """About how many bytes of memory it takes."""
-        return _OVERHEAD_BYTES + len(self.ids) + len(self.entries) + 100 * len(self.spans)
+        marks = 0 if self._marks is None else self._marks.size
+        return _OVERHEAD_BYTES + len(self.ids) + marks + len(self.entries) + 100 * len(self.spans)
 
     def absorb(self, delta: Delta) -> None:
         """Take in what an earlier batch appended."""
@@ -128,9 +132,9 @@ class KeyState:
         """Whether an id may be among the key's; rarely yes for one that is not."""
         if len(self.ids) < _MANY_IDS:
             return short_hash in self.ids
-        if self._id_set is None:
-            self._id_set = set(memoryview(self.ids).cast("I"))
-        return int.from_bytes(short_hash, "little") in self._id_set
+        if self._marks is None or self._marks.full:
+            self._marks = Marks(self.ids)
+        return short_hash in self._marks and holds(self.ids, short_hash)
 
     def load(self, first_us: int, last_us: int, read: ReadPage) -> None:
         """Make the entries of a span of time available."""
@@ -139,6 +143,14 @@ class KeyState:
                 self._pages[place] = unpack(read(span.rowid), span.n)
         if self.n and OPEN not in self._pages and self.first_us <= last_us and self.last_us >= first_us:
             self._pages[OPEN] = unpack(self.entries, self.n)
+
+    def load_whole(self) -> bool:
+        """Make every entry available, where no page of them was sealed; whether that is so."""
+        if self.spans:
+            return False
+        if self.n and OPEN not in self._pages:
+            self._pages[OPEN] = unpack(self.entries, self.n)
+        return True
 
     def load_all(self, read: ReadPage) -> bool:
         """Make every entry available; whether there were more than before."""
@@ -152,6 +164,9 @@ class KeyState:
 
     def loaded(self) -> list[tuple[int, list[Entry]]]:
         """(place, entries) of what is available, in the order of arrival."""
+        if not self.spans:  # the most keys by far
+            open_page = self._pages.get(OPEN)
+            return [(FRESH, self.fresh)] if open_page is None else [(OPEN, open_page), (FRESH, self.fresh)]
         sealed = sorted(place for place in self._pages if place != OPEN)
         found = [(place, self._pages[place]) for place in sealed]
         if OPEN in self._pages:
@@ -187,12 +202,21 @@ class KeyState:
             elif not isinstance(entry, Carried | Gone):
                 self._by_id[id_of(entry)] = (FRESH, entry)
 
+    def add_new(self, entry: Identified, short_hash: bytes) -> None:
+        """`add`, of an entry whose id was just asked for."""
+        self.fresh.append(entry)
+        self.ids += short_hash
+        if self._marks is not None:
+            self._marks.add(short_hash)
+        if self._by_id is not None:
+            self._by_id[id_of(entry)] = (FRESH, entry)
+
     def add_packed(self, delta: Delta, first_us: int, last_us: int) -> None:
         """Append entries of carried exposures that nothing here need look at, as they were packed elsewhere."""
         self._packed = (*self._packed, (delta, first_us, last_us))
         self.ids += delta.ids
-        if self._id_set is not None:
-            self._id_set.update(memoryview(delta.ids).cast("I"))
+        if self._marks is not None:
+            self._marks.add(delta.ids)
 
     def unpack_added(self) -> None:
         """Make what was added packed available with the rest."""
@@ -204,8 +228,8 @@ class KeyState:
     def remember(self, short_hash: bytes) -> None:
         """Put a short hash into the index."""
         self.ids += short_hash
-        if self._id_set is not None:
-            self._id_set.add(int.from_bytes(short_hash, "little"))
+        if self._marks is not None:
+            self._marks.add(short_hash)
 
     def replace(self, place: int, old: Identified, new: Identified) -> None:
         """Put an entry in the place of another of the same id."""
@@ -228,7 +252,7 @@ class KeyState:
             self.entries = bytearray(pack(before))
             self._span(before)
         n = len(fresh)
-        body = pack(fresh)
+        body = pack(fresh) if fresh else b""
         self._span(fresh)
         if self._packed:
             for delta, first_us, last_us in self._packed:
@@ -323,21 +347,13 @@ class KeyState:
         self._dirty = _NONE_DIRTY
         self._by_id = None
         self.lost = _NONE_LOST
-        if len(self.ids) < _MANY_IDS:
-            self._id_set = None
 
 
-def shown_in(state: KeyState, models: Mapping[int, str]) -> dict[str, list[Shown]]:
-    """What each model showed that a customer's outcomes on this key can be credited to, of what is available."""
+def shown_by_model(shown: Sequence[Shown], models: Mapping[int, str]) -> dict[str, list[Shown]]:
+    """What each model showed, of exposures that a customer's outcomes can be credited to."""
     of_model: dict[str, list[Shown]] = {}
-    for _, entries in state.loaded():
-        for entry in entries:
-            if type(entry) is Shown:
-                model_id = models[entry.context]
-                if model_id in of_model:
-                    of_model[model_id].append(entry)
-                else:
-                    of_model[model_id] = [entry]
+    for entry in shown:
+        of_model.setdefault(models[entry.context], []).append(entry)
     return of_model
 
 

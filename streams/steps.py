@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -23,7 +24,7 @@ from edgeloop.log.base import Chunk, TopicPartition
 from edgeloop.log.partitioner import SHARDS
 from edgeloop.sealing import Sealer, readable_detail
 from edgeloop.store.base import StaleStateError, Store, StoredOffset
-from edgeloop.store.schema import DEAD_LETTERS, Row
+from edgeloop.store.schema import DEAD_LETTERS, EVENT_TABLES, Row
 from edgeloop.store.writes import Writes
 from streams.attribution import Rules
 from streams.batch import Batch
@@ -184,7 +185,9 @@ class Steps:
         starts = {(chunk.topic, chunk.partition): chunk.start for chunk in chunks}
         dead: list[Row] = []
         refused: list[Row] = []
-        by_key = self._decode(chunks, dead, refused)
+        rows: dict[str, list[Row]] = {}
+        lateness_us: list[int] = []
+        by_key = self._decode(chunks, rows, lateness_us, dead, refused)
         if not starts:
             return 0
         shards = self._states.shards_of(by_key)
@@ -192,11 +195,14 @@ class Steps:
             self._check_starts(starts)
             states, versions = self._states.states(shards)
             writes, batch, packing = self._begin()
+            writes.adopt(rows)
+            rows.clear()
             while by_key:  # each is let go of when it is taken
                 key, events = by_key.popitem()
                 batch.take(states[key], events)
                 packing.add(states[key])
             batch.finish()
+            batch.count_lateness(lateness_us)
             packing.finish()
             writes.dead_letters += [*dead, *refused]
             for letter in writes.dead_letters:
@@ -250,9 +256,16 @@ class Steps:
             return None
         return chunk if seen is None or seen == chunk.start else chunk.after(seen)
 
-    def _decode(self, chunks: Sequence[Chunk], dead: list[Row], refused: list[Row]) -> dict[str, list[Prepared]]:
-        """The events of each join key; what is none goes to the dead letters."""
-        by_key: dict[str, list[Prepared]] = {}
+    def _decode(
+        self,
+        chunks: Sequence[Chunk],
+        rows: dict[str, list[Row]],
+        lateness_us: list[int],
+        dead: list[Row],
+        refused: list[Row],
+    ) -> dict[str, list[Prepared]]:
+        """The events of each join key, and their rows by table; what is no event goes to the dead letters."""
+        by_key: dict[str, list[Prepared]] = defaultdict(list)
         for chunk in chunks:
             refuse = partial(self._refuse, chunk, refused)
             if chunk.topic == DEAD_LETTERS_TOPIC:
@@ -261,12 +274,10 @@ class Steps:
             kind = TYPES_OF_TOPICS[chunk.topic]
             first_us = None if self._horizon is None else self._horizon.first_us(kind)
             origin = (chunk.topic, chunk.partition)
-            for event in prepare(kind, chunk.values, origin, self._contexts.number, refuse, first_us):
-                of_key = by_key.get(event.key)
-                if of_key is None:
-                    by_key[event.key] = [event]
-                else:
-                    of_key.append(event)
+            of_table = rows.setdefault(EVENT_TABLES[kind].name, [])
+            number_of = self._contexts.number
+            for event in prepare(kind, chunk.values, origin, number_of, refuse, of_table, lateness_us, first_us):
+                by_key[event.key].append(event)
         return by_key
 
     def _commit(

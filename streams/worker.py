@@ -34,7 +34,7 @@ from streams.steps import TOPICS, PositionError, Steps
 __all__ = ["Alert", "Counts", "Feed", "Identities", "Join", "Steps", "Tell"]
 
 BATCH_BYTES = 16 << 20
-FAR_BEHIND_BATCH_BYTES = 40 << 20
+FAR_BEHIND_BATCH_BYTES = 64 << 20
 """Large batches are faster per record and sooner is nothing done: for a worker with much before it."""
 _FAR_BEHIND = 100_000
 _MOST_FAILURES = 3

@@ -72,3 +72,19 @@ def test_a_key_that_was_only_asked_for_keeps_its_slot(store: SqliteStore) -> Non
     cache.committed({})
     states, _ = cache.states({KEY: SHARD})
     assert states[KEY].slot == slot_of(KEY, SHARD)
+
+
+def test_what_is_counted_is_what_states_take_however_they_came_and_went(store: SqliteStore) -> None:
+    cache = StateCache(store)
+    for number in range(300):
+        append(store, cache, f"event-{number}")
+    writes = Writes(store.new_batch())
+    versions = cache.flush(writes, [SHARD])
+    with store.transaction(versions) as transaction:
+        transaction.apply(writes, {})
+    cache.committed(versions)
+    state = cache._states[KEY]
+    assert cache._bytes == state.counted == state.size
+    written_by_another(store)
+    cache.load()
+    assert cache._bytes == 0

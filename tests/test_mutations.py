@@ -38,7 +38,7 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = (
-    Mutation("the window's start is outside of it", {"if first_us <= touch.at_us": "if first_us < touch.at_us"}),
+    Mutation("the window's start is outside of it", {"if first_us <= touched_us": "if first_us < touched_us"}),
     Mutation(
         "the window's start is outside of it, among many",
         {"_FEW = 64": "_FEW = 1", "bisect_left(ordered, first_us": "bisect_right(ordered, first_us"},
@@ -50,9 +50,11 @@ MUTATIONS = (
     ),
     Mutation(
         "first touch instead of last",
-        {'"last_touch": _last_touch': '"last_touch": _first_touch', "or at_us > best.at_us": "or at_us < best.at_us"},
+        {'"last_touch": _last_touch': '"last_touch": _first_touch', "rank[:3] > best": "rank[:3] < best"},
     ),
-    Mutation("of the few, a delivery narrows nothing", {"if belongs is not of_delivery:": "if False:"}),
+    Mutation(
+        "of the few, a delivery narrows nothing", {"touch.delivery_id == delivery_id, touched_us": "False, touched_us"}
+    ),
     Mutation("the cap keeps the earliest", {"inside[-rules.max_touches :]": "inside[: rules.max_touches]"}),
     Mutation("a delivery narrows nothing", {"if not candidates:": "if True:"}),
     Mutation("links are ignored", {"None if exposure_id is None else touches.named(exposure_id)": "None"}),
@@ -72,7 +74,7 @@ MUTATIONS = (
     Mutation("the middle shares too little", {"[_MIDDLE / (n - 2)]": "[_MIDDLE / n]"}),
     Mutation(
         "a holdout counts as shown",
-        {'event.arm != "holdout" and event.shown': "not event.fallback and not event.error"},
+        {"number_of(event) if event.shown": "number_of(event) if not event.fallback and not event.error"},
         prepare,
     ),
 )

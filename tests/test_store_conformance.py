@@ -144,6 +144,27 @@ def test_rows_are_found_by_their_numbers(place: Place) -> None:
     ]
 
 
+@pytest.mark.parametrize("taken_back", [(), (0,), (1, 2)], ids=str)
+def test_rows_are_adopted_in_their_order_and_taken_back_one_by_one(place: Place, taken_back: tuple[int, ...]) -> None:
+    store = place.store()
+    writes = batch(store)
+    rows = [exposure(n) for n in range(3)]
+    writes.adopt({"exposures": rows, "engagement": []})
+    for number in taken_back:
+        assert writes.take_back("exposures", writes.first_rowid + number) == rows[number]
+        with pytest.raises(LookupError, match="before"):
+            writes.take_back("exposures", writes.first_rowid + number)
+    after = writes.insert("exposures", exposure(3))
+    write(store, writes)
+    assert rows == [exposure(n) for n in range(3)], "the caller's list stays as it was"
+    assert store.row("exposures", after) == exposure(3)
+    assert place.rows("SELECT exposure_id FROM exposures ORDER BY rowid") == [
+        (f"e{n}",) for n in range(4) if n not in taken_back
+    ]
+    for number in {0, 1, 2} - set(taken_back):
+        assert store.row("exposures", writes.first_rowid + number) == rows[number]
+
+
 def test_rows_are_replaced_in_place_and_deleted_by_ranges(place: Place) -> None:
     store = place.store()
     first = batch(store)

@@ -75,7 +75,7 @@ def _from_2000(rows: Iterable[Row], kinds: Sequence[Kind]) -> Iterator[Row]:
         begin, end = places[0], places[-1] + 1
         for row in rows:
             times = [None if us is None else us - EPOCH_2000_US for us in row[begin:end]]  # type: ignore[operator]
-            yield (*row[:begin], *times, *row[end:])
+            yield row[:begin] + tuple(times) + row[end:]
     else:
         of_time = frozenset(places)
         for row in rows:
