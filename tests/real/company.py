@@ -121,6 +121,15 @@ class Company:
         finally:
             reader.close()
 
+    def count(self, table: str) -> int:
+        """How many rows a table has."""
+        reader = self.reader()
+        try:
+            ((n,),) = reader.query(f"SELECT count(*) FROM {table}")[1]
+        finally:
+            reader.close()
+        return int(n)
+
     def execute(self, sql: str) -> None:
         """Change something behind everybody's back."""
         if self.settings.store.url:
