@@ -116,6 +116,9 @@ def _summary(own: ChangeRows, rows: Sequence[Estimate], *, doubted: bool) -> str
         if rest > 0:
             said.append(tn("{n} more below", "{n} more below", rest, n=numbers.count(rest)))
         return "; ".join(said) + "."
+    ruled = reasons.ruling([*rows, *own.others], "roll back") if own.verdict == "roll back" else ""
+    if ruled:
+        return ruled
     if not rows:
         why = next((e for e in own.others if e.metric == ALL_METRICS and e.reason), None)
         why = why or next((e for e in own.others if e.reason and e.respondent != "agent"), None)

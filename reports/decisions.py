@@ -163,6 +163,8 @@ def _sure(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
     if verdict == "repair the data first":
         return t("Data in doubt: no effect can be believed until it is repaired")
     if deciding is None:
+        if verdict == "roll back":
+            return t("Clear: a bound that chance rarely crosses, however often one looks, is crossed")
         if not own.rows or all(own.direction(e) == "early" for e in own.rows):
             return t("Too early: the least amount of data is not reached")
         if _better_goals(own):

@@ -94,8 +94,8 @@ def money(value: float, currency: str | None, digits: int = 2) -> str:
 
 
 def p_value(p: float) -> str:
-    """``0.034``, or ``under 0.001``."""
-    return t("under {number}", number=number(0.001, 3)) if p < 0.001 else number(p, 3)
+    """``= 0.034``, or ``< 0.001``: what comes after a p."""
+    return f"<{NO_BREAK}{number(0.001, 3)}" if p < 0.001 else f"={NO_BREAK}{number(p, 3)}"
 
 
 def month(name: str) -> str:

@@ -126,6 +126,13 @@ _RULINGS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
         lambda m: t("It broke the limit of {metrics}.", metrics=_metrics(m[1])),
     ),
     (
+        re.compile(r"worse: ([^;]+)"),  # where no range says it, for there are too few events for one
+        lambda m: t(
+            "It made {metrics} worse: too few events for a range, yet more apart than chance puts them.",
+            metrics=_metrics(m[1]),
+        ),
+    ),
+    (
         re.compile(r"guardrails not cleared yet: ([^;]+)"),
         lambda m: t("That {metrics} kept their limits is not shown yet.", metrics=_metrics(m[1])),
     ),
@@ -216,11 +223,11 @@ _KNOWN: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
     ),
     (
         re.compile(rf"units are not shared out as declared, over all stages \(p = {_NUMBER}\)"),
-        lambda m: t("customers are not shared out over the versions as planned, over all stages (p = {p})", p=_p(m[1])),
+        lambda m: t("customers are not shared out over the versions as planned, over all stages (p {p})", p=_p(m[1])),
     ),
     (
         re.compile(rf"units are not shared out as declared \(p = {_NUMBER}\)"),
-        lambda m: t("customers are not shared out over the versions as planned (p = {p})", p=_p(m[1])),
+        lambda m: t("customers are not shared out over the versions as planned (p {p})", p=_p(m[1])),
     ),
     (
         re.compile(r"the arms' share changes from day to day"),

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from analysis import Analysis
 from edgeloop.store.freeze import PrintedMonth, PrintedRow
 from edgeloop.store.rows import Estimate, Verdict
-from reports import numbers, words
+from reports import foreign, numbers, words
 from reports.findings import Restated, RestatedVerdict, Restatements
 from reports.language import t, tn
 
@@ -41,7 +41,7 @@ def restatements(printed: PrintedMonth | None, again: Analysis | None, this: Ana
     verdicts = _verdicts(printed, again, titles)
     summary = _summary(len(pairs), len(moved), len(verdicts))
     if printed.redefined:
-        labels = numbers.joined([f"“{words.label(name)}”" for name in printed.redefined])
+        labels = numbers.joined([foreign.quoted(words.label(name)) for name in printed.redefined])
         summary += " " + t("Defined otherwise since then: {metrics}.", metrics=labels)
     return Restatements(
         standing=_standing(this, len(verdicts)) or summary,

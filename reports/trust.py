@@ -133,7 +133,7 @@ def _result(check: Check) -> str:
 
 
 def _with_p(told: str, check: Check) -> str:
-    return told if check.p is None else t("{result} (p = {p})", result=told, p=numbers.p_value(check.p))
+    return told if check.p is None else t("{result} (p {p})", result=told, p=numbers.p_value(check.p))
 
 
 def _lines(
@@ -142,7 +142,7 @@ def _lines(
     counts = manifest.counts
     refused = {name.split(":", 1)[1]: n for name, n in counts.items() if name.startswith("dead_letters:") and n}
     twice = t(
-        "{repeated} repeated deliveries were counted once; {replaced} records gave way to a better version of "
+        "{repeated} repeated messages were counted once; {replaced} records gave way to a better version of "
         "themselves.",
         repeated=numbers.count(counts.get("duplicates", 0)),
         replaced=numbers.count(counts.get("superseded", 0)),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from analysis import ALL_METRICS, Analysis
+from analysis.verdict import Case, Goal, rule
 from edgeloop.store.rows import Estimate
 from reports import language, reasons
 from tests import report_months
@@ -85,6 +87,15 @@ def test_the_ruling_is_a_sentence(months: dict[str, Analysis]) -> None:
     assert any("full days have complete windows" in text for text in told)
     assert any("No effect of a size worth acting on" in text for text in told)
     assert all(text == "" or text.endswith(".") for text in told)
+
+
+def test_a_roll_back_for_rare_events_says_so() -> None:
+    worse = Goal("complaint", -math.inf, -math.ulp(0.0), True, floor="not enough data", practical=0.01)
+    why = rule(Case(goals=[worse], full_days=20)).why
+    row = Estimate(freeze_id="", month="", change_id="c", model_id="", to_version="", metric="complaint",
+                   metric_kind="proportion", unit="subject", verdict="roll back",
+                   reason=f"not enough data; roll back: {why}")  # fmt: skip
+    assert reasons.ruling([row], "roll back").startswith("It made “complaint” worse")
 
 
 def test_what_is_not_known_is_shown_as_it_is() -> None:
