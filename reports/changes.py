@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from analysis import ALL_METRICS
 from edgeloop.store.rows import Estimate
-from reports import foreign, numbers, reasons, segments, words
+from reports import foreign, novelty, numbers, reasons, segments, words
 from reports.findings import Change, Effect, OpenTest
 from reports.gathered import ORDER, ROLES, ChangeRows, days_left, gather, scale, strength, verdict_of
 from reports.language import t, tn
@@ -267,7 +267,7 @@ def _silent(e: Estimate, found: words.Direction) -> list[str]:
 
 
 def _notes(own: ChangeRows, *, doubted: bool) -> tuple[str, ...]:
-    text = [] if doubted else [*_novelty(own), *_together(own), *_quiet(own)]
+    text = [] if doubted else [*novelty.told(own), *_together(own), *_quiet(own)]
     unseen = [foreign.quoted(words.label(e.metric)) for e in own.others if e.respondent == "agent"]
     if unseen:
         text.append(
@@ -309,32 +309,6 @@ def _quiet(own: ChangeRows) -> list[str]:
         else:
             made.append(t("Only watched, and too early to tell: {what}.", what=what))
     return made
-
-
-def _novelty(own: ChangeRows) -> list[str]:
-    """Effects that change from week to week."""
-    told = []
-    for check in own.checks:
-        if not check.check.startswith("novelty:") or check.state != "warn" or check.value is None:
-            continue
-        e = next((e for e in own.rows if e.metric == check.check.removeprefix("novelty:")), None)
-        if e is None or own.direction(e) not in ("better", "worse") or e.stage != check.stage:
-            continue
-        what, slope = foreign.quoted(words.label(e.metric)), words.effect(e, check.value)
-        if (check.value > 0) == ((e.effect or 0.0) > 0):
-            told.append(
-                t("The effect on {what} still grows from week to week ({slope} a week).", what=what, slope=slope)
-            )
-        else:
-            told.append(
-                t(
-                    "The effect on {what} wears off from week to week ({slope} a week): it may be the charm of what is "
-                    "new.",
-                    what=what,
-                    slope=slope,
-                )
-            )
-    return told
 
 
 def _together(own: ChangeRows) -> list[str]:

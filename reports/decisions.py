@@ -13,7 +13,7 @@ from edgeloop.clock import from_us
 from edgeloop.months import Month
 from edgeloop.roles import Responsibility
 from edgeloop.store.rows import Estimate, Verdict
-from reports import foreign, numbers, reasons, words
+from reports import foreign, novelty, numbers, reasons, words
 from reports.findings import Decision
 from reports.gathered import ORDER, ChangeRows, days_left, strength
 from reports.language import t
@@ -135,7 +135,7 @@ def _why(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
                 quoted = numbers.joined([foreign.quoted(label) for label in also])
                 against = t("Against that, {what} went the wanted way; that does not make up for it.", what=quoted)
                 text = f"{text} {against}"
-        return text
+        return " ".join([text, *novelty.told(own, deciding.metric)])
     told = [e for e in (*own.rows, *own.others) if e.verdict is not None and e.reason]
     if verdict == "repair the data first":
         return words.capital(reasons.said(reasons.parts(told[0])[0])) + "."

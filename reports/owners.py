@@ -33,7 +33,7 @@ def owner_of(verdict: Verdict, named: str | None, table: Responsibility) -> Owne
     role = role or accountable
     held = table.holder(role)
     if held is None:
-        return Owner(role, words.capital(role_title(role)), t("by role; nobody holds it yet"))
+        return Owner(role, words.capital(role_title(role)), t("nobody is named for this role yet"))
     holder = foreign.name(held.name)
     if held.deputy:
         line = t("{role}; deputy: {deputy}", role=role_title(role), deputy=foreign.name(held.deputy))

@@ -166,14 +166,14 @@ _KNOWN: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
             r"(\d+) and (\d+) people with the event \(control, new version\); "
             r"(\d+) in each and (\d+) in both are needed"
         ),
-        lambda m: t("{old} and {new} people with the event; {each} in each and {both} in both are needed",
+        lambda m: t("{old} and {new} people with the event; {each} in each and {both} together are needed",
                     old=_n(m[1]), new=_n(m[2]), each=_n(m[3]), both=_n(m[4])),
     ),
     (
         re.compile(
             r"(\d+) and (\d+) people with a sum \(control, new version\); (\d+) in each and (\d+) in both are needed"
         ),
-        lambda m: t("{old} and {new} people with a sum; {each} in each and {both} in both are needed",
+        lambda m: t("{old} and {new} people with a sum; {each} in each and {both} together are needed",
                     old=_n(m[1]), new=_n(m[2]), each=_n(m[3]), both=_n(m[4])),
     ),
     (

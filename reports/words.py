@@ -116,8 +116,8 @@ def worth(e: Estimate, each: float | None, currency: str | None) -> str:
     size = _of_currency(numbers.about(total), currency)
     told = {"size": size, "all": numbers.count(CUSTOMERS), "range": _span(e, CUSTOMERS * each)}
     if total > 0:
-        return t("worth {size} more per {all} customers ({range})", **told)
-    return t("worth {size} less per {all} customers ({range})", **told)
+        return t("at the worth set for one: {size} more per {all} customers ({range})", **told)
+    return t("at the worth set for one: {size} less per {all} customers ({range})", **told)
 
 
 def label(metric: str) -> str:

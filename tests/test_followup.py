@@ -201,13 +201,13 @@ def test_whose_name_stands_on_a_decision() -> None:
     )
     for verdict, named, table_, wanted in (
         ("promote", None, table, ("devops_lead", "Ana Pires", "DevOps lead; deputy: Tom Berg")),
-        ("promote", None, Responsibility(), ("devops_lead", "DevOps lead", "by role; nobody holds it yet")),
+        ("promote", None, Responsibility(), ("devops_lead", "DevOps lead", "nobody is named for this role yet")),
         ("promote", "Jana Ortiz", table, ("devops_lead", "Jana Ortiz", "owner of the change")),
         ("promote", "IT lead", table, ("it_lead", "Bo Lind", "IT lead")),
         ("promote", "bo lind", table, ("it_lead", "Bo Lind", "IT lead")),
-        ("repair the data first", "crm_manager", table, ("crm_manager", "CRM manager", "by role; nobody holds it yet")),
+        ("repair the data first", "crm_manager", table, ("crm_manager", "CRM manager", "nobody is named for this role yet")),
         ("roll back", None, responsibility({}, {"roll_back": DutySettings(accountable="it_lead")}),
-         ("it_lead", "IT lead", "by role; nobody holds it yet")),
+         ("it_lead", "IT lead", "nobody is named for this role yet")),
     ):  # fmt: skip
         owner = owner_of(verdict, named, table_)  # type: ignore[arg-type]
         assert (owner.role, owner.name, owner.line) == wanted
