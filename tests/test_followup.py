@@ -205,7 +205,8 @@ def test_whose_name_stands_on_a_decision() -> None:
         ("promote", "Jana Ortiz", table, ("devops_lead", "Jana Ortiz", "owner of the change")),
         ("promote", "IT lead", table, ("it_lead", "Bo Lind", "IT lead")),
         ("promote", "bo lind", table, ("it_lead", "Bo Lind", "IT lead")),
-        ("repair the data first", "crm_manager", table, ("crm_manager", "CRM manager", "nobody is named for this role yet")),
+        ("repair the data first", "crm_manager", table,
+         ("crm_manager", "CRM manager", "nobody is named for this role yet")),
         ("roll back", None, responsibility({}, {"roll_back": DutySettings(accountable="it_lead")}),
          ("it_lead", "IT lead", "nobody is named for this role yet")),
     ):  # fmt: skip
