@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from edgeloop.clock import DAY_US
@@ -46,6 +47,12 @@ SEGMENTS = ["new", "loyal", "business", "trial", "lapsed"]
 ENGAGEMENTS = ["order_placed", "card_opened", "slot_rebooked", "complaint"]
 QUESTIONS = ["csat", "nps", "ces"]
 LOWEST, HIGHEST = np.array([1, 0, 1]), np.array([5, 10, 7])
+NAMES = [f"model-{i:02d}" for i in range(MODELS)]
+BEGINNINGS = [
+    "The parcel came late", "The courier was friendly", "The slot could be moved with one tap", "Nobody rang the bell",
+    "The code of the locker came too late", "Everything went well", "I could not reach anybody",
+]  # fmt: skip
+ENDS = ["as so often, order", "thank you, number", "which cost me an afternoon, parcel", "on the first try, stop"]
 _ARROW = {
     "text": pa.string(), "int": pa.int64(), "real": pa.float64(), "bool": pa.bool_(),
     "time": pa.timestamp("us", tz="UTC"), "json": pa.string(),
@@ -60,18 +67,24 @@ Part = Callable[[slice], Columns]
 def write_month(folder: Path, exposures: int, seed: int = 1) -> None:
     """Write the freeze: to every thousand exposures 600 outcomes, ten answers and a hundred customers.
 
-    Two people in five come to the company during the span, so that some are new where they meet a change.
+    Two people in five come to the company during the span, so that some are new where they meet a change. Every second
+    answer has words beside it and is credited as outcomes are, a customer has a profile in the cloud and at the edge,
+    and every hundredth exposure a message that reached it.
     """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     people = max(1_000, exposures // 10)
     outcomes, answers = exposures * 3 // 5, exposures // 100
+    messages = max(1, exposures // 100)
     engagement = _engagement(rng, outcomes, people)
     parts: dict[str, tuple[int, Part]] = {
         "exposures": (exposures, _exposures(rng, exposures, people)),
         "engagement": (outcomes, engagement),
-        "answers": (answers, _answers(rng, answers, people)),
-        "attributions": (outcomes, _attributions(rng, engagement)),
+        "answers": (answers, said := _answers(rng, answers, people)),
+        "responses": (answers, said),
+        "attributions": (outcomes + answers, _attributions(rng, engagement, outcomes, said)),
+        "profiles": (2 * people, _profiles(2 * people)),
+        "telemetry": (messages, _telemetry(messages)),
         "changes": (MODELS, lambda rows: _changes()),
     }
     infos = {}
@@ -108,8 +121,8 @@ def _exposures(rng: np.random.Generator, n: int, people: int) -> Part:
         newer = live & np.where(staged, zone < 5, new | switched)
         return {
             "exposure_id": _names("x", np.arange(rows.start, rows.stop)), "subject": _names("s", who),
-            "occurred_at": at[rows], "touchpoint": _take(TOUCHPOINTS, touchpoint[rows]),
-            "model_id": _take([f"model-{i:02d}" for i in range(MODELS)], of),
+            "occurred_at": at[rows], "received_at": _received(at[rows]),
+            "touchpoint": _take(TOUCHPOINTS, touchpoint[rows]), "model_id": _take(NAMES, of),
             "model_version": _take(["1.0", "2.0"], newer.astype(np.int64)),
             "arm": _take(["stable", "canary"], new.astype(np.int64), armed),
             "rollout_id": _take([f"r{i}" for i in range(MODELS)], of, armed),
@@ -133,7 +146,8 @@ def _engagement(rng: np.random.Generator, n: int, people: int) -> Part:
         order = name[rows] == 0
         return {
             "event_id": _names("o", np.arange(rows.start, rows.stop)), "subject": _names("s", subject[rows]),
-            "occurred_at": at[rows], "name": _take(ENGAGEMENTS, name[rows]), "source": np.full(len(order), "app"),
+            "occurred_at": at[rows], "received_at": _received(at[rows]), "name": _take(ENGAGEMENTS, name[rows]),
+            "source": np.full(len(order), "app"),
             "value": np.where(order, paid[rows], np.nan),
             "currency": _take(["EUR"], np.zeros(len(order), dtype=np.int64), order),
             "anonymous": np.zeros(len(order), dtype=bool),
@@ -153,26 +167,89 @@ def _answers(rng: np.random.Generator, n: int, people: int) -> Part:
         return {
             "response_id": _names("a", np.arange(rows.start, rows.stop)), "subject": _names("s", subject[rows]),
             "respondent": np.full(m, "customer"), "survey_id": np.full(m, "delivery"),
-            "source": np.full(m, "typeform"), "occurred_at": at[rows], "position": np.zeros(m, dtype=np.int64),
+            "source": np.full(m, "typeform"), "occurred_at": at[rows], "received_at": _received(at[rows]),
+            "position": np.zeros(m, dtype=np.int64), "anonymous": np.zeros(m, dtype=bool), "language": np.full(m, "en"),
             "question": _take(QUESTIONS, of), "kind": _take(QUESTIONS, of), "value": value[rows].astype(np.float64),
             "low": LOWEST[of].astype(np.float64), "high": HIGHEST[of].astype(np.float64),
+            "text": [_remark(i, v) if i % 2 else None for i, v in enumerate(value[rows].tolist(), rows.start)],
         }  # fmt: skip
 
     return part
 
 
-def _attributions(rng: np.random.Generator, engagement: Part) -> Part:
-    """One row per outcome, one in ten of them met by nothing."""
+def _attributions(rng: np.random.Generator, engagement: Part, outcomes: int, said: Part) -> Part:
+    """One row per outcome, one in ten of them met by nothing; then one per answer, for which the same holds."""
 
     def part(rows: slice) -> Columns:
-        outcomes = engagement(rows)
-        missed = rng.random(rows.stop - rows.start) < 0.1
+        parts = []
+        if rows.start < outcomes:
+            own = engagement(slice(rows.start, min(rows.stop, outcomes)))
+            parts.append(_credited(rng, "engagement", own["event_id"], own["name"], own))
+        if rows.stop > outcomes:
+            own = said(slice(max(rows.start - outcomes, 0), rows.stop - outcomes))
+            asked = pc.binary_join_element_wise(own["survey_id"], own["question"], "/")
+            of = pc.binary_join_element_wise("a:", own["response_id"], "/", own["question"], "")
+            parts.append(_credited(rng, "answer", of, asked, own))
         return {
-            "outcome_id": outcomes["event_id"], "subject": outcomes["subject"], "occurred_at": outcomes["occurred_at"],
-            "exposure_id": np.where(missed, "", "x"), "model_id": np.where(missed, "", "model-00"),
+            name: pa.chunked_array([pa.array(own[name]) for own in parts]).combine_chunks() for name in parts[0]
         }  # fmt: skip
 
     return part
+
+
+def _credited(rng: np.random.Generator, kind: str, ids: pa.Array, names: pa.Array, outcomes: Columns) -> Columns:
+    met = rng.random(len(ids)) >= 0.1
+    ours = (_mixed(np.arange(len(ids), dtype=np.uint64)) % np.uint64(MODELS)).astype(np.int64)
+    return {
+        "outcome_id": ids, "outcome_type": np.full(len(met), kind), "outcome_name": names,
+        "subject": outcomes["subject"], "respondent": np.full(len(met), "customer"),
+        "occurred_at": np.asarray(outcomes["occurred_at"], dtype="datetime64[us]"), "value": outcomes["value"],
+        "exposure_id": np.where(met, "x", ""), "model_id": np.where(met, np.array(NAMES)[ours], ""),
+        "model_version": np.where(met, "1.0", ""), "credit": met.astype(np.float64),
+    }  # fmt: skip
+
+
+def _profiles(n: int) -> Part:
+    """Every customer's profile in the cloud, then at the edge; one in five thousand lags behind there."""
+
+    def part(rows: slice) -> Columns:
+        i = np.arange(rows.start, rows.stop)
+        who, edge = i % (n // 2), (i >= n // 2).astype(np.int64)
+        behind = (edge == 1) & (who % 5_000 == 0)
+        return {
+            "profile_id": _names("p", i), "subject": _names("s", who), "occurred_at": _begin() + i,
+            "received_at": _begin() + i, "side": _take(["cloud", "edge"], edge),
+            "profile_version": _take(["v2", "v1"], behind.astype(np.int64)),
+            "site": _take(["hub"], np.zeros(len(i), dtype=np.int64), edge == 1),
+        }  # fmt: skip
+
+    return part
+
+
+def _telemetry(n: int) -> Part:
+    """Messages, evenly over the span, each of them some seconds on its way."""
+
+    def part(rows: slice) -> Columns:
+        i = np.arange(rows.start, rows.stop)
+        at = _begin() + (i * ((MONTH.end_us - _begin()) // n))
+        took = 200_000 + (_mixed(i.astype(np.uint64)) % np.uint64(4_000_000)).astype(np.int64)
+        return {
+            "telemetry_id": _names("t", i), "site": np.full(len(i), "hub"), "kind": np.full(len(i), "message"),
+            "occurred_at": at + took, "received_at": at + took, "message_sent_at": at,
+            "message_delivered_at": at + took,
+        }  # fmt: skip
+
+    return part
+
+
+def _received(at: np.ndarray) -> np.ndarray:
+    """Within seconds, one in two hundred events two days later."""
+    late = _mixed(at.astype(np.uint64)) % np.uint64(200) == 0
+    return at + np.where(late, 2 * DAY_US, 40_000_000)
+
+
+def _remark(i: int, value: int) -> str:
+    return f"{BEGINNINGS[i % len(BEGINNINGS)]}, {ENDS[i // 7 % len(ENDS)]} {i % 997} ({value})."
 
 
 def _changes() -> Columns:
@@ -217,7 +294,7 @@ def _array(values: Any, kind: pa.DataType, n: int) -> pa.Array:
     if values is None:
         return pa.nulls(n, kind)
     if isinstance(values, pa.Array):
-        return values
+        return values.cast(kind)
     if pa.types.is_timestamp(kind):
         return pa.array(np.asarray(values, dtype="datetime64[us]")).cast(kind)
     return pa.array(values, type=kind, from_pandas=True)

@@ -6,12 +6,13 @@ from reports import mail
 from reports.build import build
 from reports.findings import Findings
 from reports.notices import written
+from reports.reading import Read, read
 from reports.record import Head, Record, record
 from reports.render import render, render_workshop
 from reports.tables import Sheet, sheets
 from reports.workshop import workshop
 
 __all__ = [
-    "Findings", "Head", "Record", "Sheet", "build", "mail", "record", "render", "render_workshop", "sheets", "workshop",
-    "written",
+    "Findings", "Head", "Read", "Record", "Sheet", "build", "mail", "read", "record", "render", "render_workshop",
+    "sheets", "workshop", "written",
 ]  # fmt: skip

@@ -85,9 +85,9 @@ def asks(
 
 def answered_of_met(side: str, answers: pd.DataFrame, exposures: pd.DataFrame, month: Month) -> tuple[int, int]:
     """(people who met a model in the month and answered in it, people who met one)."""
-    met = set(within(exposures, month)[_PEOPLE[side]].dropna())
+    met = within(exposures[["occurred_at", _PEOPLE[side]]], month)[_PEOPLE[side]].dropna().drop_duplicates()
     told = within(answers[answers["respondent"] == side], month)
-    return len(met & set(told["subject"].dropna())), len(met)
+    return int(met.isin(set(told["subject"].dropna())).sum()), len(met)
 
 
 def _keys(answers: pd.DataFrame) -> Counter[tuple[str, str, str]]:
@@ -311,8 +311,8 @@ def _response(answers: pd.DataFrame, exposures: pd.DataFrame, month: Month) -> l
 
 def _agents(exposures: pd.DataFrame, attributions: pd.DataFrame, month: Month) -> list[Ask]:
     """Models that delivery agents carry, and of which no answer of theirs is tied to any version."""
-    x = within(exposures, month)
-    carried = x[x["courier"].notna()].groupby("model_id").size()
+    x = within(exposures[["occurred_at", "model_id", "courier"]], month)
+    carried = x[x["courier"].notna()].groupby("model_id", observed=True).size()
     a = within(attributions[attributions["outcome_type"] == "answer"], month)
     told = set(a[(a["respondent"] == "agent") & (a["credit"] > 0)]["model_id"].dropna().astype(str))
     silent = sorted(str(m) for m, n in carried.items() if n >= COURIER_LEAST and str(m) not in told)

@@ -23,6 +23,7 @@ from reports import (
     numbers,
     people,
     promoted,
+    reading,
     strip,
     themes,
     trust,
@@ -39,22 +40,24 @@ _MOST_SIZED = 3
 """Changes whose sizes stand in the three lines; the rest are below."""
 
 
-def build(freeze: Freeze, analysis: Analysis, again: Analysis | None = None) -> Findings:
+def build(
+    freeze: Freeze, analysis: Analysis, again: Analysis | None = None, read: reading.Read | None = None
+) -> Findings:
     """The month's findings, in the language of the freeze's ``look``.
 
     Args:
         freeze: the month's.
         analysis: of it.
         again: last month estimated from this freeze, where its manifest has what was printed of it.
+        read: what was read of the freeze, where it was.
     """
     with language.speaking(freeze.manifest.look.locale):
-        return _build(freeze, analysis, again)
+        return _build(freeze, analysis, again, read or reading.read(freeze))
 
 
-def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None) -> Findings:
-    manifest, month = freeze.manifest, freeze.month
-    frames = freeze.frames()
-    exposures, answers, attributions = frames["exposures"], frames["answers"], frames["attributions"]
+def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None, read: reading.Read) -> Findings:
+    manifest, month, frames = freeze.manifest, freeze.month, read.frames
+    exposures, answers, attributions = frames["exposures"], frames["answers"], frames["answer_credits"]
     gathered = changes.gather(
         analysis.changes,
         analysis.estimates,
@@ -96,6 +99,7 @@ def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None) -> Findin
         brief=_brief(gathered, asked),
         strip=strip.strip(
             frames,
+            read.parity,
             (feedback.row("", found, done), feedback.row("", reported, done) if reported else None),
             month,
             as_of_us=manifest.as_of_us,
@@ -135,7 +139,7 @@ def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None) -> Findin
             ),
             people.holders(manifest),
         ),
-        health=health.health(exposures, frames["profiles"], frames["telemetry"], analysis.changes, month),
+        health=health.health(exposures, read.parity[month.end_us], frames["telemetry"], analysis.changes, month),
         trust=trust.trust(
             analysis.checks,
             {c.change_id: c.title for c in analysis.changes},

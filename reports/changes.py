@@ -8,7 +8,7 @@ from analysis import ALL_METRICS
 from edgeloop.store.rows import Estimate
 from reports import foreign, novelty, numbers, reasons, segments, words
 from reports.findings import Change, Effect, OpenTest
-from reports.gathered import ORDER, ROLES, ChangeRows, days_left, gather, scale, strength, verdict_of
+from reports.gathered import ORDER, ROLES, ChangeRows, days_left, end, gather, scale, strength, verdict_of
 from reports.language import t, tn
 
 __all__ = ["ORDER", "ChangeRows", "changes", "gather", "notes", "open_tests"]
@@ -170,8 +170,8 @@ def _effect(own: ChangeRows, e: Estimate, *, doubted: bool) -> Effect:
         control=words.figure(e, e.control),
         treated=words.figure(e, e.treated),
         effect=effect,
-        low=e.decision_low or 0.0,
-        high=e.decision_high or 0.0,
+        low=end(e.decision_low),
+        high=end(e.decision_high),
         difference=words.effect(e, effect),
         between=words.between(e),
         lift=numbers.lift(e.lift) if e.lift is not None and found in ("better", "worse") else "",

@@ -78,7 +78,7 @@ def limits(changes: Iterable[Change]) -> dict[Scale, float]:
     for rows in ([e for e in drawn if e.direction != "early"], drawn):
         own: dict[Scale, float] = {}
         for e in rows:
-            own[e.scale] = max(own.get(e.scale, 0.0), abs(e.low), abs(e.high))
+            own[e.scale] = max([own.get(e.scale, 0.0), *_finite(e)])
         for scale, value in own.items():
             found.setdefault(scale, nice(value))
     return found
@@ -86,7 +86,12 @@ def limits(changes: Iterable[Change]) -> dict[Scale, float]:
 
 def split_limit(parts: Iterable[Segment]) -> float:
     """The half-width of one table of segments, which have fewer customers and so wider intervals than the whole."""
-    return nice(max((max(abs(p.low), abs(p.high)) for p in parts), default=0.0))
+    return nice(max((value for part in parts for value in _finite(part)), default=0.0))
+
+
+def _finite(e: Effect | Segment) -> list[float]:
+    """How far a row reaches, at its ends or, where it has none, at its middle."""
+    return [abs(e.effect if value is None else value) for value in (e.low, e.high)]
 
 
 def nice(value: float) -> float:
@@ -105,9 +110,8 @@ def interval(e: Effect | Segment, limit: float) -> Interval:
     def x(value: float) -> float:
         return round(zero + max(-1.0, min(1.0, value / limit)) * half, 1)
 
-    return Interval(
-        zero, x(e.effect), x(e.low), x(e.high), e.low < -limit, e.high > limit, _end(e, -limit), _end(e, limit)
-    )
+    low, high = (-math.inf if e.low is None else e.low), (math.inf if e.high is None else e.high)
+    return Interval(zero, x(e.effect), x(low), x(high), low < -limit, high > limit, _end(e, -limit), _end(e, limit))
 
 
 def _end(e: Effect | Segment, value: float) -> str:

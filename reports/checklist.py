@@ -19,8 +19,9 @@ from reports import complexity, numbers, people
 from reports.asking import answered_of_met, higher
 from reports.feedback import SIDES, side_title
 from reports.findings import ChecklistLine, Complexity, Findings, Incident, LineState, Pillar
-from reports.health import PARITY_TARGET, parity
+from reports.health import PARITY_TARGET
 from reports.language import t, tn
+from reports.trust import unmatched
 from reports.voices import within
 
 WORSE = 1.10
@@ -29,18 +30,18 @@ WORSE = 1.10
 
 def data_pillar(
     frames: Mapping[str, pd.DataFrame],
+    same: float | None,
     analysis: Analysis,
     incidents: Sequence[Incident],
     refused: Mapping[str, int],
     month: Month,
     holders: Mapping[str, str],
 ) -> Pillar:
-    """Data and integration health."""
+    """Data and integration health; ``same`` is the parity of profiles at the month's end."""
     before = month.previous()
     now, then = (_sync(within(frames["telemetry"], m)) for m in (month, before))
-    same = parity(frames["profiles"], month.end_us)
     late, late_before = (_late(frames, m) for m in (month, before))
-    lost, lost_before = (_unmatched(within(frames["attributions"], m)) for m in (month, before))
+    lost, lost_before = (unmatched(within(frames["attributions"], m)) for m in (month, before))
     n_refused = sum(n for day, n in refused.items() if day.startswith(month.name))
     quiet = sum(i.kind == "quiet" for i in incidents)
     in_time = "needs a person" if any(i.kind == "sync" for i in incidents) else _not_worse(now, then)
@@ -107,7 +108,9 @@ def model_pillar(
     holders: Mapping[str, str],
 ) -> Pillar:
     """Model and compute alignment."""
-    energy, energy_before = (complexity.energy(within(exposures, m)) for m in (month, month.previous()))
+    energy, energy_before = (
+        complexity.energy(within(exposures[["occurred_at", "energy_mj"]], m)) for m in (month, month.previous())
+    )
     begun = [c for c in analysis.changes if month.start_us <= c.start_us < month.end_us]
     abrupt = [c for c in begun if c.kind in ("switch", "mixed")]
     rolled = [c for c in begun if c.kind == "rollback"]
@@ -283,17 +286,7 @@ def _late(frames: Mapping[str, pd.DataFrame], month: Month) -> tuple[int, int]:
     """(events received more than a day after they happened, events)."""
     late = seen = 0
     for table in ("exposures", "responses", "engagement"):
-        rows = within(frames[table], month)
+        rows = within(frames[table][["occurred_at", "received_at"]], month)
         seen += len(rows)
         late += int((rows["received_at"] - rows["occurred_at"] > DAY_US).sum())
     return late, seen
-
-
-def _unmatched(attributions: pd.DataFrame) -> tuple[int, int]:
-    """(outcomes tied to no model version, outcomes)."""
-    if attributions.empty:
-        return 0, 0
-    key = pd.MultiIndex.from_frame(attributions[["subject", "outcome_id"]].astype(object))
-    tied = key[(attributions["model_id"].astype(object).fillna("") != "").to_numpy(dtype=bool)]
-    n = len(key.unique())
-    return n - len(tied.unique()), n

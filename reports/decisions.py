@@ -19,6 +19,7 @@ from reports.gathered import ORDER, ChangeRows, days_left, strength
 from reports.language import t
 from reports.owners import owner_of
 from reports.settled import Version, settled
+from reports.voices import within
 
 WORKING_DAYS, WORKING_DAYS_ROLL_BACK = 5, 1
 
@@ -57,6 +58,7 @@ def decisions(
 
     What was done already, as far as the changes of ``known`` tell, is not asked.
     """
+    met = _met(exposures, month)
     made = []
     for own in gathered:
         e = next((e for e in (*own.rows, *own.others) if e.verdict is not None), None)
@@ -80,7 +82,7 @@ def decisions(
                 role=owner.line,
                 by=numbers.weekday_text(due),
                 sure=_sure(own, verdict, deciding),
-                waiting=_waiting(own, verdict, deciding, _met(exposures, own, month)),
+                waiting=_waiting(own, verdict, deciding, met.get(own.change.model_id, {})),
                 change_id=own.change.change_id,
                 role_key=owner.role,
                 due=due.isoformat(),
@@ -186,12 +188,15 @@ def _sure(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
     return t("Clear: the whole range lies on one side of no change; but the comparison has a known weakness")
 
 
-def _met(exposures: pd.DataFrame, own: ChangeRows, month: Month) -> Mapping[str, int]:
-    """Version → customers who met it in the month."""
-    at = exposures["occurred_at"]
-    inside = (exposures["model_id"] == own.change.model_id) & (at >= month.start_us) & (at < month.end_us)
-    met = exposures[inside].groupby("model_version")["subject"].nunique()
-    return {str(version): int(n) for version, n in met.items()}
+def _met(exposures: pd.DataFrame, month: Month) -> Mapping[str, Mapping[str, int]]:
+    """Model → version → customers who met it in the month."""
+    this = within(exposures[["occurred_at", "model_id", "model_version", "subject"]], month)
+    pairs = this.dropna()[["model_id", "model_version", "subject"]].drop_duplicates()
+    made: dict[str, dict[str, int]] = {}
+    sizes = pairs.groupby(["model_id", "model_version"], observed=True).size().reset_index(name="n")
+    for model, version, n in sizes.itertuples(index=False):
+        made.setdefault(str(model), {})[str(version)] = int(n)
+    return made
 
 
 def _waiting(own: ChangeRows, verdict: Verdict, deciding: Estimate | None, met: Mapping[str, int]) -> str:

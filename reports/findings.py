@@ -58,7 +58,7 @@ class Indicator(msgspec.Struct, frozen=True):
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):
-    """One metric of one change; ``low`` and ``high`` are the deciding interval, on the absolute scale."""
+    """One metric of one change; ``low`` and ``high`` are the deciding interval, absolute (None: no end)."""
 
     metric: str
     label: str
@@ -69,8 +69,8 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     control: str
     treated: str
     effect: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     difference: str
     between: str
     lift: str
@@ -100,8 +100,8 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     n: str
     scale: Scale
     effect: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     difference: str
     between: str
     direction: Direction

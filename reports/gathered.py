@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -134,6 +135,13 @@ def scale(e: Estimate) -> Scale:
     if e.metric_kind == "quantile":
         return "ms"
     return "sum" if words.is_sum(e) or e.metric_kind == "ratio" else "score"
+
+
+def end(value: float | None) -> float | None:
+    """An end of a deciding interval; None where few zones allow none: no draw of them is as rare as its level."""
+    if value is not None and math.isinf(value):
+        return None
+    return value or 0.0
 
 
 def _has_interval(e: Estimate) -> bool:

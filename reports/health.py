@@ -25,17 +25,20 @@ MONTHS_OF_A_LINE = 6
 
 def health(
     exposures: pd.DataFrame,
-    profiles: pd.DataFrame,
+    same: float | None,
     telemetry: pd.DataFrame,
     changes: Sequence[LedgerChange],
     month: Month,
 ) -> Health:
-    """The section."""
-    this = within(exposures, month)
-    counts = this.groupby("model_id").size()
+    """The section; ``same`` is the parity of profiles at the month's end."""
+    recent = exposures.loc[
+        exposures["occurred_at"] >= month.previous().start_us,
+        ["occurred_at", "model_id", "latency_ms", "error", "features"],
+    ]
+    counts = within(recent[["occurred_at", "model_id"]], month).groupby("model_id", observed=True).size()
     used = sorted(counts.index, key=lambda model: (-int(counts[model]), str(model)))[:MOST_MODELS]
-    models = tuple(_model(str(model), exposures, changes, month) for model in sorted(used))
-    return Health(_summary(models), models, _lines(profiles, telemetry, changes, month))
+    models = tuple(_model(str(model), recent[recent["model_id"] == model], changes, month) for model in sorted(used))
+    return Health(_summary(models), models, _lines(same, telemetry, changes, month))
 
 
 def p95(exposures: pd.DataFrame) -> float | None:
@@ -46,14 +49,27 @@ def p95(exposures: pd.DataFrame) -> float | None:
 
 def parity(profiles: pd.DataFrame, end_us: int) -> float | None:
     """The share of customers held on both sides whose every edge site has the cloud's version at that moment."""
-    known = profiles[profiles["occurred_at"] < end_us].sort_values(["occurred_at", "profile_id"], kind="stable")
-    cloud = known[known["side"] == "cloud"].groupby("subject")["profile_version"].last()
-    edge = known[known["side"] == "edge"].groupby(["subject", "site"], dropna=False)["profile_version"].last()
+    known = _in_order(profiles[profiles["occurred_at"] < end_us])
+    cloud = known[known["side"] == "cloud"].groupby("subject", observed=True)["profile_version"].last()
+    edge = (
+        known[known["side"] == "edge"]
+        .groupby(["subject", "site"], dropna=False, observed=True)["profile_version"]
+        .last()
+    )
     both = edge.reset_index().join(cloud.rename("cloud"), on="subject", how="inner")
     if both.empty:
         return None
     same = (both["profile_version"] == both["cloud"]).groupby(both["subject"]).all()
     return float(same.mean())
+
+
+def _in_order(profiles: pd.DataFrame) -> pd.DataFrame:
+    """By time and id, as a freeze has them."""
+    at, ids = profiles["occurred_at"].to_numpy(), profiles["profile_id"]
+    tied = np.flatnonzero(at[1:] == at[:-1])
+    if (at[1:] >= at[:-1]).all() and (ids.iloc[tied].to_numpy() <= ids.iloc[tied + 1].to_numpy()).all():
+        return profiles
+    return profiles.sort_values(["occurred_at", "profile_id"], kind="stable")
 
 
 def line_begins(month: Month, since_us: int) -> int:
@@ -101,8 +117,7 @@ def under(value: float | None, target: float) -> State:
     return "met" if value <= target else "missed"
 
 
-def _model(model: str, exposures: pd.DataFrame, changes: Sequence[LedgerChange], month: Month) -> ModelHealth:
-    own = exposures[exposures["model_id"] == model]
+def _model(model: str, own: pd.DataFrame, changes: Sequence[LedgerChange], month: Month) -> ModelHealth:
     this, before = within(own, month), within(own, month.previous())
     late, errors, features = p95(this), _errors(this), _features(this)
     late_before, errors_before = p95(before), _errors(before)
@@ -154,9 +169,8 @@ def _summary(models: Sequence[ModelHealth]) -> str:
 
 
 def _lines(
-    profiles: pd.DataFrame, telemetry: pd.DataFrame, changes: Sequence[LedgerChange], month: Month
+    share: float | None, telemetry: pd.DataFrame, changes: Sequence[LedgerChange], month: Month
 ) -> tuple[Line, ...]:
-    share = parity(profiles, month.end_us)
     if share is None:
         same = t("Unknown: no profile is known on both sides, cloud and edge.")
     else:

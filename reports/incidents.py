@@ -87,7 +87,7 @@ def sources_of(frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.Series[int]]:
     told: dict[str, pd.Series[int]] = {}
     for table, column in (("responses", "source"), ("engagement", "source"), ("exposures", "model_id")):
         frame = frames[table]
-        names = frame[column].astype(object)
+        names = frame[column]
         for name in sorted(str(n) for n in names.dropna().unique()):
             shown = {
                 "responses": t("survey answers from {source}", source=foreign.name(name)),
@@ -250,7 +250,7 @@ def _over_budget(
 ) -> list[Incident]:
     """Open while the version was asked in the last week that is known."""
     after = _start_us(days[-1], month.timezone) - 6 * DAY_US if days else month.start_us
-    late = exposures[exposures["occurred_at"] >= after]
+    late = exposures.loc[exposures["occurred_at"] >= after, ["model_id", "model_version"]].drop_duplicates()
     names = zip(late["model_id"].astype(str), late["model_version"].astype(str), strict=True)
     live = {(foreign.name(model), foreign.name(version)) for model, version in set(names)}
     made = []
@@ -278,8 +278,9 @@ def _over_budget(
 
 
 def _per_day(at: pd.Series[int], timezone: str) -> dict[dt.date, int]:
-    counts = _dates(at, timezone).value_counts()
-    return {day: int(n) for day, n in counts.items() if isinstance(day, dt.date)}
+    local = pd.to_datetime(at, unit="us", utc=True).dt.tz_convert(timezone).dt.tz_localize(None)
+    days, counts = np.unique(local.to_numpy().astype("datetime64[D]"), return_counts=True)
+    return {day: int(n) for day, n in zip(days.tolist(), counts.tolist(), strict=True)}
 
 
 def _dates(at: pd.Series[int], timezone: str) -> pd.Series[dt.date]:

@@ -7,6 +7,7 @@ written day before month and without a comma before "and".
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterable, Sequence
 from zoneinfo import ZoneInfo
 
@@ -27,7 +28,9 @@ _ENGLISH = {"yMMMMd": "d MMMM y", "MMMMEEEEd": "EEEE d MMMM", "MMMd": "d MMM", "
 
 
 def number(value: float, digits: int = 0) -> str:
-    """``1,234.5``; a value that rounds to zero carries no sign."""
+    """``1,234.5``; a value that rounds to zero carries no sign, one without an end is ``∞``."""
+    if math.isinf(value):
+        return f"{MINUS if value < 0 else ''}\N{INFINITY}"
     text = f"{abs(value):,.{digits}f}"
     sign = MINUS if value < 0 and _nonzero(text) else ""
     symbols = locale().number_symbols["latn"]
@@ -37,7 +40,7 @@ def number(value: float, digits: int = 0) -> str:
 def signed(value: float, digits: int = 2) -> str:
     """``+0.72``: a difference."""
     text = number(value, digits)
-    return "+" + text if value > 0 and _nonzero(text) else text
+    return "+" + text if value > 0 and (_nonzero(text) or math.isinf(value)) else text
 
 
 def digits_for(values: Iterable[float], least: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgeloop.store.rows import Estimate
 from reports import foreign, numbers, reasons, words
 from reports.findings import Segment, Split
-from reports.gathered import ChangeRows, scale, strength
+from reports.gathered import ChangeRows, end, scale, strength
 from reports.language import t
 
 MOST_SPLITS, MOST_PARTS = 4, 8
@@ -48,8 +48,8 @@ def _part(own: ChangeRows, e: Estimate) -> Segment:
         n=numbers.count((e.n_control or 0) + (e.n_treated or 0)),
         scale=scale(e),
         effect=e.effect or 0.0,
-        low=e.decision_low or 0.0,
-        high=e.decision_high or 0.0,
+        low=end(e.decision_low),
+        high=end(e.decision_high),
         difference=words.effect(e, e.effect or 0.0),
         between=words.between(e),
         direction=found,

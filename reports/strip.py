@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from analysis import Metric
@@ -13,7 +14,7 @@ from edgeloop.clock import HOUR_US
 from edgeloop.months import Month
 from reports import numbers, words
 from reports.findings import Indicator, State, UseRow
-from reports.health import P95_TARGET_MS, PARITY_TARGET, line_begins, milliseconds, p95, parity, under, weeks
+from reports.health import P95_TARGET_MS, PARITY_TARGET, line_begins, milliseconds, p95, under, weeks
 from reports.language import t
 from reports.voices import FEWEST_ANSWERS, score, shown_score, within
 
@@ -23,6 +24,7 @@ USUAL_CONVERSION = "order_placed"
 
 def strip(
     frames: Mapping[str, pd.DataFrame],
+    same: Mapping[int, float | None],
     used: tuple[UseRow, UseRow | None],
     month: Month,
     *,
@@ -34,6 +36,7 @@ def strip(
     """The rows.
 
     Args:
+        same: parity of profiles at the month's begin and end.
         used: this month's answers and last month's, where its report counted them.
         since_us: what happened before is not in the freeze.
         figures: the headline's figures of last month and of this one, as the bridge has them.
@@ -46,7 +49,7 @@ def strip(
         _satisfaction(frames["answers"], month, begin),
         _used(*used, len(within(frames["answers"], month.previous()))),
         _latency(exposures, month, begin),
-        _parity(frames["profiles"], month),
+        _parity(same[month.end_us], same[month.start_us]),
     )
 
 
@@ -62,34 +65,41 @@ def note(month: Month, since_us: int) -> str:
 
 def headline_event(engagement: pd.DataFrame) -> str | None:
     """``order_placed`` where it occurs, else the commonest."""
-    counts = Counter(engagement["name"].dropna().astype(str))
+    counts = {str(name): int(n) for name, n in engagement["name"].value_counts().items() if n}
     if USUAL_CONVERSION in counts:
         return USUAL_CONVERSION
     return min(counts, key=lambda name: (-counts[name], name), default=None)
 
 
-def conversion(
-    exposures: pd.DataFrame,
-    engagement: pd.DataFrame,
-    name: str,
-    span: tuple[int, int],
-    as_of_us: int,
-    window_us: int = CONVERSION_WINDOW_US,
-) -> tuple[float, int] | None:
-    """(share, customers): of those met in the span, who did it within the window from their first exposure there.
+class _Conversions:
+    """Of spans of time: who, of those met in it, did something within the window from their first exposure there."""
 
-    Customers whose windows are not over are left out.
-    """
-    x = exposures[(exposures["occurred_at"] >= span[0]) & (exposures["occurred_at"] < span[1])]
-    x = x[x["arm"] != "holdout"]
-    first = x.groupby("subject")["occurred_at"].min()
-    first = first[first + window_us <= as_of_us]
-    if first.empty:
-        return None
-    done = engagement[engagement["name"] == name]
-    lag = done["occurred_at"] - done["subject"].map(first)
-    converted = done[(lag >= 0) & (lag <= window_us)]["subject"].nunique()
-    return converted / len(first), len(first)
+    def __init__(self, exposures: pd.DataFrame, engagement: pd.DataFrame, name: str, window_us: int) -> None:
+        met = exposures.loc[exposures["arm"] != "holdout", ["occurred_at", "subject"]].dropna()
+        met = met.sort_values("occurred_at", kind="stable")
+        codes, people = pd.factorize(met["subject"])
+        self._at, self._who, self._people = met["occurred_at"].to_numpy(dtype=np.int64), codes, len(people)
+        done = engagement.loc[engagement["name"] == name, ["occurred_at", "subject"]].dropna()
+        by, doers = pd.factorize(done["subject"])
+        who = pd.Index(people).get_indexer(pd.Index(doers))[by]
+        self._did, self._did_at = who[who >= 0], done["occurred_at"].to_numpy(dtype=np.int64)[who >= 0]
+        self._window_us = window_us
+
+    def of(self, start_us: int, end_us: int, as_of_us: int) -> tuple[float, int] | None:
+        """(share, customers) of [start, end); those whose windows are not over are left out."""
+        rows = slice(*np.searchsorted(self._at, (start_us, end_us)).tolist())
+        never = np.iinfo(np.int64).max
+        first = np.full(self._people, never)
+        first[self._who[rows][::-1]] = self._at[rows][::-1]  # of several rows of a person the first is set last
+        over = first <= min(as_of_us - self._window_us, never - 1)
+        n = int(np.count_nonzero(over))
+        if not n:
+            return None
+        lag = self._did_at - first[self._did]
+        hit = over[self._did] & (lag >= 0) & (lag <= self._window_us)
+        converted = np.zeros(self._people, dtype=bool)
+        converted[self._did[hit]] = True
+        return int(np.count_nonzero(converted)) / n, n
 
 
 def _conversion(
@@ -107,8 +117,10 @@ def _conversion(
         return Indicator(t("Conversion"), t("no engagement was recorded"), unknown, unknown, target, "unknown")
     window_us = headline.window_us if headline is not None else CONVERSION_WINDOW_US
 
+    conversions = _Conversions(exposures, engagement, name, window_us)
+
     def of(start: int, end: int) -> tuple[float, int] | None:
-        return conversion(exposures, engagement, name, (start, end), as_of_us, window_us)
+        return conversions.of(start, end, as_of_us)
 
     before = month.previous()
     now, then = of(month.start_us, month.end_us), of(before.start_us, before.end_us)
@@ -130,7 +142,7 @@ def _conversion(
         previous=unknown if shown[0] is None else numbers.percent(shown[0], 2),
         target=target,
         state=state,
-        weeks=weeks(exposures, month, share, numbers.percent, begin),
+        weeks=weeks(exposures[["occurred_at"]], month, share, numbers.percent, begin),
     )
 
 
@@ -188,6 +200,7 @@ def _used(now: UseRow, then: UseRow | None, earlier: int) -> Indicator:
 
 
 def _latency(exposures: pd.DataFrame, month: Month, begin: int) -> Indicator:
+    exposures = exposures[["occurred_at", "latency_ms"]]
     now, then = p95(within(exposures, month)), p95(within(exposures, month.previous()))
     return Indicator(
         name=t("Latency"),
@@ -201,8 +214,7 @@ def _latency(exposures: pd.DataFrame, month: Month, begin: int) -> Indicator:
     )
 
 
-def _parity(profiles: pd.DataFrame, month: Month) -> Indicator:
-    now, then = parity(profiles, month.end_us), parity(profiles, month.start_us)
+def _parity(now: float | None, then: float | None) -> Indicator:
     state: State = "unknown" if now is None else "met" if now >= PARITY_TARGET else "missed"
     return Indicator(
         name=t("Profile parity"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from edgeloop.clock import DAY_US
@@ -177,15 +178,25 @@ def _silent(gathered: Sequence[ChangeRows]) -> str:
 def _unmatched(attributions: pd.DataFrame) -> str:
     if attributions.empty:
         return t("No outcome was recorded this month.")
-    matched = (attributions["model_id"].fillna("") != "").groupby([attributions["subject"], attributions["outcome_id"]])
-    share = numbers.percent(1 - float(matched.any().mean()))
+    lost, n = unmatched(attributions[attributions["subject"].notna()])
+    share = numbers.percent(1 - (n - lost) / n if n else float("nan"))
     return t("{share} of the month’s outcomes could be tied to no model version.", share=share)
+
+
+def unmatched(attributions: pd.DataFrame) -> tuple[int, int]:
+    """(outcomes tied to no model version, outcomes), each told by who it is of and its ``outcome_id``."""
+    outcome, _ = pd.factorize(attributions["outcome_id"], use_na_sentinel=False)
+    who, people = pd.factorize(attributions["subject"], use_na_sentinel=False)
+    key = outcome.astype(np.int64) * (len(people) + 1) + who
+    model = attributions["model_id"]
+    n = len(pd.unique(key))
+    return n - len(pd.unique(key[(model.notna() & (model != "")).to_numpy(dtype=bool)])), n
 
 
 def _late(frames: Mapping[str, pd.DataFrame], month: Month) -> str:
     seen = late = 0
     for table in ("exposures", "responses", "engagement"):
-        rows = within(frames[table], month)
+        rows = within(frames[table][["occurred_at", "received_at"]], month)
         seen += len(rows)
         late += int((rows["received_at"] - rows["occurred_at"] > DAY_US).sum())
     if not seen:

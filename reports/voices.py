@@ -76,7 +76,7 @@ def _voice(
     return Voice(
         key=side,
         title=t("What customers said") if side == "customer" else t("What delivery agents said"),
-        response=_response(side, this, within(exposures, month)),
+        response=_response(side, this, within(exposures[["occurred_at", _KEYS[side]]], month)),
         questions=_questions(side, own, attributions, gathered, month),
         quotes=_quotes(this),
         quotes_note="" if this["text"].notna().any() else t("Nobody wrote anything in their own words this month."),
@@ -84,14 +84,14 @@ def _voice(
 
 
 def _response(side: Side, this: pd.DataFrame, exposures: pd.DataFrame) -> str:
-    met, answered = set(exposures[_KEYS[side]].dropna()), set(this["subject"].dropna())
+    met, answered = exposures[_KEYS[side]].dropna().drop_duplicates(), set(this["subject"].dropna())
     if not answered:
         if side == "customer":
             return t("No answers from customers arrived this month.")
         return t("No answers from delivery agents arrived this month.")
     n = len(answered)
     told = {"n": numbers.count(n), "met": numbers.count(len(met))}
-    if not met:
+    if met.empty:
         if side == "customer":
             return tn(
                 "{n} customer answered; none of the month’s exposures names them, so the response rate is unknown.",
@@ -105,7 +105,7 @@ def _response(side: Side, this: pd.DataFrame, exposures: pd.DataFrame) -> str:
             n,
             **told,
         )
-    told["share"] = numbers.percent(len(answered & met) / len(met))
+    told["share"] = numbers.percent(int(met.isin(answered).sum()) / len(met))
     if side == "customer":
         return tn(
             "{n} customer answered: {share} of the {met} who met a model this month.",

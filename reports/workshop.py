@@ -7,41 +7,35 @@ import pandas as pd
 from analysis import Analysis
 from edgeloop.months import Month
 from edgeloop.store.freeze import Freeze
-from reports import agenda, checklist, complexity, incidents, numbers, people
+from reports import agenda, checklist, complexity, incidents, numbers, people, reading
 from reports.findings import Findings, Workshop
 from reports.language import speaking, t, tn
 
-READ = {
-    "exposures": (
-        "occurred_at", "received_at", "subject", "courier", "model_id", "model_version", "latency_ms", "error",
-        "features", "energy_mj",
-    ),
-    "engagement": ("occurred_at", "received_at", "source"),
-    "responses": ("occurred_at", "received_at", "source"),
-    "answers": ("occurred_at", "subject", "respondent"),
-    "profiles": ("occurred_at", "profile_id", "subject", "side", "site", "profile_version"),
-    "telemetry": ("occurred_at", "message_sent_at", "message_delivered_at"),
-    "attributions": ("occurred_at", "subject", "outcome_id", "model_id"),
-}  # fmt: skip
-"""What of a freeze the pack reads."""
 
+def workshop(freeze: Freeze, analysis: Analysis, findings: Findings, read: reading.Read | None = None) -> Workshop:
+    """The pack, from the freeze and what the report found in it, in its language; the same freeze gives the same.
 
-def workshop(freeze: Freeze, analysis: Analysis, findings: Findings) -> Workshop:
-    """The pack, from the freeze and what the report found in it, in its language; the same freeze gives the same."""
+    Args:
+        freeze: the month's.
+        analysis: of it.
+        findings: of both.
+        read: what was read of the freeze, where it was.
+    """
     with speaking(findings.language):
-        return _workshop(freeze, analysis, findings)
+        return _workshop(freeze, analysis, findings, read or reading.read(freeze))
 
 
-def _workshop(freeze: Freeze, analysis: Analysis, findings: Findings) -> Workshop:
-    manifest, month = freeze.manifest, freeze.month
-    frames = {table: freeze.frame(table, columns) for table, columns in READ.items()}
+def _workshop(freeze: Freeze, analysis: Analysis, findings: Findings, read: reading.Read) -> Workshop:
+    manifest, month, frames = freeze.manifest, freeze.month, dict(read.frames)
+    begin = month.previous().start_us
+    for table in ("exposures", "engagement"):  # the pack compares with the month before and looks no further back
+        frames[table] = frames[table][frames[table]["occurred_at"] >= begin]
     holders = people.holders(manifest)
-    actions = freeze.frame("actions") if "actions" in manifest.tables else None
-    still_open = open_actions(actions, month)
+    still_open = open_actions(frames.get("actions"), month)
     models = complexity.complexity(frames["exposures"], month)
     found = incidents.incidents(analysis, models, frames, manifest.refused, month, manifest.as_of_us, holders)
     pillars = (
-        checklist.data_pillar(frames, analysis, found, manifest.refused, month, holders),
+        checklist.data_pillar(frames, read.parity[month.end_us], analysis, found, manifest.refused, month, holders),
         checklist.model_pillar(frames["exposures"], analysis, models, month, holders),
         checklist.feedback_pillar(
             findings, analysis, frames, manifest.responsibility, still_open, month, holders

@@ -48,10 +48,12 @@ EXPORTED = {
     "reports": [
         "Findings",
         "Head",
+        "Read",
         "Record",
         "Sheet",
         "build",
         "mail",
+        "read",
         "record",
         "render",
         "render_workshop",

@@ -30,11 +30,23 @@ def plain(text: str) -> str:
     """
     composed = unicodedata.normalize("NFC", text[:READ_CHARACTERS]).translate(_LETTERS)
     parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", composed).casefold()).translate(_LETTERS)
-    kept = "".join(c for c in parts if c in "\t\n\r" or unicodedata.category(c) not in _UNSEEN)
-    return " ".join(kept.split())[:READ_CHARACTERS].rstrip()
+    return " ".join(parts.translate(_SEEN).split())[:READ_CHARACTERS].rstrip()
 
 
 _UNSEEN = frozenset({"Mn", "Me", "Mc", "Cf", "Cc", "Cs", "Co", "Cn"})
+
+
+class _Seen(dict[int, int | None]):
+    """For `str.translate`: each character as it is, None where nobody sees it; looked up once."""
+
+    def __missing__(self, code: int) -> int | None:
+        character = chr(code)
+        unseen = character not in "\t\n\r" and unicodedata.category(character) in _UNSEEN
+        self[code] = None if unseen else code
+        return self[code]
+
+
+_SEEN = _Seen()
 
 
 def words_of(text: str) -> list[str]:

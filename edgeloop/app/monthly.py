@@ -88,10 +88,16 @@ def estimate_month(home: Home, settings: Settings, month: Month) -> tuple[Freeze
 
 
 def analyse_freeze(freeze: Freeze, month: Month | None = None) -> Analysis:
-    """The estimates and checks of a freeze's month, or of the one before as it knows it; the same gives the same."""
+    """The estimates and checks of a freeze's month, or of the one before as it knows it; the same gives the same.
+
+    Of the month before remarks are not read: what moved since is told of its figures alone.
+    """
     manifest = freeze.manifest
+    columns = needed(manifest.metrics)
+    if month is not None:
+        columns["answers"] = tuple(name for name in columns["answers"] if name != "text")
     return analyse(
-        freeze.frames(needed(manifest.metrics)),
+        freeze.frames(columns),
         month or freeze.month,
         freeze_id=manifest.freeze_id,
         as_of_us=manifest.as_of_us,

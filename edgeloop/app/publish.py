@@ -48,13 +48,16 @@ def rendered(freeze: Freeze, analysis: Analysis, again: Analysis | None) -> Rend
         analysis: of it.
         again: last month from the same freeze (see `reports.build`).
     """
-    findings = reports.build(freeze, analysis, again)
+    read = reports.read(freeze)
+    findings = reports.build(freeze, analysis, again, read)
+    pack = reports.workshop(freeze, analysis, findings, read)
+    del read  # what is written below needs none of it
     record = reports.record(freeze, analysis, findings)
     files = {
         JSON: msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n",
         TABLES: _zip_of([*reports.sheets(record.findings), *_exact(analysis)]),
         FEEDBACK: msgspec.json.format(msgspec.json.encode(findings.feedback.uses)) + b"\n",
-        WORKSHOP: reports.render_workshop(reports.workshop(freeze, analysis, findings)).encode(),
+        WORKSHOP: reports.render_workshop(pack).encode(),
         PAGE: reports.render(findings).encode(),
     }
     return Rendered(record, files)

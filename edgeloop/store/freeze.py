@@ -15,6 +15,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -223,11 +225,7 @@ class Freeze:
         Raises:
             FreezeError: the file is not the one the manifest describes.
         """
-        path = self.path / f"{table}.parquet"
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest != self.manifest.tables[table].sha256:
-            raise FreezeError(f"{path} is not the file that {MANIFEST} describes: restore it from your backup")
+        path = self._checked(table)
         if columns is None:
             whole: pd.DataFrame = _plain(pq.read_table(path)).to_pandas()
             return whole
@@ -237,6 +235,28 @@ class Freeze:
             # One by one: what Arrow needs beside the finished columns is then one column's.
             read = {name: _plain(parquet.read(columns=[name])).to_pandas()[name] for name in columns}
         return pd.DataFrame(read, copy=False)
+
+    def codes(self, table: str, column: str) -> tuple[npt.NDArray[np.int32], pd.Index[str]]:
+        """A text column as numbers into its different values, for one that has nearly as many as rows; −1 is absent.
+
+        Raises:
+            FreezeError: the file is not the one the manifest describes.
+        """
+        with pq.ParquetFile(self._checked(table), read_dictionary=[column]) as parquet:
+            read = parquet.read(columns=[column]).column(0).unify_dictionaries()
+        if not read.num_chunks:
+            return np.empty(0, dtype=np.int32), pd.Index([], dtype="str")
+        codes = [chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in read.chunks]
+        values: pd.Series[str] = read.chunk(0).dictionary.to_pandas()
+        return np.concatenate(codes).astype(np.int32), pd.Index(values, dtype="str")
+
+    def _checked(self, table: str) -> Path:
+        path = self.path / f"{table}.parquet"
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != self.manifest.tables[table].sha256:
+            raise FreezeError(f"{path} is not the file that {MANIFEST} describes: restore it from your backup")
+        return path
 
     def frames(self, columns: Mapping[str, Sequence[str]] | None = None) -> dict[str, pd.DataFrame]:
         """Every table; with ``columns`` only the tables and columns that it names (see `frame`)."""
