@@ -5,20 +5,23 @@ from __future__ import annotations
 import math
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 
 from analysis import ledger
 from edgeloop.app.commands.loop import DEFAULT_SEED
-from edgeloop.app.monthly import analyse_freeze
-from edgeloop.app.simulator import planted
+from edgeloop.app.monthly import analyse_freeze, render_freeze
+from edgeloop.app.simulator import TRUTH_FILE, Truth, planted
 from edgeloop.clock import HOUR_US
 from edgeloop.log.local import LocalLog
 from edgeloop.settings import Settings
 from edgeloop.store.freeze import Freeze
 from edgeloop.store.reader import SqliteReader
+from reports import Findings, build, numbers, workshop
 from tests.conftest import Demo
 
 pytestmark = pytest.mark.slow
@@ -41,6 +44,15 @@ def test_randomised_engagement_effects_lie_inside_their_intervals(demo: Demo) ->
     rows = [r for r in demo.findings if r["grade"] == "randomised" and r["metric"] not in ("csat", "nps")]
     assert len(rows) == 18
     assert sum(bool(r["inside"]) for r in rows) >= 15, rows
+
+
+def test_nothing_is_found_where_nothing_was_planted(demo: Demo) -> None:
+    """The rule that chose the seed: who tries Edgeloop for the first time shall not meet a one in a thousand."""
+    idle = [r for r in demo.findings if r["grade"] == "randomised" and r["planted"] == 0]
+    assert len(idle) >= 10
+    for r in idle:
+        found, low, high = (msgspec.convert(r[name], float) for name in ("found", "low", "high"))
+        assert abs(found) < 3 * (high - low) / (2 * 1.96), r
 
 
 def test_the_ramp_is_estimated_in_the_stage_of_which_most_can_be_told(demo: Demo) -> None:
@@ -103,6 +115,81 @@ def test_it_says_where_the_report_is(demo: Demo) -> None:
     report = demo.home.reports / f"{MONTH}.html"
     assert report.stat().st_size < 300_000
     assert str(report.name) in demo.stderr
+
+
+def test_it_says_what_else_there_is_and_every_path_exists(demo: Demo) -> None:
+    said = demo.stderr.split("Open in a browser:")[1]
+    paths = [line.split()[-1] for line in said.splitlines() if "edgeloop" not in line and line.startswith("  ")]
+    named = [path for path in paths if path.startswith(str(demo.home.path))]
+    assert [Path(path).name for path in named] == [
+        "2026-03.html", "2026-02.html", "2026-03-workshop.html", "2026-03.json", "2026-03.csv.zip", "truth.json",
+    ]  # fmt: skip
+    assert all(Path(path).is_file() for path in named)
+    assert f"actions --home {demo.home.path}" in said
+
+
+def findings_of(demo: Demo, month: str) -> Findings:
+    return render_freeze(Freeze(demo.home.freezes / month)).record.findings
+
+
+def test_what_february_asked_was_answered_and_march_follows_it_up(demo: Demo) -> None:
+    """The ramp went on as was agreed, the slots were kept, and the prompt should have gone back on 4 March."""
+    february, march = (findings_of(demo, month) for month in ("2026-02", "2026-03"))
+    asked = {d.change_id: d for d in february.decisions}
+    assert {c: d.verdict for c, d in asked.items()} == {
+        "rebooking-canary": "roll back", "slot-canary": "stop, no effect", "promo-ramp": "keep testing",
+    }  # fmt: skip
+    assert (asked["rebooking-canary"].owner, asked["rebooking-canary"].role) == ("Mara Okafor", "CRM manager")
+    assert february.followups == ()
+    assert {f.title: (f.state, f.became) for f in march.followups} == {
+        "Louder rebooking prompt": ("late", "Accepted on 3 March 2026, not marked as done."),
+        "Offers by purchase history": (
+            "done", "Done on 5 March 2026: Half of the customers of both zones have it now.",
+        ),
+        "Evening slots first": (
+            "dropped", "Dropped on 4 March 2026: More slots are rebooked already; it runs for four more weeks.",
+        ),
+    }  # fmt: skip
+    steps = Freeze(demo.home.freezes / MONTH).frame("action_history")
+    assert set(steps["who"]) == {"report", "Mara Okafor", "Leon Vidal", "Chidi Brandt"}
+    again = {d.change_id: d.verdict for d in march.decisions}
+    assert again["rebooking-canary"] == "roll back", "what nobody did is asked again"
+    assert march.restatements.shown > 0
+    assert march.feedback.last_summary.startswith("Of the ")
+
+
+def test_the_report_finds_what_was_planted_of_the_edge(demo: Demo) -> None:
+    """Parity, delay and energy of both months, and the three days of the bad line."""
+    truth = msgspec.json.decode((demo.home.path / TRUTH_FILE).read_bytes(), type=Truth)
+    before, now = truth.months
+    freeze = Freeze(demo.home.freezes / MONTH)
+    analysis = analyse_freeze(freeze)
+    findings = build(freeze, analysis)
+    pack = workshop(freeze, analysis, findings)
+    (parity,) = [i for i in findings.strip if i.name == "Profile parity"]
+    assert (parity.this, parity.previous) == (numbers.percent(now.parity, 2), numbers.percent(before.parity, 2))
+    assert parity.state == "met"
+    seconds, count = numbers.number(now.delay_p95_s, 1), numbers.count(now.messages)
+    (delay,) = [line for line in findings.health.lines if line.label == "Sync delay"]
+    assert delay.text == f"95 of 100 messages reached the edge within {seconds} s ({count} messages)."
+    # Corrected clocks are late by the network's moment: an exposure at midnight may count to the next month.
+    shown = {(m.model_id, m.version): m for m in pack.models}
+    for was, month in ((True, before), (False, now)):
+        for model, versions in month.energy_mj.items():
+            for version, planted_mj in versions.items():
+                row = shown.get((model, version))
+                text = row and (row.energy_before if was else row.energy)
+                assert text, (model, version, month.month)
+                assert float(text.split("\N{NO-BREAK SPACE}")[0]) == pytest.approx(planted_mj, abs=0.06)
+    assert truth.bad_line is not None
+    (late,) = [i for i in pack.incidents if i.kind == "sync"]
+    begin, end = (datetime.fromisoformat(t) for t in (truth.bad_line.started_at, truth.bad_line.ended_at))
+    zone = ZoneInfo("Europe/Berlin")
+    first, last = begin.astimezone(zone).date(), (end.astimezone(zone) - timedelta(days=1)).date()
+    assert late.when == f"{numbers.date_text(first)} to {numbers.date_text(last)}"
+    assert not late.open
+    unknown = [line.what for pillar in pack.pillars for line in pillar.lines if line.state == "not known"]
+    assert unknown == []
 
 
 def test_nothing_was_lost(demo: Demo) -> None:
@@ -191,11 +278,12 @@ def test_the_search_would_find_something(demo: Demo) -> None:
 
 
 def test_the_same_freeze_gives_the_same_report_twice(demo: Demo) -> None:
-    from reports import build, render
+    from reports import render
 
     freeze = Freeze(demo.home.freezes / MONTH)
     written = (demo.home.reports / f"{MONTH}.html").read_bytes()
-    assert render(build(freeze, analyse_freeze(freeze))).encode() == written
+    again = analyse_freeze(freeze, freeze.month.previous())
+    assert render(build(freeze, analyse_freeze(freeze), again)).encode() == written
 
 
 def test_agents_and_customers_are_never_pooled(demo: Demo) -> None:

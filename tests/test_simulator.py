@@ -32,13 +32,15 @@ from edgeloop.app.simulator.cast import (
     Rollout,
 )
 from edgeloop.app.simulator.devices import CLOCK_OFF_US, Sending, nameless, uploads
-from edgeloop.app.simulator.drive import planted
+from edgeloop.app.simulator.drive import Pause, planted
+from edgeloop.app.simulator.fleet import make_fleet, nightly
 from edgeloop.app.simulator.truth import change_truths, overlaps
 from edgeloop.app.simulator.vendors import Vendors
 from edgeloop.app.simulator.world import World, make_world
 from edgeloop.clock import DAY_US, HOUR_US, to_us
 from edgeloop.errors import EdgeloopError, HomeError
 from edgeloop.home import Home
+from edgeloop.log.local import LocalLog
 
 SCALE = 0.02
 METRIC = {"order_placed": "conversion"}
@@ -384,17 +386,47 @@ def test_everything_passes_the_real_door_but_what_is_broken_on_purpose(tmp_path:
     broken = [e for e in sent if e["type"] != "exposure" or e["exposure_id"].startswith("ahead")]
     responses = list(vendors_of(small).typeform())
     declared = len(ROLLOUTS) + 4  # two more stages, and the ends of two
+    told = Counter(event["type"] for sending in nightly(small, make_fleet(small)) for event in lines(sending))
     assert report.records == {
         "dead.letters": len(broken),
         "edge.exposures": len(sent) - len(broken),
+        "edge.telemetry": told["telemetry"],
         "engagement.events": report.engagement_from_exports,
         "feedback.responses": len(responses),
         "model.changes": declared,
+        "profile.versions": told["profile"],
     }
     assert len(broken) > 10
-    assert report.events_over_http == len(sent) + len(responses) + declared
+    assert report.events_over_http == len(sent) + len(responses) + declared + told.total()
     with pytest.raises(HomeError, match="a simulation already"):
         simulate(home, seed=4, scale=0.005)
+
+
+@pytest.mark.slow
+def test_at_a_pause_the_home_knows_what_was_sent_by_then_and_goes_on_alike(tmp_path: Path) -> None:
+    whole, halted = (Home(tmp_path / name) for name in ("whole", "halted"))
+    moment = us("2026-03-03T05:00:00+00:00")
+    seen: list[dict[str, int]] = []
+    stamps: list[int] = []
+
+    def act() -> None:
+        seen.append(drive._records(halted))
+        log = LocalLog(halted.log)
+        for (topic, partition), end in log.end_offsets().items():
+            values = log.read(topic, partition, 0, end, 1 << 30).values
+            stamps.extend(us(str(json.loads(value)["received_at"])) for value in values)
+        log.close()
+
+    reports = [
+        simulate(whole, seed=3, scale=0.005),
+        simulate(halted, seed=3, scale=0.005, pause=Pause(moment, act)),
+    ]
+    assert reports[0].records == reports[1].records == drive._records(halted)
+    assert (whole.path / drive.TRUTH_FILE).read_bytes() == (halted.path / drive.TRUTH_FILE).read_bytes()
+    assert len(seen) == 1
+    assert seen[0].keys() == reports[0].records.keys()
+    assert all(n < reports[0].records[topic] for topic, n in seen[0].items())
+    assert moment - DAY_US < max(stamps) < moment
 
 
 def test_settings_of_a_person_are_not_replaced(tmp_path: Path) -> None:

@@ -129,7 +129,8 @@ class Company:
         for command in (["freeze"], ["report"], ["report"]):  # a report made again asks nobody twice
             assert run([*command, "--month", name, "--home", str(self.home.path)]) == 0
         freeze = Freeze(self.home.freezes / name)
-        findings = reports.build(freeze, analyse_freeze(freeze))
+        again = None if freeze.manifest.printed_month is None else analyse_freeze(freeze, freeze.month.previous())
+        findings = reports.build(freeze, analyse_freeze(freeze), again)
         page = (self.home.reports / f"{name}.html").read_text(encoding="utf-8")
         assert page == reports.render(findings), "the report comes from the freeze alone"
         return findings, page

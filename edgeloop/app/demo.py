@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from analysis import ALL_METRICS
-from edgeloop.app.monthly import estimate_month, freeze_month, report_month
-from edgeloop.app.output import print_json, print_rows, progress_bars, say
+from analysis import ALL_METRICS, Analysis
+from edgeloop.app.asked import answer, listed
+from edgeloop.app.monthly import estimate_month, freeze_month, report_freeze
+from edgeloop.app.output import Bar, print_json, print_rows, progress_bars, say
 from edgeloop.app.process import process
-from edgeloop.app.simulator import TRUTH_FILE, Truth, simulate
+from edgeloop.app.report_files import JSON, TABLES, WORKSHOP, file_of
+from edgeloop.app.simulator import ANSWERS, MET_US, STAFF, TRUTH_FILE, Pause, Truth, simulate
+from edgeloop.app.simulator.cast import REPORT_MONTH
+from edgeloop.clock import SimulatedClock
 from edgeloop.errors import HomeError
 from edgeloop.home import Home
 from edgeloop.months import Month
-from edgeloop.settings import load
+from edgeloop.settings import Settings, load
 from edgeloop.store.rows import Estimate
+
+_QUESTION = (
+    "SELECT model_id, model_version, answers, mean_value FROM version_answers WHERE survey_question = 'delivery/csat'"
+)
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -44,20 +54,28 @@ def demo(home: Home, *, seed: int, scale: float, as_json: bool) -> int:
     """Run it; exit code 0. A demo that is there already is replaced; any other home is refused."""
     _clear(home)
     begin = time.monotonic()
+    records = 0
     with progress_bars() as bar:
-        simulate(home, seed=seed, scale=scale, progress=lambda what, done, total: bar(what)(done, total))
+
+        def month_before() -> None:
+            """February is reported on 3 March, and people answer; then the world goes on."""
+            nonlocal records
+            settings = load(home.path, {})
+            records += process(home, settings, bar("records into tables")).records
+            _report(home, settings, Month.parse(REPORT_MONTH, settings.timezone).previous(), bar)
+            _answer(home, settings)
+
+        simulate(
+            home,
+            seed=seed,
+            scale=scale,
+            progress=lambda what, done, total: bar(what)(done, total),
+            pause=Pause(MET_US, month_before),
+        )
         settings = load(home.path, {})
-        drained = process(home, settings, bar("records into tables"))
+        records += process(home, settings, bar("later records into tables")).records
         truth = msgspec.json.decode((home.path / TRUTH_FILE).read_bytes(), type=Truth)
-        month = Month.parse(truth.month, settings.timezone)
-        steps = bar("freeze, estimates, report")
-        steps(0, 3)
-        freeze_month(home, settings, month)
-        steps(1, 3)
-        _, analysis = estimate_month(home, settings, month)
-        steps(2, 3)
-        path = report_month(home, settings, month)
-        steps(3, 3)
+        path, analysis = _report(home, settings, Month.parse(truth.month, settings.timezone), bar)
     rows = compare(truth, analysis.estimates)
     if as_json:
         print_json(rows)
@@ -67,13 +85,66 @@ def demo(home: Home, *, seed: int, scale: float, as_json: bool) -> int:
             say(f"\nNo effect of “{title}” is estimated: {reason}.")
     randomised = [row for row in rows if row.grade == "randomised" and row.inside is not None]
     say(
-        f"\n{drained.records:,} records in {time.monotonic() - begin:.0f} s. "
+        f"\n{records:,} records in {time.monotonic() - begin:.0f} s. "
         f"{sum(bool(r.inside) for r in randomised)} of {len(randomised)} randomised effects lie inside their 95 % "
-        "intervals. Survey means are not expected to: the unhappy answer more."
+        "intervals;\nby chance one in twenty does not. Survey means need not either: the unhappy answer more."
     )
-    say(f"the report: {_shown(path)}")
-    say(f'ask the tables: edgeloop sql "SELECT * FROM version_answers" --home {_shown(home.path)}')
+    for line in _what_next(home, path):
+        say(line)
     return 0
+
+
+def _what_next(home: Home, report: Path) -> list[str]:
+    """Where everything is, and what to try."""
+    month = Month.parse(report.stem, "UTC")
+    pack, findings, tables = (file_of(home, month.name, kind) for kind in (WORKSHOP, JSON, TABLES))
+    before = report.with_name(f"{month.previous().name}.html")
+    command, where = _command(), shlex.quote(_shown(home.path))
+    return [
+        "\nOpen in a browser:",
+        f"  the report            {_shown(report)}",
+        f"  the month before      {_shown(before)}",
+        f"  the meeting's pack    {_shown(pack)}",
+        "For programs:",
+        f"  findings as JSON      {_shown(findings)}",
+        f"  tables as CSV         {_shown(tables)}",
+        f"  what was planted      {_shown(home.path / TRUTH_FILE)}",
+        "Try next:",
+        f"  {command} actions --home {where}",
+        f'  {command} sql "{_QUESTION}" --home {where}',
+        "  your own data: README.md, “Your own data in five minutes”",
+    ]
+
+
+def _command() -> str:
+    """What to type for this program from here."""
+    if shutil.which("edgeloop") is not None:
+        return "edgeloop"
+    own = Path(sys.argv[0])
+    return _shown(own) if own.name == "edgeloop" else "python -m edgeloop"
+
+
+def _report(home: Home, settings: Settings, month: Month, bar: Callable[[str], Bar]) -> tuple[Path, Analysis]:
+    """Freeze a month and report it, as `edgeloop up` does."""
+    steps = bar(f"report of {month.name}")
+    steps(0, 3)
+    freeze_month(home, settings, month)
+    steps(1, 3)
+    freeze, analysis = estimate_month(home, settings, month)
+    steps(2, 3)
+    path = report_freeze(home, settings, freeze, analysis)
+    steps(3, 3)
+    return path, analysis
+
+
+def _answer(home: Home, settings: Settings) -> None:
+    """What the people of the company answer to what February's report asked."""
+    asked = {(action.change_id, action.verdict): action.action_id for action in listed(home, settings)}
+    for step in ANSWERS:
+        wanted = asked.get((step.change_id, step.verdict))
+        if wanted is not None:
+            who, clock = STAFF[step.role], SimulatedClock(step.at_us)
+            answer(home, settings, wanted, step.state, who, reason=step.reason, clock=clock)
 
 
 def compare(truth: Truth, estimates: Sequence[Estimate]) -> list[Found]:
@@ -108,14 +179,23 @@ def compare(truth: Truth, estimates: Sequence[Estimate]) -> list[Found]:
 
 
 def _print(rows: list[Found]) -> None:
+    """First what is said of each change, then every effect."""
+    changes: dict[str, Found] = {}
+    for row in rows:
+        changes.setdefault(row.change_id, row)
     print_rows(
-        ("change", "metric", "planted", "found", "95 % interval", "inside", "verdict"),
+        ("change", "verdict", "expected"),
+        [(row.title, _verdict(row), row.expected_verdict or "none in particular") for row in changes.values()],
+        as_json=False,
+    )
+    print()
+    print_rows(
+        ("change", "metric", "planted", "found", "95 % interval", "inside"),
         [
             (
                 row.title, row.metric, _number(row.planted), _number(row.found),
-                "" if row.low is None else f"{_number(row.low)} to {_number(row.high)}",
+                _between(row),
                 {None: "", True: "yes", False: "no"}[row.inside],
-                _verdict(row),
             )
             for row in rows
         ],
@@ -131,7 +211,15 @@ def _verdict(row: Found) -> str:
     return "none: before and after only" if row.grade == "before_after" else "none"
 
 
+def _between(row: Found) -> str:
+    if row.low is None:
+        return "before and after only" if row.grade == "before_after" else ""
+    return f"{_number(row.low)} to {_number(row.high)}"
+
+
 def _number(value: float | None) -> str:
+    if value == 0:
+        return "0"
     return "" if value is None else f"{value:+.4f}".replace("-", "\N{MINUS SIGN}")
 
 

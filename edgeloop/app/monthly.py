@@ -113,7 +113,11 @@ def report_month(home: Home, settings: Settings, month: Month) -> Path:
 
     What a final report asks is kept as actions, before anybody reads it.
     """
-    freeze, analysis = estimate_month(home, settings, month)
+    return report_freeze(home, settings, *estimate_month(home, settings, month))
+
+
+def report_freeze(home: Home, settings: Settings, freeze: Freeze, analysis: Analysis) -> Path:
+    """The same, where the estimates are known already."""
     made = render_freeze(freeze, analysis)
     ask(home, settings, freeze, analysis, made.record.findings)
     return publish(home, made)

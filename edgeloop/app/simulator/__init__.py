@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgeloop.app.simulator.drive import TRUTH_FILE, SimulationReport, planted, simulate
+from edgeloop.app.simulator.drive import TRUTH_FILE, Pause, SimulationReport, planted, simulate
+from edgeloop.app.simulator.staff import ANSWERS, MET_US, STAFF
 from edgeloop.app.simulator.truth import Truth
 
-__all__ = ["TRUTH_FILE", "SimulationReport", "Truth", "planted", "simulate"]
+__all__ = ["ANSWERS", "MET_US", "STAFF", "TRUTH_FILE", "Pause", "SimulationReport", "Truth", "planted", "simulate"]

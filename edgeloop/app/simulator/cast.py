@@ -39,6 +39,8 @@ class Version:
     latency_ms: float
     """Median of its inference time."""
     features: int
+    watts: float
+    """What the device draws while it infers, above what it draws anyway."""
     opened: float = 0.0
     """Added to the chance that the customer opens the card."""
     rebooked: float = 0.0
@@ -142,8 +144,8 @@ ETA = Rollout(
     model_id="eta-promise",
     touchpoint="app_card",
     kind="switch",
-    old=Version("3.1", latency_ms=120, features=9),
-    new=Version("4.0", latency_ms=150, features=12, opened=0.04, satisfaction=0.05),
+    old=Version("3.1", latency_ms=120, features=9, watts=0.9),
+    new=Version("4.0", latency_ms=150, features=12, watts=1.0, opened=0.04, satisfaction=0.05),
     stages=(Stage(local_us("2026-03-02 00:00"), 1.0),),
     expected_verdict=None,
     owner="Product manager",
@@ -154,8 +156,8 @@ SLOT = Rollout(
     model_id="slot-offer",
     touchpoint="slot_picker",
     kind="canary",
-    old=Version("1.4", latency_ms=180, features=8),
-    new=Version("2.0", latency_ms=170, features=8, rebooked=0.07, ordered=0.03, satisfaction=0.1),
+    old=Version("1.4", latency_ms=180, features=8, watts=0.9),
+    new=Version("2.0", latency_ms=170, features=8, watts=0.9, rebooked=0.07, ordered=0.03, satisfaction=0.1),
     stages=(Stage(local_us("2026-02-09 00:00"), 0.5),),
     expected_verdict="promote",
     owner="Product manager",
@@ -166,8 +168,8 @@ REBOOKING = Rollout(
     model_id="rebooking-prompt",
     touchpoint="push",
     kind="canary",
-    old=Version("5.2", latency_ms=210, features=10),
-    new=Version("6.0", latency_ms=390, features=23, opened=0.22, satisfaction=-0.85),
+    old=Version("5.2", latency_ms=210, features=10, watts=1.0),
+    new=Version("6.0", latency_ms=390, features=23, watts=1.6, opened=0.22, satisfaction=-0.85),
     stages=(Stage(local_us("2026-02-09 00:00"), 0.5),),
     expected_verdict="roll back",
     owner="CRM manager",
@@ -180,8 +182,8 @@ PROMO = Rollout(
     model_id="promo-offer",
     touchpoint="locker",
     kind="staged",
-    old=Version("1.1", latency_ms=220, features=7),
-    new=Version("2.0", latency_ms=205, features=9, redeemed=0.10, ordered=0.02),
+    old=Version("1.1", latency_ms=220, features=7, watts=0.9),
+    new=Version("2.0", latency_ms=205, features=9, watts=0.9, redeemed=0.10, ordered=0.02),
     stages=(
         Stage(local_us("2026-02-16 00:00"), 0.01, _TENTH_US),
         Stage(_TENTH_US, 0.10, _HALF_US),

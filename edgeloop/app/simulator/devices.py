@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from edgeloop.app.simulator.cast import DEVICES, END_US, HUBS, START_US, ZONES
-from edgeloop.app.simulator.world import Asked, Bools, Ints, World
+from edgeloop.app.simulator.world import Asked, Bools, Ints, World, energy_mj, latency_ms
 from edgeloop.clock import HOUR_US, SECOND_US, iso
 
 CLOCK_OFF_US = {2: 47 * 60 * SECOND_US, 6: -3 * HOUR_US, 8: 20 * SECOND_US}
@@ -113,7 +113,8 @@ def _exposures(world: World, asked: Asked, nobody: Bools, rng: random.Random) ->
     labelled = world.in_rollout(asked) & rollout.randomised
     columns = zip(
         customer.tolist(), asked.delivery.tolist(), world.courier[asked.delivery].tolist(),
-        world.canary(asked).tolist(), labelled.tolist(), world.holdout(asked).tolist(), asked.latency.tolist(),
+        world.canary(asked).tolist(), labelled.tolist(), world.holdout(asked).tolist(),
+        latency_ms(world, asked).tolist(), energy_mj(world, asked).tolist(),
         asked.failed.tolist(), asked.fell_back.tolist(), nobody.tolist(), world.hub[customer].tolist(),
         world.zone(customer).tolist(), world.device(customer).tolist(), world.new_customer[customer].tolist(),
         strict=True,
@@ -127,6 +128,7 @@ def _exposures(world: World, asked: Asked, nobody: Bools, rng: random.Random) ->
         in_rollout,
         held,
         latency,
+        energy,
         failed,
         fell_back,
         unknown,
@@ -145,7 +147,8 @@ def _exposures(world: World, asked: Asked, nobody: Bools, rng: random.Random) ->
             "model_id": rollout.model_id,
             "model_version": version.name,
             "arm": "holdout" if held else "canary" if new and in_rollout else "stable",
-            "latency_ms": round(latency * version.latency_ms, 1),
+            "latency_ms": latency,
+            "energy_mj": energy,
             "features": version.features,
             "placement": "edge",
             "site": HUBS[hub],

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -34,6 +35,9 @@ from edgeloop.app.simulator.cast import (
     TIMEZONE,
 )
 from edgeloop.app.simulator.devices import Sending, courier_id, customer_id, nameless, uploads
+from edgeloop.app.simulator.fleet import make_fleet, nightly
+from edgeloop.app.simulator.pillars import bad_line_of, months_of
+from edgeloop.app.simulator.staff import roles_text
 from edgeloop.app.simulator.truth import Truth, change_truths, overlaps
 from edgeloop.app.simulator.vendors import Vendors
 from edgeloop.app.simulator.world import make_world
@@ -49,6 +53,14 @@ _AT_ONCE = 8
 Progress = Callable[[str, int, int], None]
 
 
+@dataclass(frozen=True)
+class Pause:
+    """A moment of simulated time: once all that happened before it was sent, ``act`` is called."""
+
+    at_us: int
+    act: Callable[[], None]
+
+
 class SimulationReport(msgspec.Struct, frozen=True):
     """What was sent, and what the log holds of it."""
 
@@ -61,14 +73,17 @@ class SimulationReport(msgspec.Struct, frozen=True):
     truth: str
 
 
-def simulate(home: Home, *, seed: int, scale: float = 1.0, progress: Progress | None = None) -> SimulationReport:
+def simulate(
+    home: Home, *, seed: int, scale: float = 1.0, progress: Progress | None = None, pause: Pause | None = None
+) -> SimulationReport:
     """Fill a new home with three months of an invented company, and write its truth.json.
 
     Args:
         home: a new home; it is marked as simulated, and its settings are written.
         seed: of every random number.
-        scale: 1 is 12,000 customers and about 160,000 events.
+        scale: 1 is 12,000 customers and about 180,000 events.
         progress: called with (what, done, total).
+        pause: what is done with the home on the way.
 
     Raises:
         HomeError: the home holds events, a simulation, or settings already. EdgeloopError: the door failed.
@@ -80,24 +95,33 @@ def simulate(home: Home, *, seed: int, scale: float = 1.0, progress: Progress | 
     settings = load(home.path, {})
     world = make_world(seed, scale)
     vendors = Vendors(world, live(world, {a.rollout.model_id: world.canary(a) for a in world.asked}), secret)
-    sendings = [*uploads(world), *vendors.typeform(), *_declarations()]
+    fleet = make_fleet(world)
+    sendings = [*uploads(world), *vendors.typeform(), *_declarations(), *nightly(world, fleet)]
     sendings.sort(key=lambda sending: sending.at_us)
     clock = SimulatedClock(START_US)
     key = api_keys.create(home, "edge gateways", clock)
-    with _door(home) as address:
-        _send(address, key, sendings, progress)
-    exported = 0
-    with tempfile.TemporaryDirectory() as folder:  # the exports hold raw ids, so they live outside the home
+    exported = sent = pulled = 0
+    moments = [pause.at_us, None] if pause is not None else [None]
+    with _door(home) as address, tempfile.TemporaryDirectory() as folder:  # the exports hold raw ids: not in the home
         files = vendors.mixpanel(Path(folder))
-        for number, (pulled_us, path) in enumerate(files, start=1):
-            clock.set_us(pulled_us)
-            exported += ingest_files(home, settings, [path], "mixpanel", clock=clock).accepted
-            if progress is not None:
-                progress("Mixpanel exports", number, len(files))
+        for moment in moments:
+            begin = sent
+            sent = len(sendings) if moment is None else sum(sending.at_us < moment for sending in sendings)
+            _send(address, key, sendings[begin:sent], _of_all(progress, begin, len(sendings)))
+            while pulled < len(files) and (moment is None or files[pulled][0] < moment):
+                clock.set_us(files[pulled][0])
+                exported += ingest_files(home, settings, [files[pulled][1]], "mixpanel", clock=clock).accepted
+                pulled += 1
+                if progress is not None:
+                    progress("Mixpanel exports", pulled, len(files))
+            if pause is not None and moment is not None:
+                pause.act()
     as_of_us = max(sendings[-1].at_us, files[-1][0])
     unnamed = nameless(world)
     changes = change_truths(world, unnamed, as_of_us)
-    truth = Truth(seed, scale, REPORT_MONTH, changes, overlaps(world, unnamed))
+    truth = Truth(
+        seed, scale, REPORT_MONTH, changes, overlaps(world, unnamed), months_of(world, fleet), bad_line_of(fleet)
+    )
     path = home.path / TRUTH_FILE
     path.write_bytes(msgspec.json.format(msgspec.json.encode(truth)) + b"\n")
     return SimulationReport(
@@ -167,11 +191,17 @@ forms = ["{CUSTOMER_FORM}", "{AGENT_FORM}"]
 [metrics.offer_redeemed]
 role = "goal"
 event = "offer_redeemed"
-"""
+
+{roles_text()}"""
     (home.path / FILE_NAME).write_text(text, encoding="utf-8")
 
 
-def _send(address: str, key: str, sendings: list[Sending], progress: Progress | None) -> None:
+def _of_all(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
+    """A listener for the requests of one leg of the way."""
+    return lambda done: None if progress is None else progress("requests to the door", before + done, total)
+
+
+def _send(address: str, key: str, sendings: list[Sending], progress: Callable[[int], None]) -> None:
     """Send everything, several at once, roughly in the order of time."""
     waiting = iter(sendings)
     lock = threading.Lock()
@@ -196,8 +226,8 @@ def _send(address: str, key: str, sendings: list[Sending], progress: Progress | 
                     )
                 with lock:
                     done += 1
-                    if progress is not None and (done % 50 == 0 or done == len(sendings)):
-                        progress("requests to the door", done, len(sendings))
+                    if done % 50 == 0 or done == len(sendings):
+                        progress(done)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for worked in [pool.submit(worker) for _ in range(_AT_ONCE)]:

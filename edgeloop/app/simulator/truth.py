@@ -11,6 +11,7 @@ import numpy as np
 
 from edgeloop.app.simulator.behaviour import CSAT, NPS, ORDERED, Lived, live
 from edgeloop.app.simulator.cast import END_US, Rollout, Stage
+from edgeloop.app.simulator.pillars import BadLineTruth, MonthTruth
 from edgeloop.app.simulator.world import Asked, Bools, Floats, Ints, World
 from edgeloop.clock import DAY_US, HOUR_US, iso
 
@@ -86,6 +87,8 @@ class Truth(msgspec.Struct, frozen=True):
     month: str
     changes: list[ChangeTruth]
     overlaps: list[Overlap] = []
+    months: list[MonthTruth] = []
+    bad_line: BadLineTruth | None = None
 
 
 @dataclass(frozen=True, eq=False)

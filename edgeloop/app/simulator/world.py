@@ -109,6 +109,18 @@ class World:
         return (chosen ^ asked.stale) & self.in_rollout(asked)
 
 
+def latency_ms(world: World, asked: Asked) -> Floats:
+    """How long each exposure's inference took, as it is told."""
+    new, old = asked.rollout.new, asked.rollout.old
+    return np.round(asked.latency * np.where(world.canary(asked), new.latency_ms, old.latency_ms), 1)
+
+
+def energy_mj(world: World, asked: Asked) -> Floats:
+    """What each exposure's inference took from the device, as it is told: the longer and the heavier, the more."""
+    new, old = asked.rollout.new, asked.rollout.old
+    return np.round(latency_ms(world, asked) * np.where(world.canary(asked), new.watts, old.watts), 1)
+
+
 _PURPOSES = (
     "opened_eta", "opened_prompt", "rebooked_slot", "rebooked_prompt", "ordered", "complained", "answers", "partial",
     "writes", "delay_open", "delay_rebook", "delay_order", "delay_answer", "text", "personal", "nps",
