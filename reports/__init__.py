@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reports import mail
+from reports.bounded import figure
 from reports.build import build
 from reports.findings import Findings
 from reports.notices import written
@@ -12,6 +13,6 @@ from reports.tables import Sheet, sheets
 from reports.workshop import workshop
 
 __all__ = [
-    "Findings", "Head", "Record", "Sheet", "build", "mail", "record", "render", "render_workshop", "sheets", "workshop",
-    "written",
+    "Findings", "Head", "Record", "Sheet", "build", "figure", "mail", "record", "render", "render_workshop", "sheets",
+    "workshop", "written",
 ]  # fmt: skip

@@ -51,6 +51,7 @@ EXPORTED = {
         "Record",
         "Sheet",
         "build",
+        "figure",
         "mail",
         "record",
         "render",
