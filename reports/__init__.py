@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reports import mail
+from reports.bounded import figure
 from reports.build import build
 from reports.findings import Findings
 from reports.notices import written
@@ -13,6 +14,6 @@ from reports.tables import Sheet, sheets
 from reports.workshop import workshop
 
 __all__ = [
-    "Findings", "Head", "Read", "Record", "Sheet", "build", "mail", "read", "record", "render", "render_workshop",
-    "sheets", "workshop", "written",
+    "Findings", "Head", "Read", "Record", "Sheet", "build", "figure", "mail", "read", "record", "render",
+    "render_workshop", "sheets", "workshop", "written",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Texts of data in findings, bounded and without what steers a reader's eye: for every rendering alike."""
+"""Findings for machines: texts bounded and without what steers a reader's eye, figures with the digits that hold."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ PICTURES = frozenset({"logo"})
 """Fields that hold a file of the company's own settings, not a text of data."""
 # Marks that turn the direction of what follows (Unicode TR 9), through which a text can show another one.
 _TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+DIGITS = 10
+"""Significant digits of a figure. The last of its sixteen depend on the build of the algebra library under numpy, so
+that the same freeze would give other bytes on another Python."""
 _T = TypeVar("_T")
 
 
 def bounded(findings: _T) -> _T:
-    """The same findings, each text at most `MOST_CHARACTERS` long, without control characters and direction marks."""
+    """The same findings, each text at most `MOST_CHARACTERS` long, without control characters and direction marks, and
+    each figure with `DIGITS` digits."""
     cleaned: _T = _of(findings)
     return cleaned
 
@@ -29,9 +33,16 @@ def text(value: str, most: int = MOST_CHARACTERS) -> str:
     return kept if len(value) <= most else kept[: most - 1].rstrip() + "…"
 
 
+def figure(value: float) -> float:
+    """One figure so; what no digits can be written of stays."""
+    return float(f"{value:.{DIGITS}g}")
+
+
 def _of(value: Any) -> Any:
     if isinstance(value, str):
         return text(value)
+    if isinstance(value, float):
+        return figure(value)
     if isinstance(value, msgspec.Struct):
         fields = {name: getattr(value, name) for name in value.__struct_fields__}
         cleaned = {name: _of(field) for name, field in fields.items() if name not in PICTURES}

@@ -84,6 +84,16 @@ def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None, read: rea
     name, previous = numbers.month(month.name), numbers.month(month.previous().name)
     look = manifest.look
     restated = restatements(manifest.printed_month, again, analysis)
+    drawn = strip.strip(
+        frames,
+        read.parity,
+        (feedback.row("", found, done), feedback.row("", reported, done) if reported else None),
+        month,
+        as_of_us=manifest.as_of_us,
+        since_us=manifest.since_us,
+        headline=headline,
+        figures=(ends["month 0"], ends["month 1"]) if "month 1" in ends else None,
+    )
     return Findings(
         language=look.locale,
         brand=Brand(foreign.plain(look.brand_name or manifest.company, 60), look.brand_colour, look.logo),
@@ -97,17 +107,8 @@ def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None, read: rea
         title=_title(asked, gathered, name),
         standing=f"{_standing(freeze)} {restated.standing}",
         brief=_brief(gathered, asked),
-        strip=strip.strip(
-            frames,
-            read.parity,
-            (feedback.row("", found, done), feedback.row("", reported, done) if reported else None),
-            month,
-            as_of_us=manifest.as_of_us,
-            since_us=manifest.since_us,
-            headline=headline,
-            figures=(ends["month 0"], ends["month 1"]) if "month 1" in ends else None,
-        ),
-        strip_note=strip.note(month, manifest.since_us),
+        strip=drawn,
+        strip_note=strip.note(month, manifest.since_us, drawn),
         decisions=tuple(asked),
         decisions_note=decisions.note(),
         last_actions=followup.summary(followed),

@@ -34,8 +34,10 @@ def open_tests(gathered: Sequence[ChangeRows]) -> tuple[OpenTest, ...]:
     for own in gathered:
         if own.change.end_us is not None or own.before_after or own.change.full_switch:
             continue
-        days = days_left(own)
-        if verdict_of(own) != "keep testing":
+        days, verdict = days_left(own), verdict_of(own)
+        if verdict == "repair the data first":
+            left = words.verdict(verdict)
+        elif verdict != "keep testing":
             left = t("decide now")
         elif days is None:
             left = t("how many days more cannot be told")

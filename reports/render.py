@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgeloop import __version__
-from reports import brand, charts, followup, health, language, numbers, words
+from reports import brand, charts, decisions, followup, health, language, numbers, words
 from reports.findings import Brand, CheckState, Findings, State, Workshop
 from reports.language import t, tn
 
@@ -113,6 +113,7 @@ def _environment() -> Environment:
         diverging=charts.diverging,
         split_limit=charts.split_limit,
         waterfall=charts.waterfall,
+        action_text=decisions.action_text,
         verdict_text=words.verdict,
         sure_text=words.sure,
         side_text=words.side,

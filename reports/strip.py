@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -53,8 +53,10 @@ def strip(
     )
 
 
-def note(month: Month, since_us: int) -> str:
-    """What the lines show."""
+def note(month: Month, since_us: int, drawn: Sequence[Indicator]) -> str:
+    """What the lines show; empty where there is none."""
+    if not any(indicator.weeks for indicator in drawn):
+        return ""
     begin = numbers.day(line_begins(month, since_us), month.timezone)
     return t(
         "Lines run by week from {day}: what the freeze holds whole of the last six months. They describe, and say "

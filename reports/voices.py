@@ -221,13 +221,14 @@ def _versions(side: Side, metric: str, kind: str, attributions: pd.DataFrame, mo
     a = within(attributions, month)
     a = a[(a["outcome_type"] == "answer") & (a["outcome_name"] == metric) & (a["respondent"] == side)]
     a = a[(a["model_id"].fillna("") != "") & a["value"].notna() & (a["credit"] > 0)]
-    made = []
+    made, told = [], False
     for (model, version), rows in a.groupby(["model_id", "model_version"], sort=True):
         one = rows.drop_duplicates(["outcome_id", "subject"])
         few = len(one) < FEWEST_ANSWERS
+        told = told or not few
         shown = t("too few") if few else shown_score(score(one["value"], kind), kind)
         made.append(VersionScore(foreign.name(str(model)), foreign.name(str(version)), numbers.count(len(one)), shown))
-    return tuple(made)
+    return tuple(made) if told else ()  # a table of "too few" alone says nothing
 
 
 def _quotes(this: pd.DataFrame) -> tuple[Quote, ...]:

@@ -110,7 +110,8 @@ def test_the_next_freeze_has_what_was_printed(restated: Path) -> None:
     (change,) = march.findings.changes
     shown = {e.metric: (e.effect, e.low, e.high) for e in change.effects}
     rows = [r for r in printed.rows if r.decision_low is not None]
-    assert {r.metric: (r.effect, r.decision_low, r.decision_high) for r in rows} == shown
+    exact = {r.metric: (r.effect, r.decision_low, r.decision_high) for r in rows}
+    assert shown == {metric: pytest.approx(figures, rel=1e-9) for metric, figures in exact.items()}
     assert {r.verdict for r in printed.rows if r.verdict} == {change.verdict}
     assert printed.redefined == []
 

@@ -52,6 +52,7 @@ EXPORTED = {
         "Record",
         "Sheet",
         "build",
+        "figure",
         "mail",
         "read",
         "record",

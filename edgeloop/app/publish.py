@@ -85,16 +85,17 @@ def publish(home: Home, made: Rendered) -> Path:
 
 
 def _exact(analysis: Analysis) -> list[reports.Sheet]:
-    """What the findings rest on, at full precision, with the columns of the tables of that name."""
+    """What the findings rest on, with the columns of the tables of that name and the digits that hold everywhere."""
     tables: Sequence[tuple[str, type[msgspec.Struct], Iterable[msgspec.Struct]]] = (
         ("estimates", Estimate, analysis.estimates),
         ("checks", Check, analysis.checks),
         ("bridge", Bar, analysis.bridge),
     )
-    return [
-        reports.Sheet(name, kind.__struct_fields__, [msgspec.structs.astuple(row) for row in rows])
-        for name, kind, rows in tables
-    ]
+    return [reports.Sheet(name, kind.__struct_fields__, [_cells(row) for row in rows]) for name, kind, rows in tables]
+
+
+def _cells(row: msgspec.Struct) -> tuple[object, ...]:
+    return tuple(reports.figure(cell) if isinstance(cell, float) else cell for cell in msgspec.structs.astuple(row))
 
 
 def _zip_of(sheets: Iterable[reports.Sheet]) -> bytes:
