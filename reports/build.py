@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -167,7 +168,7 @@ def _title(asked: Sequence[Decision], gathered: Sequence[ChangeRows], month: str
     for d in urgent:
         groups.setdefault(d.verdict, []).append(titles[d.anchor])
     named = "; ".join(_asked(verdict, numbers.joined(own)) for verdict, own in groups.items())
-    if len(named.split()) <= _MOST_WORDS and len(named) <= _LONGEST_TITLE:
+    if len(re.findall(r"\w\S*", named)) <= _MOST_WORDS and len(named) <= _LONGEST_TITLE:
         return words.capital(named)
     counted = [
         _asked(verdict, tn("one change", "{n} changes", len(own), n=numbers.count(len(own))))
