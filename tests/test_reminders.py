@@ -26,7 +26,7 @@ from edgeloop.settings import EscalationSettings, Settings, SlackSettings, load
 from edgeloop.store.actions import LEASE_US, Action, Answer
 from edgeloop.store.sqlite import SqliteStore
 from tests.fakes import FixedClock, at
-from tests.mailbox import Mailbox, mail_server
+from tests.mailbox import Mailbox, hanging_up, mail_server
 from tests.test_actions_store import action
 
 ASKED = at("2026-04-03T06:00:00Z")
@@ -486,3 +486,23 @@ def test_the_settings_are_printed_without_addresses(home: Home, capsys: pytest.C
 
 def test_the_module_asks_nothing_where_no_channel_is_set(home: Home) -> None:
     assert reminders.remind(home, Settings(roles=ROLES), clock=FixedClock(ASKED + 99 * DAY_US)) == []
+
+
+def test_a_server_that_hangs_up_before_the_message_has_not_taken_it(home: Home, box: Mailbox) -> None:
+    clock = FixedClock(ASKED)
+    with hanging_up("MAIL") as port:
+        own = msgspec.structs.replace(box.settings, port=port)
+        for _ in range(3):
+            remind(home, msgspec.structs.replace(settings_of(box), mail=own), clock=clock)
+            clock.now += 2 * LEASE_US
+    assert [told.outcome for told in remind(home, settings_of(box), clock=clock)] == ["sent"]
+    assert len(box.messages) == 1
+
+
+def test_a_title_of_encoded_words_stops_no_other_notice(home: Home, box: Mailbox) -> None:
+    with closing(SqliteStore(home.store)) as store:
+        title = "=?utf-8?q?=ff?="
+        store.add_actions([asked(1, title=title, asked=f"Promote {title}")], "report")
+    told = remind(home, settings_of(box), clock=FixedClock(ASKED))
+    assert sorted(one.outcome for one in told if one.cause == "asked") == ["sent", "sent"]
+    assert any("= ?utf-8?q?=ff?=" in str(message["Subject"]) for message in box.messages)
