@@ -446,6 +446,10 @@ def test_the_schedule_sends_by_itself(home: Home, box: Mailbox) -> None:
         ("[escalation]\nladder = {owner = 0}", "owner = 0"),
         ("[escalation]\nladder = {boss = 3}", "boss"),
         ("[slack]\nwebhook = 'http://hooks.example.org/x'", "https://"),
+        ("[slack]\nwebhook = 'https://[hooks.example.org/x'", "https://"),
+        ("[slack]\nwebhook = 'https://[so wrong]/'", "https://"),
+        ("[mail]\nto = ['jana@example.org', 'so wrong']", r"\[mail\] to, entry 2 of 2, is no address"),
+        ("[mail]\nreply_to = 'so wrong'", r"\[mail\] reply_to is no address"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, toml: str, says: str) -> None:
@@ -472,7 +476,8 @@ def test_the_ladder_and_the_secret_come_from_the_environment_too(tmp_path: Path)
 def test_the_settings_are_printed_without_addresses(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     (home.path / "edgeloop.toml").write_text(
         "[roles.it_lead]\nname='Bo'\naddress='bo@example.org'\ndeputy='Di'\ndeputy_address='di@example.org'\n"
-        "[slack]\nwebhook='https://hooks.example.org/s3cret'\n[decisions.promote]\naccountable='it_lead'\n"
+        "[slack]\nwebhook='https://hooks.example.org/s3cret'\n[mail]\nto=['bo@example.org', 'di@example.org']\n"
+        "[decisions.promote]\naccountable='it_lead'\n"
     )
     for flags in ([], ["--json"]):
         assert run(["config", *flags, "--home", str(home.path)]) == 0
@@ -481,6 +486,7 @@ def test_the_settings_are_printed_without_addresses(home: Home, capsys: pytest.C
         assert "@" not in out
         assert "s3cret" not in out
         assert "roles.it_lead" in out
+        assert "(2 set)" in out
         assert "decisions.promote" in out
 
 

