@@ -195,7 +195,7 @@ class MailSettings(_Section, frozen=True):
     sender: str = ""
     """Whom mail is from: ``edgeloop@example.org`` or ``Edgeloop <edgeloop@example.org>``."""
     reply_to: str = ""
-    timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0
+    timeout_s: Annotated[float, Meta(gt=0, le=60)] = 30.0
     """Of each step of the conversation with the server."""
     to: tuple[str, ...] = ()
     """Who gets each month's report."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -353,6 +354,26 @@ def test_a_webhook_that_hangs_up_may_have_taken_it(home: Home) -> None:
             clock.now += LEASE_US
         assert outcomes == ["not sent"] * 2
         assert len(hook.bodies) == 2
+
+
+def test_a_proxy_that_refuses_has_passed_nothing_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            for _ in range(slack.TRIES):
+                with server.accept()[0] as connection:
+                    asked.append(connection.recv(4_096))
+                    connection.sendall(b"HTTP/1.1 503 no\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=refuse, daemon=True)
+        thread.start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(slack.SlackError, match="cannot be reached") as raised:
+            slack.send("https://hooks.example.org/services/s3cret", "x", sleep=lambda _: None)
+        thread.join(5)
+    assert not raised.value.unsure
+    assert [line.split(b" ")[0] for line in asked] == [b"CONNECT"] * slack.TRIES
 
 
 def test_nobody_there_and_no_address() -> None:

@@ -12,7 +12,7 @@ from typing import IO
 
 import msgspec
 
-from edgeloop.app.output import print_json, print_rows, say
+from edgeloop.app.output import plain_line, print_json, print_rows, say
 from edgeloop.app.sql import SEALED, Answer
 from edgeloop.clock import iso
 from edgeloop.store.schema import Kind
@@ -109,7 +109,7 @@ def _line(cell: object) -> str:
         return f"{cell:.6g}"
     if isinstance(cell, bytes):
         return f"({len(cell)} bytes)"
-    return "".join(c if c.isprintable() else " " for c in str(cell))
+    return plain_line(str(cell))
 
 
 def _json(cell: object) -> object:
