@@ -11,10 +11,12 @@ import smtplib
 import socket
 import ssl
 from datetime import UTC, datetime
+from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import make_msgid
+from typing import Any
 
 import msgspec
 
@@ -31,7 +33,7 @@ _ANSWERED = (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused, smtpl
 class MailError(EdgeloopError):
     """A message was not sent; ``again``: the same may go through later, without a person doing anything.
 
-    ``unsure``: the conversation broke off after it had begun, so the message may have been taken.
+    ``unsure``: the conversation broke off after the message had begun, so it may have been taken.
     """
 
     def __init__(self, text: str, *, again: bool) -> None:
@@ -97,33 +99,51 @@ def send(mail: Mail, own: MailSettings) -> tuple[str, ...]:
         own: the server and who sends; each step of the conversation may take ``timeout_s``.
 
     Raises:
-        UsageError: a setting or an address is wrong. MailError: the server took it for nobody.
+        UsageError: a setting or an address is wrong. MailError: the server took it for nobody, or no message can be
+            made of it.
     """
     if not own.host:
         raise UsageError("no mail server is set: [mail] host (EDGELOOP_MAIL_HOST) names it")
-    message = composed(mail, own)
+    try:
+        message = composed(mail, own)
+        message.as_bytes()  # some of it is looked at only here
+    except (ValueError, MessageError) as error:
+        raise MailError("no message can be made of this text: its title or a name cannot be", again=False) from error
     where = f"the mail server {own.host}:{own.port}"
-    begun = False
+    server: _Server | None = None
     try:
         with contextlib.closing(_connected(own, str(message["From"].addresses[0].domain))) as server:
-            begun = True
             refused = server.send_message(message)
             with contextlib.suppress(smtplib.SMTPException, OSError):
                 server.quit()  # it has the message: what goes wrong now is nobody's loss
     except (smtplib.SMTPException, OSError) as error:
         told = _told(error, where, own)
-        told.unsure = begun and not isinstance(error, _ANSWERED)
+        told.unsure = server is not None and server.begun and not isinstance(error, _ANSWERED)
         raise told from error
     return tuple(to for to in mail.to if address(to).addr_spec in refused)
 
 
-def _connected(own: MailSettings, domain: str) -> smtplib.SMTP:
+class _Server(smtplib.SMTP):
+    """Knows whether the message itself was begun: before that a server cannot have taken it."""
+
+    begun = False
+
+    def data(self, msg: Any) -> tuple[int, bytes]:
+        self.begun = True
+        return super().data(msg)
+
+
+class _TlsServer(_Server, smtplib.SMTP_SSL):
+    """The same, TLS from the first byte."""
+
+
+def _connected(own: MailSettings, domain: str) -> _Server:
     context = ssl.create_default_context(cafile=own.ca_file or None)
     # Our domain as our name: the machine's would be looked up in the DNS, and told to others.
     if own.security == "tls":
-        server: smtplib.SMTP = smtplib.SMTP_SSL(own.host, own.port, domain, timeout=own.timeout_s, context=context)
+        server: _Server = _TlsServer(own.host, own.port, domain, timeout=own.timeout_s, context=context)
     else:
-        server = smtplib.SMTP(own.host, own.port, domain, timeout=own.timeout_s)
+        server = _Server(own.host, own.port, domain, timeout=own.timeout_s)
     try:
         if own.security == "starttls":
             server.starttls(context=context)

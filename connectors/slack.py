@@ -53,7 +53,7 @@ def send(webhook: str, text: str, *, sleep: Callable[[float], None] = time.sleep
             wait = _FIRST_WAIT_S * 2**attempt
             try:
                 answer = client.post(webhook, json=body)
-            except (httpx.ConnectError, httpx.ConnectTimeout):
+            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError):  # nothing was sent
                 problem = "the Slack webhook's server cannot be reached: is [slack] webhook right, is the network up?"
             except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
                 raise SlackError("[slack] webhook is no address of the form https://…") from error

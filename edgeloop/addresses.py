@@ -24,12 +24,16 @@ def address(text: str) -> Address:
         raise ValueError("a line break or another control character is in it")
     found = _ADDRESS.fullmatch(text.strip()) if len(text) <= _MOST_SPEC + 4 * _MOST_NAME else None
     spec = (found["named"] or found["bare"]) if found else ""
-    if found is None or len(spec) > _MOST_SPEC:
+    if found is None or len(spec) > _MOST_SPEC or "=?" in spec:
         raise ValueError("write name@example.org or A Name <name@example.org>")
     return Address(display_name=one_line((found["name"] or "").strip(' "'), _MOST_NAME), addr_spec=spec)
 
 
 def one_line(text: str, most: int) -> str:
-    """Text in one line of at most ``most`` characters, without control characters and marks that turn its direction."""
+    """Text in one line of at most ``most`` characters, without control characters and marks that turn its direction.
+
+    What begins an encoded word of a header (RFC 2047: ``=?``) is broken up: decoded, it could be any of those again.
+    """
     whole = " ".join("".join(c if c.isprintable() or c.isspace() else " " for c in text[: 4 * most]).split())
+    whole = whole.replace("=?", "= ?")
     return whole if len(whole) <= most else whole[: most - 1].rstrip() + "…"

@@ -195,7 +195,7 @@ class MailSettings(_Section, frozen=True):
     sender: str = ""
     """Whom mail is from: ``edgeloop@example.org`` or ``Edgeloop <edgeloop@example.org>``."""
     reply_to: str = ""
-    timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0
+    timeout_s: Annotated[float, Meta(gt=0, le=60)] = 30.0
     """Of each step of the conversation with the server."""
     to: tuple[str, ...] = ()
     """Who gets each month's report."""
@@ -351,11 +351,12 @@ def _check_mail(mail: MailSettings, where: str) -> None:
             'password could be read on the way: use "starttls" or "tls"'
         )
     for key, texts in (("sender", (mail.sender,)), ("reply_to", (mail.reply_to,)), ("to", mail.to)):
-        for text in filter(None, texts):
+        for number, text in enumerate(texts, start=1):
             try:
-                address(text)
-            except ValueError as error:
-                raise UsageError(f"{where}: [mail] {key}: {text!r} is no address of mail: {error}") from error
+                address(text or "nobody@example.org")
+            except ValueError as error:  # the address itself is nobody's to see
+                which = f"{key}, entry {number} of {len(texts)}," if key == "to" else key
+                raise UsageError(f"{where}: [mail] {which} is no address of mail: {error}") from error
     if mail.host and not mail.sender:
         raise UsageError(f"{where}: [mail] host is set and sender is not: write whom mail is from")
 
@@ -367,10 +368,17 @@ def _check_people(settings: Settings, where: str) -> None:
                 address(getattr(held, key) or "nobody@example.org")
             except ValueError as error:  # the address itself is nobody's to see
                 raise UsageError(f"{where}: [roles.{role}] {key} is no address of mail: {error}") from error
-    webhook = urlsplit(settings.slack.webhook)
-    plain = webhook.scheme == "http" and _on_this_machine(webhook.hostname or "")
-    if settings.slack.webhook and not ((webhook.scheme == "https" or plain) and webhook.hostname):
+    if settings.slack.webhook and not _is_webhook(settings.slack.webhook):
         raise UsageError(f"{where}: [slack] webhook has to begin with https:// (http:// only for this machine)")
+
+
+def _is_webhook(text: str) -> bool:
+    try:
+        found = urlsplit(text)
+        host = found.hostname or ""
+    except ValueError:  # brackets around what is no address of IPv6
+        return False
+    return bool(host) and (found.scheme == "https" or (found.scheme == "http" and _on_this_machine(host)))
 
 
 def _on_this_machine(host: str) -> bool:

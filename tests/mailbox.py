@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -97,3 +98,28 @@ def mail_server(security: Security = "none", folder: Path | None = None, *, sign
         yield mailbox
     finally:
         controller.stop()
+
+
+@contextlib.contextmanager
+def hanging_up(at: str) -> Iterator[int]:
+    """The port of a server that takes every command, and hangs up instead of answering the one that begins so."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    talk(server.accept()[0])
+
+        def talk(connection: socket.socket) -> None:
+            with connection, connection.makefile("rwb", buffering=0) as wire:
+                wire.write(b"220 ready\r\n")
+                for line in wire:
+                    if line.upper().startswith(at.encode()):
+                        return
+                    wire.write(b"250 fine\r\n")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(5)

@@ -173,6 +173,16 @@ def test_a_sender_that_died_is_repeated_once_and_never_more(place: Place) -> Non
     assert sent == [True, True, False, False, False]
 
 
+def test_a_slow_sender_that_fails_does_not_take_back_what_another_sent(place: Place) -> None:
+    slow, other = place.store(), place.store()
+    assert slow.begin_notice(notice())
+    assert other.begin_notice(notice(AT_US + LEASE_US))
+    other.end_notice(notice(AT_US + LEASE_US + 1, "sent"))
+    slow.end_notice(notice(AT_US + LEASE_US + 2, "waiting"))
+    assert place.rows("SELECT occurred_at, state FROM notices") == [(AT_US + LEASE_US + 1, "sent")]
+    assert not slow.begin_notice(notice(AT_US + 100 * LEASE_US))
+
+
 def test_a_refused_one_is_tried_again_after_growing_pauses(place: Place) -> None:
     store = place.store()
     now, waits = AT_US, []

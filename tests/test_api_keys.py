@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,19 @@ def test_a_home_that_begins_with_a_key_is_its_users_alone(tmp_path: Path) -> Non
     api_keys.create(home, "edge", CLOCK)
     assert home.path.stat().st_mode & 0o077 == 0
     assert home.keys.stat().st_mode & 0o077 == 0
+
+
+def test_keys_that_are_made_and_removed_at_once_are_all_kept(home: Home) -> None:
+    script = (
+        "import sys, pathlib; from edgeloop.home import Home; from edgeloop.app import api_keys\n"
+        "home = Home(pathlib.Path(sys.argv[1]))\n"
+        "for n in range(20):\n"
+        "    gone = api_keys.create(home, 'gone'); api_keys.create(home, sys.argv[2])\n"
+        "    found = [k for k in api_keys.read(home) if k.sha256 == api_keys._hash(gone)]; assert found\n"
+        "    if sum(k.id == found[0].id for k in api_keys.read(home)) == 1: api_keys.remove(home, found[0].id)\n"
+    )
+    made = [subprocess.Popen([sys.executable, "-c", script, str(home.path), name]) for name in ("a", "b", "c")]
+    assert [process.wait(60) for process in made] == [0, 0, 0]
+    names = [key.name for key in api_keys.read(home)]
+    assert [names.count(name) for name in ("a", "b", "c")] == [20, 20, 20]
+    assert [path.name for path in home.keys.glob(".*")] == [f".{API_KEYS}.lock"]

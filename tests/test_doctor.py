@@ -25,7 +25,7 @@ from edgeloop.log.local import LocalLog
 from edgeloop.roles import ROLES
 from edgeloop.settings import Settings
 from edgeloop.sqlite import connect
-from edgeloop.store.actions import Notice
+from edgeloop.store.actions import LEASE_US, Notice
 from edgeloop.store.schema import SCHEMA_NUMBER
 from edgeloop.store.sqlite import SqliteStore
 from tests.fakes import FixedClock, at
@@ -342,7 +342,7 @@ def test_which_roles_nobody_holds(home: Home) -> None:
 
 def test_mail_that_reaches_nobody_and_notices_that_are_stuck(home: Home) -> None:
     asked_of(home, "it_lead", 1)
-    mail = '[mail]\nhost = "localhost"\nsecurity = "none"\nsender = "edgeloop@example.org"\n'
+    mail = '[mail]\nhost = "localhost"\nsecurity = "none"\nsender = "edgeloop@example.org"\nto = ["bo@example.org"]\n'
     (home.path / "edgeloop.toml").write_text(mail + '[roles.it_lead]\nname = "Bo"\n')
     assert wrong(home) == [("warn", "reminders")]
     assert "no address of it_lead" in findings(home)["reminders"][0].what
@@ -359,4 +359,10 @@ def test_mail_that_reaches_nobody_and_notices_that_are_stuck(home: Home) -> None
             store.end_notice(replace(row, state="waiting", occurred_at=at_us))
     (stuck,) = findings(home)["reminders"]
     assert (stuck.state, "refused 3 times" in stuck.what) == ("warn", True)
+    with closing(SqliteStore(home.store)) as store:
+        for ago in (2 * LEASE_US, LEASE_US):  # its sender died twice
+            assert store.begin_notice(replace(row, action_id="b", occurred_at=NOW - ago))
+    assert len(findings(home)["reminders"]) == 2
+    cut_off = findings(home)["reminders"][1]
+    assert (cut_off.state, "broke off twice" in cut_off.what) == ("warn", True)
     assert "@" not in str(findings(home))

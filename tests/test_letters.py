@@ -222,6 +222,27 @@ def test_a_kill_while_it_is_sent_is_noted(home: Home) -> None:
     assert note.state == "given up"
 
 
+@pytest.mark.slow
+def test_a_stop_while_it_is_printed_leaves_no_browser(home: Home, tmp_path: Path) -> None:
+    chromium = tmp_path / "chromium"
+    chromium.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/part && mv {tmp_path}/part {tmp_path}/pid\nexec sleep 60\n")
+    chromium.chmod(0o755)
+    with (home.path / "edgeloop.toml").open("a", encoding="utf-8") as file:
+        file.write(f'[publish]\npdf = true\nchromium = "{chromium}"\n')
+    command = [sys.executable, "-m", "edgeloop.app.schedule", str(home.path), MARCH]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 120
+    while not (tmp_path / "pid").exists():
+        assert time.monotonic() < end
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(10) == 128 + signal.SIGTERM
+    browser = (tmp_path / "pid").read_text().strip()
+    found = subprocess.run(["ps", "-o", "stat=", "-p", browser], capture_output=True, text=True, check=False).stdout
+    assert not found.strip() or found.startswith("Z")
+
+
 class Ran:
     """`edgeloop report --month 2026-03` with more flags."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import socket
@@ -20,7 +21,7 @@ from connectors.mail import Attachment, Mail, MailError
 from edgeloop.addresses import address, one_line
 from edgeloop.errors import UsageError
 from edgeloop.settings import MailSettings, load
-from tests.mailbox import PASSWORD, USER, free_port, mail_server
+from tests.mailbox import PASSWORD, USER, free_port, hanging_up, mail_server
 
 TO = ("jana@example.org", "Ops Büro <ops@example.org>")
 PLAIN = MailSettings(host="127.0.0.1", security="none", sender="Edgeloop <edgeloop@example.org>")
@@ -114,11 +115,44 @@ def test_an_address_is_one_or_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "jana", "jana@", "@example.org", "a b@example.org", "jana@exämple.org", "a@b,c@d", "a@b\nBcc: c@d", "a..b@c.d",
-     "<a@b> <c@d>x"],
+     "<a@b> <c@d>x", "=?utf-8?q?x?=@example.org"],
 )  # fmt: skip
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError):
         address(text)
+
+
+def word_of(text: str) -> str:
+    """What a header's decoder turns into the text (RFC 2047)."""
+    return f"=?utf-8?b?{base64.b64encode(text.encode()).decode()}?="
+
+
+@pytest.mark.parametrize(
+    "word",
+    [word_of("\r\nReply-To: x@evil.example"), word_of("\r\nContent-Type: text/html\r\n\r\n<a href=//evil>"),
+     "=?utf-8?q?x=0AReply-To:_x@evil.example=0A=0A<a>?=", "=?utf-8?q?=ff?=",
+     "=\u202e?utf-8?q?=0ABcc:_x@evil.example?="],
+)  # fmt: skip
+@pytest.mark.parametrize("around", ["{}", "Promote {} é"])
+def test_no_encoded_word_is_decoded_into_a_header(word: str, around: str) -> None:
+    text = around.format(word)
+    with mail_server() as box:
+        name = "".join(c for c in word if c not in "<>")[:90]
+        own = msgspec.structs.replace(box.settings, sender=f'"{name}" <edgeloop@example.org>')
+        mail.send(letter(subject=text, attachments=(Attachment(text, b"x", "text/csv"),)), own)
+        (message,) = box.messages
+    assert message["Reply-To"] == "data@example.org"
+    assert message["Bcc"] is None
+    assert message.get_content_type() == "multipart/mixed"
+    assert "= ?utf-8?" in str(message["Subject"])
+    (got,) = message.iter_attachments()
+    assert "= ?utf-8?" in (got.get_filename() or "")
+
+
+def test_a_text_that_no_message_can_hold_is_an_error_of_mail() -> None:
+    error = fails(PLAIN, letter(text="half a letter: \ud800"))
+    assert not error.again
+    assert not error.unsure
 
 
 def test_one_line_is_bounded() -> None:
@@ -200,6 +234,14 @@ def test_an_unknown_name() -> None:
     assert "not known by that name" in str(fails(msgspec.structs.replace(PLAIN, host="mail.invalid")))
 
 
+@pytest.mark.parametrize(("at", "unsure"), [("EHLO", False), ("MAIL", False), ("RCPT", False), ("DATA", True)])
+def test_before_the_message_is_begun_nothing_can_have_been_taken(at: str, unsure: bool) -> None:
+    with hanging_up(at) as port:
+        error = fails(msgspec.structs.replace(PLAIN, port=port, timeout_s=5.0))
+    assert error.unsure is unsure
+    assert error.again
+
+
 @contextlib.contextmanager
 def silent(greeting: bytes = b"") -> Iterator[int]:
     """A port that accepts, says the greeting and then nothing."""
@@ -238,11 +280,12 @@ def test_settings_are_needed_and_checked(tmp_path: Path) -> None:
         ({"EDGELOOP_MAIL_HOST": "mail.example.org", "EDGELOOP_MAIL_SECURITY": "none", "EDGELOOP_MAIL_SENDER": "a@b"},
          "on this machine"),
         ({"EDGELOOP_MAIL_HOST": "mail.example.org"}, "sender is not"),
-        ({"EDGELOOP_MAIL_TO": "jana@example.org,ops"}, "'ops' is no address"),
+        ({"EDGELOOP_MAIL_TO": "jana@example.org,ops"}, "to, entry 2 of 2, is no address"),
         ({"EDGELOOP_MAIL_SENDER": "a@b\r\nBcc: c@d"}, "line break"),
     ):  # fmt: skip
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=said) as caught:
             load(tmp_path, environ)
+        assert not any(text in str(caught.value) for text in ("ops", "jana", "c@d"))
     (tmp_path / "word").write_text(PASSWORD + "\n")
     own = load(tmp_path, {
         "EDGELOOP_MAIL_HOST": "localhost", "EDGELOOP_MAIL_SECURITY": "none", "EDGELOOP_MAIL_SENDER": "a@b",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -26,7 +27,7 @@ from edgeloop.settings import EscalationSettings, Settings, SlackSettings, load
 from edgeloop.store.actions import LEASE_US, Action, Answer
 from edgeloop.store.sqlite import SqliteStore
 from tests.fakes import FixedClock, at
-from tests.mailbox import Mailbox, mail_server
+from tests.mailbox import Mailbox, hanging_up, mail_server
 from tests.test_actions_store import action
 
 ASKED = at("2026-04-03T06:00:00Z")
@@ -355,6 +356,26 @@ def test_a_webhook_that_hangs_up_may_have_taken_it(home: Home) -> None:
         assert len(hook.bodies) == 2
 
 
+def test_a_proxy_that_refuses_has_passed_nothing_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            for _ in range(slack.TRIES):
+                with server.accept()[0] as connection:
+                    asked.append(connection.recv(4_096))
+                    connection.sendall(b"HTTP/1.1 503 no\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=refuse, daemon=True)
+        thread.start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(slack.SlackError, match="cannot be reached") as raised:
+            slack.send("https://hooks.example.org/services/s3cret", "x", sleep=lambda _: None)
+        thread.join(5)
+    assert not raised.value.unsure
+    assert [line.split(b" ")[0] for line in asked] == [b"CONNECT"] * slack.TRIES
+
+
 def test_nobody_there_and_no_address() -> None:
     with pytest.raises(slack.SlackError, match="cannot be reached") as raised:
         slack.send("http://127.0.0.1:9/services/s3cret", "x", sleep=lambda _: None)
@@ -446,6 +467,10 @@ def test_the_schedule_sends_by_itself(home: Home, box: Mailbox) -> None:
         ("[escalation]\nladder = {owner = 0}", "owner = 0"),
         ("[escalation]\nladder = {boss = 3}", "boss"),
         ("[slack]\nwebhook = 'http://hooks.example.org/x'", "https://"),
+        ("[slack]\nwebhook = 'https://[hooks.example.org/x'", "https://"),
+        ("[slack]\nwebhook = 'https://[so wrong]/'", "https://"),
+        ("[mail]\nto = ['jana@example.org', 'so wrong']", r"\[mail\] to, entry 2 of 2, is no address"),
+        ("[mail]\nreply_to = 'so wrong'", r"\[mail\] reply_to is no address"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, toml: str, says: str) -> None:
@@ -472,7 +497,8 @@ def test_the_ladder_and_the_secret_come_from_the_environment_too(tmp_path: Path)
 def test_the_settings_are_printed_without_addresses(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     (home.path / "edgeloop.toml").write_text(
         "[roles.it_lead]\nname='Bo'\naddress='bo@example.org'\ndeputy='Di'\ndeputy_address='di@example.org'\n"
-        "[slack]\nwebhook='https://hooks.example.org/s3cret'\n[decisions.promote]\naccountable='it_lead'\n"
+        "[slack]\nwebhook='https://hooks.example.org/s3cret'\n[mail]\nto=['bo@example.org', 'di@example.org']\n"
+        "[decisions.promote]\naccountable='it_lead'\n"
     )
     for flags in ([], ["--json"]):
         assert run(["config", *flags, "--home", str(home.path)]) == 0
@@ -481,8 +507,29 @@ def test_the_settings_are_printed_without_addresses(home: Home, capsys: pytest.C
         assert "@" not in out
         assert "s3cret" not in out
         assert "roles.it_lead" in out
+        assert "(2 set)" in out
         assert "decisions.promote" in out
 
 
 def test_the_module_asks_nothing_where_no_channel_is_set(home: Home) -> None:
     assert reminders.remind(home, Settings(roles=ROLES), clock=FixedClock(ASKED + 99 * DAY_US)) == []
+
+
+def test_a_server_that_hangs_up_before_the_message_has_not_taken_it(home: Home, box: Mailbox) -> None:
+    clock = FixedClock(ASKED)
+    with hanging_up("MAIL") as port:
+        own = msgspec.structs.replace(box.settings, port=port)
+        for _ in range(3):
+            remind(home, msgspec.structs.replace(settings_of(box), mail=own), clock=clock)
+            clock.now += 2 * LEASE_US
+    assert [told.outcome for told in remind(home, settings_of(box), clock=clock)] == ["sent"]
+    assert len(box.messages) == 1
+
+
+def test_a_title_of_encoded_words_stops_no_other_notice(home: Home, box: Mailbox) -> None:
+    with closing(SqliteStore(home.store)) as store:
+        title = "=?utf-8?q?=ff?="
+        store.add_actions([asked(1, title=title, asked=f"Promote {title}")], "report")
+    told = remind(home, settings_of(box), clock=FixedClock(ASKED))
+    assert sorted(one.outcome for one in told if one.cause == "asked") == ["sent", "sent"]
+    assert any("= ?utf-8?q?=ff?=" in str(message["Subject"]) for message in box.messages)

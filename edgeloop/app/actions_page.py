@@ -11,7 +11,7 @@ import base64
 import functools
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from edgeloop.app import api_keys
 from edgeloop.app.asked import answer, history, listed, today
-from edgeloop.app.sessions import SESSION_S, VISIT_S, Brake, Session, Sessions, session_secret
+from edgeloop.app.sessions import SESSION_S, VISIT_S, Brake, Session, Sessions, secret_stamp, session_secret
 from edgeloop.clock import Clock, iso
 from edgeloop.errors import HomeError, UsageError
 from edgeloop.home import Home
@@ -32,6 +32,8 @@ from edgeloop.store.actions import Action, IllegalStepError, NoSuchActionError, 
 from edgeloop.store.base import StoreUnavailableError
 
 COOKIE = "edgeloop_session"
+VISIT = "edgeloop_visit"
+"""Before somebody is signed in: a cookie of its own, so that no form to sign in ends a session."""
 PATH = "/actions"
 _MOST_BYTES = 20_000
 _STEPS: dict[str, State] = {"accept": "accepted", "done": "done", "drop": "dropped"}
@@ -57,6 +59,7 @@ class ActionsPage:
         self._table = responsibility(settings.roles, settings.decisions)
         self._brake = Brake()
         self._made: Sessions | None = None
+        self._stamp: tuple[int, int] | None = None
 
     def routes(self) -> list[Route]:
         """What it answers to."""
@@ -81,22 +84,21 @@ class ActionsPage:
 
     async def sign_in(self, request: Request) -> Response:
         """``POST /actions/sign-in``: a person's key opens a session."""
-        session = self._session(request)
+        visit = self._sessions.read(request.cookies.get(VISIT), ())
         try:
-            form = await self._form(request, session, "sign-in")
-            address = request.client.host if request.client is not None else ""
-            now_s = self._clock.now_us() / 1_000_000
-            wait_s = self._brake.wait_s(address, now_s)
-            if wait_s:
-                raise _RefusedError(429, f"Too many wrong keys. Try again in {wait_s} seconds.", wait_s)
+            form = await self._form(request, visit, "sign-in")
             key = api_keys.signing_in(api_keys.read(self._home), form.get("key", ""))
             if key is None:
-                self._brake.failed(address, now_s)
+                address = request.client.host if request.client is not None else ""
+                wait_s = self._brake.failed(address, self._clock.now_us() / 1_000_000)
+                if wait_s:
+                    raise _RefusedError(429, f"Too many wrong keys. Try again in {wait_s} seconds.", wait_s)
                 raise _RefusedError(401, "That is no key of a person. Keys of senders do not open this page.")
         except _RefusedError as error:
             return self._sign_in_page(request, error.status, str(error), error.wait_s)
         answered = RedirectResponse(PATH, 303, _headers())
-        self._set_cookie(request, answered, self._sessions.opened(key), SESSION_S)
+        # Lax: who follows a link in a mail stays signed in; forms are guarded by more than the cookie
+        _set_cookie(request, answered, COOKIE, self._sessions.opened(key), SESSION_S, path="/", samesite="lax")
         return answered
 
     async def sign_out(self, request: Request) -> Response:
@@ -139,8 +141,10 @@ class ActionsPage:
 
     @property
     def _sessions(self) -> Sessions:
-        if self._made is None:
-            self._made = Sessions(session_secret(self._home), self._clock)
+        """By the home's secret, read again when the file changed, so that a new one signs everybody out at once."""
+        stamp = secret_stamp(self._home)  # before the secret: one that comes in between is read the next time
+        if self._made is None or stamp is None or stamp != self._stamp:
+            self._made, self._stamp = Sessions(session_secret(self._home), self._clock), stamp
         return self._made
 
     def _session(self, request: Request) -> Session | None:
@@ -160,7 +164,7 @@ class ActionsPage:
         except (ValueError, ClientDisconnect) as error:
             raise _RefusedError(400, "The form cannot be read.") from error
         origin = request.headers.get("origin")
-        foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host", "")
+        foreign = _foreign(origin, request.headers.get("host", ""))
         if foreign or request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             raise _RefusedError(403, "The form came from another site. Nothing was changed.")
         if session is None or not self._sessions.is_token(session, form, fields.get("token", "")):
@@ -172,7 +176,7 @@ class ActionsPage:
         page = self._rendered("sign-in.html.j2", status, problem, token=self._sessions.token(session, "sign-in"))
         if wait_s:
             page.headers["Retry-After"] = str(wait_s)
-        self._set_cookie(request, page, cookie, VISIT_S)
+        _set_cookie(request, page, VISIT, cookie, VISIT_S, path=PATH, samesite="strict")
         return page
 
     async def _list_page(self, session: Session, status: int, problem: str) -> Response:
@@ -210,16 +214,27 @@ class ActionsPage:
         text = page.render(company=self._settings.company, css=Markup(css), problem=problem, path=PATH, **values)  # noqa: S704
         return HTMLResponse(text, status, _headers(css))
 
-    def _set_cookie(self, request: Request, response: Response, cookie: str, max_age_s: int) -> None:
-        response.set_cookie(
-            COOKIE,
-            cookie,
-            max_age=max_age_s,
-            path="/",  # /reports reads it too
-            httponly=True,
-            samesite="strict",
-            secure=request.url.scheme == "https",
-        )
+
+def _set_cookie(
+    request: Request,
+    response: Response,
+    name: str,
+    value: str,
+    max_age_s: int,
+    *,
+    path: str,
+    samesite: Literal["lax", "strict"],
+) -> None:
+    secure = request.url.scheme == "https"
+    response.set_cookie(name, value, max_age_s, path=path, httponly=True, samesite=samesite, secure=secure)
+
+
+def _foreign(origin: str | None, host: str) -> bool:
+    """Whether a form says that it comes from a page of another host."""
+    try:
+        return origin is not None and urlsplit(origin).netloc != host
+    except ValueError:  # no address at all
+        return True
 
 
 _AWAY = "The store does not answer now. Nothing was changed: try again in a minute."

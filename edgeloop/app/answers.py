@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,7 @@ from typing import IO
 
 import msgspec
 
-from edgeloop.app.output import print_json, print_rows, say
+from edgeloop.app.output import plain_line, print_json, print_rows, say
 from edgeloop.app.sql import SEALED, Answer
 from edgeloop.clock import iso
 from edgeloop.store.schema import Kind
@@ -20,6 +21,8 @@ ROWS_ON_A_TERMINAL = 200
 _RECORDS_ON_A_TERMINAL = 20
 _WIDEST = 40  # a column folds before it takes more of a line than this
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # full width: Excel in East Asia
+_INSIDE = re.compile(r'([;\t\r\n][\s"]*)(?=[=+\-@＝＋－＠])')
+"""Where a cell begins for a program that separates by something else: Excel's is ``;`` in half of Europe."""
 
 
 def print_answer(answer: Answer, *, as_json: bool, as_csv: bool) -> None:
@@ -40,7 +43,8 @@ def print_csv(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """RFC 4180 with a header, UTF-8, lines end in LF; numbers at full precision, absent values empty.
 
     Text that a spreadsheet would take for a formula (it begins with ``= + - @``, spaces aside, a tab or a line end)
-    gets an apostrophe before it. Numbers stay numbers, negative ones too.
+    gets an apostrophe before it, also inside after a ``;``, a tab or a line end. Numbers stay numbers, negative ones
+    too.
     """
     write_csv(sys.stdout, names, rows, line_end="\n")
     sys.stdout.flush()  # in a file with both streams, what is said about the table comes after it
@@ -105,7 +109,7 @@ def _line(cell: object) -> str:
         return f"{cell:.6g}"
     if isinstance(cell, bytes):
         return f"({len(cell)} bytes)"
-    return "".join(c if c.isprintable() else " " for c in str(cell))
+    return plain_line(str(cell))
 
 
 def _json(cell: object) -> object:
@@ -120,6 +124,7 @@ def _csv(cell: object) -> object:
     if isinstance(cell, bytes):
         return f"({len(cell)} bytes)"
     text = cell if isinstance(cell, str) else msgspec.json.encode(cell, enc_hook=str).decode()
+    text = _INSIDE.sub(r"\1'", text)
     return f"'{text}" if text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text
 
 

@@ -5,9 +5,13 @@ A sender's key takes events in and signs nobody in; a person's key signs in on `
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
+import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import msgspec
@@ -47,8 +51,8 @@ def create(
     """Make a key; this is the only time that it is seen."""
     key = PREFIX + secrets.token_urlsafe(32)
     created = iso((clock or SystemClock()).now_us() // 1_000_000 * 1_000_000)
-    kept = [*read(home), ApiKey(name, key[-4:], created, _hash(key), kind, role)]
-    home.write_secret(API_KEYS, msgspec.json.format(msgspec.json.encode(kept)).decode())
+    with _alone(home):
+        _write(home, [*read(home), ApiKey(name, key[-4:], created, _hash(key), kind, role)])
     return key
 
 
@@ -71,13 +75,13 @@ def remove(home: Home, ends_in: str) -> ApiKey:
     Raises:
         UsageError: none does, or several do.
     """
-    keys = read(home)
-    found = [key for key in keys if key.id == ends_in]
-    if len(found) != 1:
-        what = "no key ends" if not found else f"{len(found)} keys end"
-        raise UsageError(f"{what} in {ends_in!r}: `edgeloop keys list` shows how each ends")
-    kept = [key for key in keys if key is not found[0]]
-    home.write_secret(API_KEYS, msgspec.json.format(msgspec.json.encode(kept)).decode())
+    with _alone(home):
+        keys = read(home)
+        found = [key for key in keys if key.id == ends_in]
+        if len(found) != 1:
+            what = "no key ends" if not found else f"{len(found)} keys end"
+            raise UsageError(f"{what} in {ends_in!r}: `edgeloop keys list` shows how each ends")
+        _write(home, [key for key in keys if key is not found[0]])
     return found[0]
 
 
@@ -99,6 +103,27 @@ def signing_in(keys: list[ApiKey], key: str) -> ApiKey | None:
         if hmac.compare_digest(known.sha256, digest) and known.person:
             found = known
     return found
+
+
+@contextmanager
+def _alone(home: Home) -> Iterator[None]:
+    """From reading the file to writing it, so that of two commands at once neither undoes the other."""
+    path = home.keys / f".{API_KEYS}.lock"
+    try:
+        for folder in (home.path, home.keys):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise HomeError(f"cannot write {path}: {error.strerror}. May the home only be read?") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # which gives the lock back
+
+
+def _write(home: Home, keys: list[ApiKey]) -> None:
+    home.write_secret(API_KEYS, msgspec.json.format(msgspec.json.encode(keys)).decode())
 
 
 def _hash(key: str) -> str:

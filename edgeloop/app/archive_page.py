@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import functools
 import hashlib
 import re
@@ -98,14 +97,11 @@ def by_person(home: Home, settings: Settings, clock: Clock, signed_in: Callable[
         if settings.publish.public or signed_in(request):
             return None
         shown, address = _shown(request), request.client.host if request.client is not None else ""
-        now_s = clock.now_us() / SECOND_US
-        wait_s = brake.wait_s(address, now_s) if shown else 0
-        if wait_s:
-            return PlainTextResponse("too many wrong keys\n", 429, _SAFE | {"Retry-After": str(wait_s)})
         if shown and api_keys.signing_in(api_keys.read(home), shown) is not None:
             return None
-        if shown:
-            brake.failed(address, now_s)
+        wait_s = brake.failed(address, clock.now_us() / SECOND_US) if shown else 0
+        if wait_s:
+            return PlainTextResponse("too many wrong keys\n", 429, _SAFE | {"Retry-After": str(wait_s)})
         told = "sign in at /actions, or show a person's key (`edgeloop keys create --role`) as bearer or password\n"
         return PlainTextResponse(told, 401, _SAFE | {"WWW-Authenticate": 'Basic realm="Edgeloop reports"'})
 
@@ -121,7 +117,7 @@ def _shown(request: Request) -> str:
         return ""
     try:
         return base64.b64decode(rest, validate=True).decode().partition(":")[2]
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # neither ASCII, nor base64, nor UTF-8
         return ""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from edgeloop.app.finding import Finding, Patient
 from edgeloop.roles import DEPUTY, KINDS, OWNER, ROLES, responsibility
+from edgeloop.store.actions import LEASE_US
 from edgeloop.store.base import StatementError
 from edgeloop.store.schema import ACTIONS, NOTICES
 
@@ -47,7 +48,14 @@ def check_reminders(patient: Patient) -> Iterator[Finding]:
     if stuck:
         what = f"{stuck:,} notices were refused {_TRIES} times and more"
         yield Finding("warn", "reminders", what, "`edgeloop actions remind` says why")
-    elif not silent:
+    cut_off = _count(
+        patient,
+        f"{NOTICES.name} WHERE state = 'sending' AND repeats > 0 AND occurred_at <= {patient.now_us - LEASE_US}",
+    )
+    if cut_off:
+        what = f"sending {cut_off:,} notices broke off twice; they may have arrived and are not sent again"
+        yield Finding("warn", "reminders", what, "ask those whom `edgeloop actions` names")
+    if not silent and not stuck and not cut_off:
         yield Finding("ok", "reminders", "sent by `edgeloop up`, or by `edgeloop actions remind` from cron")
 
 

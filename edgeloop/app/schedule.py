@@ -7,6 +7,7 @@ The work runs in a process of its own, so that the door answers as fast as befor
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
 import sys
 import threading
@@ -244,4 +245,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    # The default ends a process without `finally`, and the browser that prints would stay.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main(sys.argv[1:]))

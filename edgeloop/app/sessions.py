@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import msgspec
 from itsdangerous import BadData, URLSafeSerializer
@@ -44,6 +45,15 @@ def session_secret(home: Home) -> bytes:
             pass
         home.write_secret(SESSION_KEY, secrets.token_hex(32))
     return bytes.fromhex(path.read_text(encoding="ascii").strip())
+
+
+def secret_stamp(home: Home) -> tuple[int, int] | None:
+    """Another one whenever the key was replaced; None where there is none."""
+    try:
+        info = (home.keys / SESSION_KEY).stat()
+    except FileNotFoundError:
+        return None
+    return info.st_mtime_ns, info.st_ino
 
 
 class Sessions:
@@ -93,21 +103,37 @@ class Sessions:
 
 
 class Brake:
-    """Lets few wrong keys a minute through, from one address and in all."""
+    """Tells who sends many wrong keys to wait: a few a minute are looked at from one address.
 
-    FROM_ONE, IN_ALL, SPAN_S = 5, 100, 60
+    A right key is never braked: keys have 256 random bits, which nobody guesses, and whoever sends wrong ones from
+    elsewhere, or from the same address, must not lock people out.
+    """
+
+    FROM_ONE, SPAN_S, MOST_NETS = 5, 60, 10_000
 
     def __init__(self) -> None:
-        self._failures: deque[tuple[float, str]] = deque(maxlen=self.IN_ALL)
+        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+        """When wrong keys came, by network; the one that failed last is the last."""
 
-    def wait_s(self, address: str, now_s: float) -> int:
-        """How long an address has to wait before it may try a key; 0: it may now."""
-        recent = [(at, who) for at, who in self._failures if now_s - at < self.SPAN_S]
-        own = [at for at, who in recent if who == address]
-        waits = [self.SPAN_S - (now_s - own[-self.FROM_ONE])] if len(own) >= self.FROM_ONE else []
-        waits += [self.SPAN_S - (now_s - recent[0][0])] if len(recent) >= self.IN_ALL else []
-        return max((int(wait) + 1 for wait in waits), default=0)
+    def failed(self, address: str, now_s: float) -> int:
+        """Note a wrong key; how many seconds its address is to wait before the next, 0 while these were few."""
+        net = _net(address)
+        own = self._failures.setdefault(net, deque(maxlen=self.FROM_ONE))
+        self._failures.move_to_end(net)
+        if len(self._failures) > self.MOST_NETS:
+            self._failures.popitem(last=False)
+        if len(own) == self.FROM_ONE and now_s - own[0] < self.SPAN_S:
+            return int(self.SPAN_S - (now_s - own[0])) + 1
+        own.append(now_s)
+        return 0
 
-    def failed(self, address: str, now_s: float) -> None:
-        """Note a wrong key."""
-        self._failures.append((now_s, address))
+
+def _net(address: str) -> str:
+    """The addresses that one sender has: a single one, of IPv6 all with the same first 64 bits."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or IPv6Address(int(found) >> 64 << 64))

@@ -14,7 +14,7 @@ from edgeloop.app.finding import Finding
 from edgeloop.app.frozen import all_freezes, checked_file
 from edgeloop.app.monthly import render_freeze
 from edgeloop.app.publish import Rendered
-from edgeloop.app.report_files import JSON, PAGE, TABLES, file_of
+from edgeloop.app.report_files import FEEDBACK, JSON, PAGE, TABLES, WORKSHOP, file_of
 from edgeloop.errors import EdgeloopError
 from edgeloop.home import Home
 from edgeloop.store.freeze import MANIFEST, Freeze, FreezeError
@@ -22,6 +22,7 @@ from edgeloop.store.freeze import MANIFEST, Freeze, FreezeError
 _HEAD_BYTES = 8_192
 _FREEZE = re.compile(rb'<meta name="edgeloop-freeze" content="([^"<>]{1,100})">')
 _GENERATOR = re.compile(rb'<meta name="generator" content="Edgeloop ([^"<>]{1,100})">')
+_BESIDE = {"json": JSON, "csv": TABLES, "feedback": FEEDBACK, "workshop": WORKSHOP}
 _RESTORE = "restore it from your backup"
 
 
@@ -31,7 +32,7 @@ def verify(home: Home, page: Path, *, beside: bool) -> list[Finding]:
     Args:
         home: where the freezes are.
         page: the HTML file, wherever it lies.
-        beside: whether JSON and CSV of that month in the home are compared too.
+        beside: whether the other files of that month in the home are compared too.
 
     Raises:
         EdgeloopError: there is no such report, or its freeze is not in this home: nothing can be compared.
@@ -102,7 +103,7 @@ def _tables(freeze: Freeze) -> Iterator[Finding]:
 
 
 def _beside(home: Home, made: Rendered) -> Iterator[Finding]:
-    for check, ending in (("json", JSON), ("csv", TABLES)):
+    for check, ending in _BESIDE.items():
         path = file_of(home, made.month, ending)
         if path.exists():
             yield _same(check, path, path.read_bytes(), made.files[ending])

@@ -240,7 +240,7 @@ class Store(Protocol):
         ...
 
     def end_notice(self, ended: Notice) -> None:
-        """Note that it was sent, or that it waits because it was refused."""
+        """Note that it was sent, or that it waits because it was refused; what was sent stays so."""
         ...
 
     def close(self) -> None:

@@ -54,9 +54,9 @@ def begin_notice(db: apsw.Connection, wanted: Notice) -> bool:
 
 
 def end_notice(db: apsw.Connection, ended: Notice) -> None:
-    """Note what became of it."""
+    """Note what became of it, unless another sender has sent it meanwhile."""
     db.execute(
-        f"UPDATE {NOTICES.name} SET state = ?, occurred_at = ? WHERE {_NOTICE}",
+        f"UPDATE {NOTICES.name} SET state = ?, occurred_at = ? WHERE {_NOTICE} AND state <> 'sent'",
         (ended.state, ended.occurred_at, *ended.key),
     )
 

@@ -69,6 +69,8 @@ def _decisions(settings: Settings) -> list[tuple[object, ...]]:
 def _shown(section: str, key: str, value: object) -> str:
     if (section, key) in SECRETS or (section == "roles" and key.endswith("address")):
         return "(set)" if value else "(not set)"
+    if (section, key) == ("mail", "to") and isinstance(value, tuple):  # people's addresses, too
+        return f"({len(value)} set)" if value else "(not set)"
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 

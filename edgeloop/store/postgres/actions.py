@@ -57,9 +57,9 @@ def begin_notice(db: Connection, wanted: Notice) -> bool:
 
 
 def end_notice(db: Connection, ended: Notice) -> None:
-    """Note what became of it."""
+    """Note what became of it, unless another sender has sent it meanwhile."""
     db.execute(
-        f"UPDATE {NOTICES.name} SET state = %s, occurred_at = %s WHERE {_NOTICE}",
+        f"UPDATE {NOTICES.name} SET state = %s, occurred_at = %s WHERE {_NOTICE} AND state <> 'sent'",
         (ended.state, from_us(ended.occurred_at), *ended.key),
     )
 
