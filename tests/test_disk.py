@@ -152,7 +152,7 @@ def test_ingest_on_a_full_disk_says_that_what_came_before_is_in(disk: Disk, tmp_
 def test_process_on_a_full_disk_names_the_store_and_goes_on_after(disk: Disk, tmp_path: Path) -> None:
     home = disk.path / "home"
     source = tmp_path / "some.ndjson"
-    source.write_bytes(events(0, 45_000))
+    source.write_bytes(events(0, 52_000))
     assert run(home, "ingest", str(source)).code == 0
     for _ in range(2):
         ran = run(home, "process")
