@@ -156,7 +156,7 @@ def test_the_mail_has_the_verdict_and_each_decision(month: Rendered) -> None:
         *(part for d in f.decisions for part in (d.action, d.why, d.owner, d.by, d.sure)),
     ):
         assert words in letter.text
-        assert words in page.text
+        assert " ".join(words.split()) in page.text  # which reads a no-break space as any other
     assert f.freeze_id in letter.text
     assert len(page.all("h1")) == 1
     assert all(attrs.get("scope") == "row" for attrs in page.all("th"))
