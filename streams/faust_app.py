@@ -10,14 +10,48 @@ from typing import Any
 import aiokafka
 import faust
 import msgspec
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from mode.threads import WorkerThread
 
-from streams.worker import Alert
+from streams.worker import Alert, Join
 
-__all__ = ["Publisher", "application"]
+__all__ = ["JoinWorker", "Publisher", "application"]
 
 _log = logging.getLogger(__name__)
 
 _UPDATE_BYTES = 2 << 20
+_CONSUMER_STOPS_S = 5.0
+
+
+class _LeftBehind(WorkerThread):
+    """A thread that the process waits for a little, and then ends without."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.daemon = True
+
+    def stop(self) -> None:
+        self.is_stopped.wait(_CONSUMER_STOPS_S)
+
+
+# A stop that overtakes a rebalance of the agents' group leaves Faust's consumer waiting for an answer that nobody gives
+# any more: by default a minute, and then its thread keeps the process. It holds nothing of the join's.
+AIOKafkaConsumerThread.shutdown_timeout = _CONSUMER_STOPS_S
+AIOKafkaConsumerThread.Worker = _LeftBehind
+
+
+class JoinWorker(faust.Worker):
+    """Runs the application and its join; at the end the join's partitions go to others before anything else stops."""
+
+    def __init__(self, app: faust.App, join: Join) -> None:
+        super().__init__(app, join, quiet=True, loglevel="WARNING", override_logging=False)
+        self.spinner = None
+        self._join = join
+
+    async def stop(self) -> None:
+        """Stop the join, then what Faust has."""
+        await self._join.stop()
+        await super().stop()
 
 
 def application(

@@ -134,6 +134,8 @@ class Join(faust.Service):
         self._failures = 0
         self._gathering: asyncio.Task[list[Chunk]] | None = None
         """The next batch."""
+        self._starting = asyncio.Lock()
+        """Held while the store is opened and the group joined: a stop that comes then waits for it."""
         self._works = False
         self._ended = asyncio.Event()
         self.counts = Counts()
@@ -158,13 +160,16 @@ class Join(faust.Service):
         # A batch makes hundreds of thousands of objects and no cycles: looking for some in every batch costs a tenth of
         # the time, once a minute nothing.
         gc.disable()
-        try:
-            self._opened = await self._in_thread(self._open)
-            topics = await self._in_thread(self._topics)
-            await self._feed.start(topics, self._end_of_batch)
-        except Exception as error:
-            self.failure = error
-            raise
+        async with self._starting:
+            try:
+                if not self.should_stop:
+                    self._opened = await self._in_thread(self._open)
+                if not self.should_stop:
+                    topics = await self._in_thread(self._topics)
+                    await self._feed.start(topics, self._end_of_batch)
+            except Exception as error:
+                self.failure = error
+                raise
 
     def _topics(self) -> list[str]:
         there = self._opened.identities() if self._opened is not None else {}
@@ -176,11 +181,13 @@ class Join(faust.Service):
 
     async def on_stop(self) -> None:
         """Finish the batch in flight, then give the partitions back at once."""
-        if self._works:
-            try:
-                await asyncio.wait_for(self._ended.wait(), _LAST_BATCH_S)
-            except TimeoutError:  # brokers that went away in the middle of giving out partitions never answer
-                self._tell(logging.WARNING, "stopped in the middle of a batch; the next worker does it again")
+        try:
+            async with asyncio.timeout(_LAST_BATCH_S):
+                await self._starting.acquire()
+                if self._works:
+                    await self._ended.wait()
+        except TimeoutError:  # brokers that went away in the middle of giving out partitions never answer
+            self._tell(logging.WARNING, "stopped in the middle of a batch; the next worker does it again")
         await self._feed.close()
         for close in self._closing:
             await close()

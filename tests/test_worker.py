@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,6 +87,27 @@ def test_a_second_worker_goes_on_where_the_first_was_killed(company: Company) ->
     second = company.start_worker()
     company.wait_until_drained()
     assert second.end() == 0
+    company.expect(bodies)
+
+
+def test_told_to_stop_at_any_moment_of_its_start_it_ends_at_once(company: Company) -> None:
+    company.create_topics(4)
+    bodies = some_worlds(9, 3)
+    append_in_pieces(company, bodies, random.Random(9))
+    workers = [company.start_worker() for _ in range(3)]  # each makes the groups of the others begin anew
+    begun = [time.monotonic()] * 3
+    for n, worker in enumerate(workers):
+        wait_until(lambda worker=worker: "joins its group" in worker.said, "a worker", 60, worker.log)  # type: ignore[misc]
+        time.sleep(0.3 * n)
+        begun[n] = time.monotonic()
+        worker.process.send_signal(signal.SIGTERM)
+    for worker, at in zip(workers, begun, strict=True):
+        assert worker.process.wait(60) == 0, worker.said
+        assert time.monotonic() - at < 30, "it waited for something that does not come"
+    last = company.start_worker()
+    wait_until(lambda: ready(last), "a worker", 60, last.log)
+    company.wait_until_drained()
+    assert last.end() == 0
     company.expect(bodies)
 
 

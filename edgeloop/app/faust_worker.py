@@ -29,7 +29,7 @@ from edgeloop.settings import Settings
 from edgeloop.store.base import Store, StoreUnavailableError
 from edgeloop.store.opening import open_store
 from streams import Drain, Rules
-from streams.faust_app import Publisher, application
+from streams.faust_app import JoinWorker, Publisher, application
 from streams.worker import Alert, Feed, Join, Steps
 
 _log = logging.getLogger(__name__)
@@ -125,8 +125,7 @@ def work(home: Home, settings: Settings, host: str, port: int) -> bool:
         )
         join.add_closing(updates.close)
         _pages(app, join)
-        worker = faust.Worker(app, join, loglevel="WARNING", override_logging=False)
-        worker.spinner = None
+        worker = JoinWorker(app, join)
         note(_log, logging.INFO, "the worker joins its group (stop with Ctrl-C)", address=f"{host}:{port}")
         try:
             worker.execute_from_commandline()
