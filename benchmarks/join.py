@@ -2,8 +2,9 @@
 
 The load goes to Kafka once (`benchmarks.peers.load`). Each engine reads it from the beginning in a consumer group of
 its own and joins exposures with engagement by customer within 7 days. Matches are counted in the process and not
-produced; ours are rows of the store. Each runs once with one process (or thread) and once with two, and the better one
-is shown. The broker works on the same cores and is not counted.
+produced, except those of ``kafka_streams_eos``, which are records of a topic, each once; ours are rows of the store.
+Each runs once with one process (or thread) and once with two, and the better one is shown. The broker works on the same
+cores and is not counted.
 
 A second table shows what each loses and gets wrong when devices were offline (`benchmarks.peers.late`).
 """
@@ -42,12 +43,14 @@ def runners(postgres: Postgres | None) -> list[Runner]:
         PythonPeer("faust_table", "faust_table", "--cython"),
         Quix(),
         KafkaStreams(),
+        KafkaStreams(exactly_once=True),
         Ours("ours_sqlite"),
     ]
     return found if postgres is None else [*found, Ours("ours_postgres", postgres)]
 
 
-NAMES = ("raw", "faust_plain", "faust_cython", "faust_table", "quix", _REFERENCE, "ours_sqlite", "ours_postgres")
+_JAVA = (_REFERENCE, "kafka_streams_eos")
+NAMES = ("raw", "faust_plain", "faust_cython", "faust_table", "quix", *_JAVA, "ours_sqlite", "ours_postgres")
 
 
 def main() -> None:
@@ -103,16 +106,16 @@ def _throughput(
                 best[engine.name] = found
     reference = best.get(_REFERENCE)
     print(f"\n{os.cpu_count()} cores, {sent:,} records, {true_pairs:,} pairs within {PAIRS_WINDOW_H:.0f} h")
-    print(f"{'':<15}{'with':>6}{'records/s':>12}{'CPU s/million':>15}{'peak MB':>10}{'of Streams':>12}{'pairs':>9}")
+    print(f"{'':<18}{'with':>6}{'records/s':>12}{'CPU s/million':>15}{'peak MB':>10}{'of Streams':>12}{'pairs':>9}")
     for engine in engines:
         if engine.name not in best:
-            print(f"{engine.name:<15}  failed")
+            print(f"{engine.name:<18}  failed")
             continue
         found = best[engine.name]
         ratio = f"{found.rate / reference.rate:.2f}" if reference else ""
         joined = f"{found.progress.joined / true_pairs:.1%}" if found.progress.joined else ""
         print(
-            f"{engine.name:<15}{found.parallel:>6}{found.rate:>12,.0f}{found.cpu_of_million:>15.1f}"
+            f"{engine.name:<18}{found.parallel:>6}{found.rate:>12,.0f}{found.cpu_of_million:>15.1f}"
             f"{found.peak_mb:>10,.0f}{ratio:>12}{joined:>9}"
         )
 

@@ -9,5 +9,6 @@ step "ruff"        $bin/ruff check --quiet .
 step "format"      $bin/ruff format --check --quiet .
 step "mypy"        $bin/mypy
 step "imports"     $bin/lint-imports --no-logo
-step "pytest"      $bin/python -m pytest -q "$@"
+# Two processes, a file of tests at a time: half of the suite waits for brokers, browsers and databases.
+step "pytest"      $bin/python -m pytest -q -n 2 --dist loadfile "$@"
 printf 'where the time went:\n'; printf '  %s\n' "${times_spent[@]}"

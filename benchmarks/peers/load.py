@@ -29,6 +29,7 @@ from edgeloop.log.partitioner import murmur2_of
 from tests.real.kafka import Broker
 
 PARTITIONS = 4
+MATCHES_TOPIC = "matches"
 EVENTS_OF_A_CUSTOMER = 10
 _KEPT = 0.8
 """Of the exposures: `benchmarks.events` makes five for two engagements."""
@@ -66,8 +67,8 @@ def log_entries(door: Iterable[bytes]) -> Iterator[list[Entry]]:
 
 
 def create_topics(broker: Broker, prefix: str) -> None:
-    """Every topic that a worker of ours subscribes to; the load goes to two of them."""
-    for topic in (*STORED_TOPICS, DEAD_LETTERS_TOPIC, ALERTS_TOPIC):
+    """Every topic that a worker of ours subscribes to; the load goes to two of them. And where a peer's matches go."""
+    for topic in (*STORED_TOPICS, DEAD_LETTERS_TOPIC, ALERTS_TOPIC, MATCHES_TOPIC):
         broker.create_topic(prefix + topic, PARTITIONS)
 
 

@@ -68,11 +68,17 @@ class Quix(PythonPeer):
 
 
 class KafkaStreams(Runner):
-    """Kafka Streams: one JVM, with as many stream threads as are asked for."""
+    """Kafka Streams: one JVM, with as many stream threads as are asked for.
 
-    name = "kafka_streams"
+    ``exactly_once``: every match is a record of a topic, once, as ours are rows; otherwise it is an object in memory.
+    """
+
     _libs = _BENCH / "java" / "libs"
     _classes = _BENCH / "java" / "classes"
+
+    def __init__(self, *, exactly_once: bool = False) -> None:
+        self.name = "kafka_streams_eos" if exactly_once else "kafka_streams"
+        self._exactly_once = exactly_once
 
     def prepare(self) -> None:
         """Fetch the jars and compile, anew when the source changed."""
@@ -105,6 +111,8 @@ class KafkaStreams(Runner):
             "WindowedJoin",
             "--threads",
             str(task.parallel),
+            "--exactly-once",
+            "yes" if self._exactly_once else "no",
             *told,
         ]
         return Telling(self.name, [command], task, {})
