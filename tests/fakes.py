@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Sequence
+from functools import partial
 
 from edgeloop.clock import to_us
 from edgeloop.events import Event, decode
 from edgeloop.log.base import Chunk, Entry, LogUnavailableError, TopicPartition
+
+gzipped = partial(gzip.compress, mtime=0)
+"""Without the time: it would be in the names of tests, which must be the same in every process."""
 
 
 class FixedClock:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from connectors.native import LINE_BYTES
+from tests.fakes import gzipped
 
 pytestmark = pytest.mark.slow
 
@@ -74,7 +75,7 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
 
 
-PACKED = gzip.compress(events(0, 30_000), compresslevel=1, mtime=0)
+PACKED = gzipped(events(0, 30_000), compresslevel=1)
 BROKEN = "the gzip file breaks off or is damaged after line "
 
 
@@ -85,7 +86,7 @@ BROKEN = "the gzip file breaks off or is damaged after line "
         ("damaged", PACKED[: len(PACKED) // 2] + b"\xff" * 200 + PACKED[len(PACKED) // 2 + 200 :], 10_000, BROKEN),
         ("checksum", PACKED[:-8] + b"12345678", 30_000, BROKEN + "30000: BadGzipFile"),
         ("garbage", PACKED + b"garbage", 30_000, BROKEN + "30000: BadGzipFile"),
-        ("second member", gzip.compress(events(0, 7)) + gzip.compress(events(7, 9))[:-12], 7, BROKEN),
+        ("second member", gzipped(events(0, 7)) + gzipped(events(7, 9))[:-12], 7, BROKEN),
         ("from the start", b"\x1f\x8bnonsense", 0, "is damaged after its beginning"),
     ],
 )
@@ -105,13 +106,13 @@ def test_a_broken_gzip_file_gives_what_can_be_read(
 @pytest.mark.parametrize(
     ("data", "taken"),
     [
-        (gzip.compress(events(0, 5)) + gzip.compress(events(5, 9)) + bytes(512), 9),
+        (gzipped(events(0, 5)) + gzipped(events(5, 9)) + bytes(512), 9),
         (b"\xef\xbb\xbf" + events(0, 3), 3),
         (events(0, 3).replace(b"\n", b"\r\n"), 3),
         (b"\xef\xbb\xbf" + events(0, 3).replace(b"\n", b"\r\n")[:-2], 3),
         (b"\n\r\n \n" + events(0, 2) + b"\n\n", 2),
         (b"", 0),
-        (gzip.compress(b""), 0),
+        (gzipped(b""), 0),
     ],
     ids=["members and padding", "mark", "crlf", "mark, crlf, no end", "blank lines", "empty", "empty gzip"],
 )
@@ -156,7 +157,7 @@ def test_two_long_lines_that_differ_at_their_end_are_two(
     monkeypatch.setattr(native, "_CHUNK_BYTES", 7)
     for size in range(101, 125):
         line = b"{" + b"y" * (size - 2) + b"z"
-        (tmp_path / "f").write_bytes(gzip.compress(line + end) if packed else line + end)
+        (tmp_path / "f").write_bytes(gzipped(line + end) if packed else line + end)
         with (tmp_path / "f").open("rb") as file:
             found = list(
                 native.items_of_file(file) if source == "events" else mixpanel.items_of_file(file, MixpanelSettings())
@@ -184,9 +185,9 @@ def test_an_element_over_20_mb_ends_its_array_and_is_hashed_to_the_end_of_the_fi
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
-        (b"PK\x03\x04" + os.urandom(100_000), "a zip file, no JSON: unpack it first"),
-        (b"(\xb5/\xfd" + os.urandom(9), "a zstd file"),
-        (b"PAR1\n\n\n\n" + os.urandom(5_000), "a Parquet file, no JSON: write it as NDJSON first"),
+        (b"PK\x03\x04" + random.Random(1).randbytes(100_000), "a zip file, no JSON: unpack it first"),
+        (b"(\xb5/\xfd" + random.Random(1).randbytes(9), "a zstd file"),
+        (b"PAR1\n\n\n\n" + random.Random(1).randbytes(5_000), "a Parquet file, no JSON: write it as NDJSON first"),
         (events(0, 2).decode().encode("utf-16"), "UTF-16 text, no JSON: write it as UTF-8 first"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 
@@ -14,6 +13,7 @@ from connectors import mixpanel, native, typeform
 from connectors.intake import read
 from connectors.native import UnpackError, items_of_body, items_of_file, unpacked
 from edgeloop.settings import MixpanelSettings, TypeformSettings
+from tests.fakes import gzipped
 
 
 def places(data: bytes) -> list[tuple[str, bool]]:
@@ -29,7 +29,7 @@ def places(data: bytes) -> list[tuple[str, bool]]:
         (b'{"a":1}\r\n\n{"a":2}\n', [("line 1", True), ("line 3", True)]),
         (b'{"a":1\n{"a":2}\n', [("line 1", False), ("line 2", True)]),
         (b'{"a":"\xff"}\n{"a":2}', [("line 1", False), ("line 2", True)]),
-        (gzip.compress(b'{"a":1}\n') + gzip.compress(b'{"a":2}\n'), [("line 1", True), ("line 2", True)]),
+        (gzipped(b'{"a":1}\n') + gzipped(b'{"a":2}\n'), [("line 1", True), ("line 2", True)]),
         (b"x", [("line 1", False)]),
     ],
 )
@@ -38,7 +38,7 @@ def test_files(data: bytes, wanted: list[tuple[str, bool]]) -> None:
 
 
 def test_a_broken_gzip_file_gives_what_was_readable_and_says_where_it_broke() -> None:
-    whole = gzip.compress(b"\n".join(b'{"n":%d}' % i for i in range(100_000)), compresslevel=1)
+    whole = gzipped(b"\n".join(b'{"n":%d}' % i for i in range(100_000)), compresslevel=1)
     found = list(map(read, items_of_file(io.BytesIO(whole[: len(whole) // 2]))))
     assert len(found) > 1_000
     assert found[-1].rejected is not None
@@ -82,7 +82,7 @@ def test_bodies(body: bytes, wanted: list[tuple[str, bool]]) -> None:
         (b'[{"a":1}] {"a":2}', [("index 0", True), ("index 1", False)]),
         (b'[1,2]\n{"a":2}\n', [("line 1", True), ("line 2", True)]),  # NDJSON whose first line is no event
         (b'\xef\xbb\xbf{"a":1}\n', [("line 1", True)]),
-        (gzip.compress(b'\xef\xbb\xbf[{"a":1}]'), [("index 0", True)]),
+        (gzipped(b'\xef\xbb\xbf[{"a":1}]'), [("index 0", True)]),
         (b"[" * 5_000 + b"\n" + b'{"a":1}', [("line 1", False), ("line 2", True)]),
     ],
 )
@@ -153,18 +153,18 @@ def test_what_breaks_the_json_is_said_without_the_input() -> None:
 @settings(max_examples=100)
 @given(parts=st.lists(st.binary(max_size=50), min_size=1, max_size=4), padding=st.integers(0, 9))
 def test_every_member_of_a_gzip_body_is_unpacked(parts: list[bytes], padding: int) -> None:
-    body = b"".join(gzip.compress(part) for part in parts) + b"\0" * padding
+    body = b"".join(gzipped(part) for part in parts) + b"\0" * padding
     assert unpacked(body, 1_000) == b"".join(parts)
 
 
 @pytest.mark.parametrize(
     ("body", "limit", "too_large"),
     [
-        (gzip.compress(b"x" * 100), 99, True),
-        (gzip.compress(b"x" * 60) + gzip.compress(b"x" * 40), 99, True),
-        (gzip.compress(bytes(50_000_000)), 1_000, True),
-        (gzip.compress(b"x") + b"garbage", 99, False),
-        (gzip.compress(b"x")[:-1], 99, False),
+        (gzipped(b"x" * 100), 99, True),
+        (gzipped(b"x" * 60) + gzipped(b"x" * 40), 99, True),
+        (gzipped(bytes(50_000_000)), 1_000, True),
+        (gzipped(b"x") + b"garbage", 99, False),
+        (gzipped(b"x")[:-1], 99, False),
         (b"no gzip", 99, False),
     ],
 )
