@@ -208,6 +208,7 @@ def test_brand_and_logo(tmp_path: Path) -> None:
 def test_since_decides_how_far_lines_go(months: dict[str, Freeze]) -> None:
     findings = said(months["everything"])
     assert findings.strip[0].weeks[0].day == "1 Feb"
+    assert findings.strip_note.startswith("Lines run by week from 1 February 2026:")
     longer = write(
         months["everything"].path.parent / "longer",
         {table: months["everything"].frame(table) for table in months["everything"].manifest.tables},
@@ -215,6 +216,7 @@ def test_since_decides_how_far_lines_go(months: dict[str, Freeze]) -> None:
         since_us=at(1, 1) - 3_600_000_000,
     )
     assert said(longer).strip[0].weeks[0].day == "1 Jan"
+    assert said(longer).strip_note.startswith("Lines run by week from 1 January 2026:")
 
 
 def test_a_stop_does_not_praise_what_is_only_watched(months: dict[str, Freeze]) -> None:
