@@ -63,7 +63,7 @@ EXPORTED = {
         "written",
     ],
     # Apart from their room: they load Faust, which no other command needs.
-    "streams.faust_app": ["Publisher", "application"],
+    "streams.faust_app": ["JoinWorker", "Publisher", "application"],
     "streams.worker": ["Alert", "Counts", "Feed", "Identities", "Join", "Steps", "Tell"],
 }
 
