@@ -52,6 +52,14 @@ def test_page_of_a_month(months: dict[str, Freeze], name: str) -> None:
     assert reports.render(reports.build(freeze, analysed(freeze))) == html, "same freeze, same bytes"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_alone_are_those_of_the_whole(months: dict[str, Freeze], name: str) -> None:
+    whole, alone = analysed(months[name]), analysed(months[name], figures_alone=True)
+    assert alone.estimates == [e for e in whole.estimates if e.dimension == "all"]
+    assert alone.changes == whole.changes
+    assert (alone.bridge, alone.checks, alone.words, alone.counted) == ([], [], None, [])
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_month_in_every_language(months: dict[str, Freeze], tmp_path: Path, language: str) -> None:
     """Catalogues may lag behind the texts; numbers, dates and the page's own language never do."""
