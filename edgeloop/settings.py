@@ -196,7 +196,7 @@ class MailSettings(_Section, frozen=True):
     """Whom mail is from: ``edgeloop@example.org`` or ``Edgeloop <edgeloop@example.org>``."""
     reply_to: str = ""
     timeout_s: Annotated[float, Meta(gt=0, le=60)] = 30.0
-    """Of each step of the conversation with the server."""
+    """Of each step of the conversation with the server; all of it may take four times that, 120 s at most."""
     to: tuple[str, ...] = ()
     """Who gets each month's report."""
 
