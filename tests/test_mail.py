@@ -300,10 +300,13 @@ def test_settings_are_needed_and_checked(tmp_path: Path) -> None:
         ({"EDGELOOP_MAIL_HOST": "mail.example.org"}, "sender is not"),
         ({"EDGELOOP_MAIL_TO": "jana@example.org,ops"}, "to, entry 2 of 2, is no address"),
         ({"EDGELOOP_MAIL_SENDER": "a@b\r\nBcc: c@d"}, "line break"),
+        ({"EDGELOOP_MAIL_USERNAME": "jürgen"}, r"\[mail\] username has letters outside ASCII"),
+        ({"EDGELOOP_MAIL_PASSWORD": "grüße"}, r"\[mail\] password has letters outside ASCII"),
+        ({"EDGELOOP_MAIL_HOST": "mail..example.org", "EDGELOOP_MAIL_SENDER": "a@b"}, r"\[mail\] host is no name"),
     ):  # fmt: skip
         with pytest.raises(UsageError, match=said) as caught:
             load(tmp_path, environ)
-        assert not any(text in str(caught.value) for text in ("ops", "jana", "c@d"))
+        assert not any(text in str(caught.value) for text in ("ops", "jana", "c@d", "ü", "\\xfc"))
     (tmp_path / "word").write_text(PASSWORD + "\n")
     own = load(tmp_path, {
         "EDGELOOP_MAIL_HOST": "localhost", "EDGELOOP_MAIL_SECURITY": "none", "EDGELOOP_MAIL_SENDER": "a@b",
