@@ -109,7 +109,7 @@ def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None, read: rea
         standing=f"{_standing(freeze)} {restated.standing}",
         brief=_brief(gathered, asked),
         strip=drawn,
-        strip_note=strip.note(month, manifest.since_us, drawn),
+        strip_note=strip.note(month, drawn),
         decisions=tuple(asked),
         decisions_note=decisions.note(),
         last_actions=followup.summary(followed),

@@ -53,12 +53,12 @@ def strip(
     )
 
 
-def note(month: Month, since_us: int, drawn: Sequence[Indicator]) -> str:
+def note(month: Month, drawn: Sequence[Indicator]) -> str:
     """What the lines show; empty where there is none."""
     seen = [week.at_us for indicator in drawn for week in indicator.weeks if week.value is not None]
     if not seen:
         return ""
-    begin = numbers.day(max(min(seen), line_begins(month, since_us)), month.timezone)
+    begin = numbers.day(min(seen), month.timezone)
     return t(
         "Lines run by week from {day}: what the freeze holds whole of the last six months. They describe, and say "
         "nothing of causes.",
