@@ -16,7 +16,7 @@ from edgeloop.store.rows import Estimate, Verdict
 from reports import foreign, novelty, numbers, reasons, words
 from reports.findings import Decision
 from reports.gathered import ORDER, ChangeRows, days_left, strength
-from reports.language import t
+from reports.language import t, tn
 from reports.owners import owner_of
 from reports.settled import Version, settled
 from reports.voices import within
@@ -188,9 +188,12 @@ def _against(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> li
                 )
             ]
         return [
-            t(
-                "Against that, {gains} went the wanted way, but outside the goals: a goal that is clearly worse "
-                "({losses}) decides, and the rules know no middle way.",
+            tn(
+                "Against that, {gains} went the wanted way, but is no goal: a goal that is clearly worse ({losses}) "
+                "decides, and the rules know no middle way.",
+                "Against that, {gains} went the wanted way, but are no goals: a goal that is clearly worse ({losses}) "
+                "decides, and the rules know no middle way.",
+                len(gains),
                 **told,
             )
         ]
@@ -208,9 +211,12 @@ def _against(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> li
     watched = [e.metric for e in lost if own.role(e) == "watch"]
     if watched:
         made.append(
-            t(
-                "Against that, {losses} went the wrong way, but outside the goals and guardrails: by the rules nothing "
+            tn(
+                "Against that, {losses} went the wrong way, but is neither goal nor guardrail: by the rules nothing "
                 "else decides.",
+                "Against that, {losses} went the wrong way, but are neither goals nor guardrails: by the rules nothing "
+                "else decides.",
+                len(watched),
                 losses=_named(watched),
             )
         )

@@ -256,15 +256,15 @@ def test_the_judge_imports_no_wording(tmp_path: Path) -> None:
 AGAINST = {
     ("roll back", "worse", "goal"): "“liked” went the wanted way, but a goal that is clearly worse (“disliked”) comes "
     "before every gain: the rules do not weigh goals against each other and know no middle way.",
-    ("roll back", "worse", "guardrail"): "“liked” went the wanted way, but outside the goals: a goal that is clearly "
+    ("roll back", "worse", "guardrail"): "“liked” went the wanted way, but is no goal: a goal that is clearly "
     "worse (“disliked”) decides, and the rules know no middle way.",
-    ("roll back", "worse", "watch"): "“liked” went the wanted way, but outside the goals: a goal that is clearly worse "
+    ("roll back", "worse", "watch"): "“liked” went the wanted way, but is no goal: a goal that is clearly worse "
     "(“disliked”) decides, and the rules know no middle way.",
     ("roll back", "guardrail breached", "goal"): "“liked” went the wanted way, but a broken limit (“disliked”) comes "
     "before every gain: the rules know no middle way.",
     ("promote", "better", "guardrail"): "“liked” went the wrong way, but inside the limits that are set: the rules ask "
     "no more of a guardrail.",
-    ("promote", "better", "watch"): "“liked” went the wrong way, but outside the goals and guardrails: by the rules "
+    ("promote", "better", "watch"): "“liked” went the wrong way, but is neither goal nor guardrail: by the rules "
     "nothing else decides.",
 }  # fmt: skip
 
