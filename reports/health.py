@@ -58,7 +58,10 @@ def slow_models(exposures: pd.DataFrame) -> list[tuple[str, float]]:
 
 def told_slow(slow: Sequence[tuple[str, float]], most: int = MOST_MODELS) -> str:
     """Models with their figures, joined: ``eta (p95 554 ms)``."""
-    told = [t("{model} (p95 {value})", model=foreign.name(m), value=milliseconds(late)) for m, late in slow[:most]]
+    told = [
+        t("{model} (p95\N{NO-BREAK SPACE}{value})", model=foreign.name(m), value=milliseconds(late))
+        for m, late in slow[:most]
+    ]
     rest = len(slow) - most
     if rest > 0:
         told.append(tn("{n} more", "{n} more", rest, n=numbers.count(rest)))
