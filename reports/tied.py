@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import LedgerChange, WordsOfMonth
-from edgeloop.clock import from_us
+from edgeloop.clock import from_us, to_us
 from edgeloop.months import Month
 from reports.asking import grew
 
@@ -34,29 +34,32 @@ def tied(
     begun = [c for c in changes if month.start_us <= c.start_us < month.end_us]
     if spoken is None or not begun:
         return {}
-    scope = _scope(credited)
+    grown = [
+        (side, theme)
+        for side in spoken.sides
+        for theme in side.themes
+        if grew((theme.this.n, side.this.n), (theme.before.n, side.before.n))
+    ]
+    scope = _scope(credited, {change.model_id for change in begun}) if grown else {}
     found: dict[tuple[str, str], tuple[str, ...]] = {}
-    for side in spoken.sides:
+    for side, theme in grown:
         at = np.array([said.at for said in side.spoken], dtype=np.int64)
+        about = np.array([theme.name in said.themes for said in side.spoken], dtype=bool)
         met = [scope.get((said.subject, said.response_id), frozenset()) for said in side.spoken]
-        for theme in side.themes:
-            if not grew((theme.this.n, side.this.n), (theme.before.n, side.before.n)):
-                continue
-            about = np.array([theme.name in said.themes for said in side.spoken], dtype=bool)
-            since = _since(at, about, month)
-            titles = [
-                change.title
-                for change in sorted(begun, key=lambda c: (c.start_us, c.change_id))
-                if abs(_monday(change.start_us, month) - since) <= NEAR and _of(change, at, about, met)
-            ]
-            if titles:
-                found[side.respondent, theme.name] = tuple(titles)
+        since = _since(at, about, month)
+        titles = [
+            change.title
+            for change in sorted(begun, key=lambda c: (c.start_us, c.change_id))
+            if abs(_monday(change.start_us, month) - since) <= NEAR and _of(change, at, about, met)
+        ]
+        if titles:
+            found[side.respondent, theme.name] = tuple(titles)
     return found
 
 
-def _scope(credited: pd.DataFrame) -> Scope:
+def _scope(credited: pd.DataFrame, models: Collection[str]) -> Scope:
     a = credited[(credited["outcome_type"] == "answer") & (credited["credit"] > 0)]
-    a = a[(a["model_id"].fillna("") != "") & a["model_version"].notna()]
+    a = a[a["model_id"].isin(models) & a["model_version"].notna()]
     found: dict[tuple[str, str], set[tuple[str, str]]] = {}
     columns = ["subject", "outcome_id", "model_id", "model_version"]
     for subject, outcome, model, version in a[columns].itertuples(index=False):
@@ -71,15 +74,18 @@ def _monday(us: int, month: Month) -> dt.date:
 
 
 def _since(at: np.ndarray, about: np.ndarray, month: Month) -> dt.date:
-    """The Monday of this month from which on a theme grew; both arrays (remarks,), with some of this month.
+    """The Monday from which on a theme grew, of the weeks of this month; shape of both arrays: (remarks,).
 
     Where the sum of what is above its share in both months is largest (CUSUM; Page 1954): unlike the largest
     difference in standard errors, that is not drawn to the ends, where there are few remarks.
     """
-    mondays = np.array([_monday(us, month) for us in at.tolist()], dtype=object)
-    weeks: list[dt.date] = sorted(set(mondays[at >= month.start_us].tolist()))
+    monday, zone = _monday(month.start_us, month), ZoneInfo(month.timezone)
     above = about - about.mean()
-    return max(weeks, key=lambda monday: (float(above[mondays >= monday].sum()), -monday.toordinal()))
+    sums: dict[dt.date, float] = {}
+    while (begin := to_us(dt.datetime.combine(monday, dt.time(), zone))) < month.end_us:
+        sums[monday] = float(above[at >= begin].sum())
+        monday += dt.timedelta(weeks=1)
+    return max(sums, key=lambda week: (sums[week], -week.toordinal()))
 
 
 def _of(change: LedgerChange, at: np.ndarray, about: np.ndarray, met: Sequence[Collection[tuple[str, str]]]) -> bool:
