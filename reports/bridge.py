@@ -53,6 +53,12 @@ def bridge(analysis: Analysis, gathered: Sequence[ChangeRows], month: str, previ
     )
 
 
+def _noun(name: str, metric: Metric | None) -> str:
+    if metric is not None and metric.kind == "proportion":
+        return words.share_of_customers(name)
+    return words.value_per_customer(name) if metric is not None and metric.source == "sum" else words.score(name)
+
+
 class _Printed:
     """A metric's figures in whole units of the last digit that is printed."""
 
@@ -62,7 +68,7 @@ class _Printed:
         self.digits = 1 if kind == "nps" else _SHARE_DIGITS if self.share else _SCORE_DIGITS
         self.currency = metric.currency if metric is not None else None
         self.label = words.label(name)
-        self.noun = t("the share of customers with “{metric}”", metric=self.label) if self.share else self.label
+        self.noun = _noun(name, metric)
         self.counted = metric is not None and metric.source in ("share", "sum")
 
     def units(self, value: float) -> int:

@@ -24,6 +24,7 @@ from reports import (
     numbers,
     people,
     promoted,
+    punctuation,
     reading,
     strip,
     themes,
@@ -170,17 +171,22 @@ def _title(asked: Sequence[Decision], gathered: Sequence[ChangeRows], month: str
     groups: dict[Verdict, list[str]] = {}
     for d in urgent:
         groups.setdefault(d.verdict, []).append(titles[d.anchor])
-    named = "; ".join(_asked(verdict, numbers.joined(own)) for verdict, own in groups.items())
-    if len(re.findall(r"\w\S*", named)) <= _MOST_WORDS and len(named) <= _LONGEST_TITLE:
+    named = punctuation.semicolon().join(_asked(verdict, numbers.joined(own)) for verdict, own in groups.items())
+    if _words_in(named) <= _MOST_WORDS and len(named) <= _LONGEST_TITLE:
         return words.capital(named)
     counted = [
         _asked(verdict, tn("one change", "{n} changes", len(own), n=numbers.count(len(own))))
         for verdict, own in groups.items()
     ]
-    told = "; ".join(counted)
-    if len(told.split()) > _MOST_WORDS:  # the most urgent speak, and the rest stands below
-        told = "; ".join(counted[:2])
+    told = punctuation.semicolon().join(counted)
+    if _words_in(told) > _MOST_WORDS:  # the most urgent speak, and the rest stands below
+        told = punctuation.semicolon().join(counted[:2])
     return words.capital(told)
+
+
+def _words_in(text: str) -> int:
+    """Signs that stand alone, as French ones do, are no words."""
+    return len(re.findall(r"\w\S*", text))
 
 
 _LONGEST_TITLE = 110

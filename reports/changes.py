@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from analysis import ALL_METRICS
 from edgeloop.store.rows import Estimate
-from reports import foreign, novelty, numbers, reasons, segments, words
+from reports import foreign, novelty, numbers, punctuation, reasons, segments, words
 from reports.findings import Change, Effect, OpenTest
 from reports.gathered import ORDER, ROLES, ChangeRows, days_left, end, gather, scale, strength, verdict_of
 from reports.language import t, tn
@@ -123,7 +123,7 @@ def _summary(own: ChangeRows, rows: Sequence[Estimate], *, doubted: bool) -> str
         rest = len(told) - 3
         if rest > 0:
             said.append(tn("{n} more below", "{n} more below", rest, n=numbers.count(rest)))
-        return "; ".join(said) + "."
+        return punctuation.semicolon().join(said) + "."
     ruled = reasons.ruling([*rows, *own.others], "roll back") if own.verdict == "roll back" else ""
     if ruled:
         return ruled
@@ -148,7 +148,8 @@ def _meaning(own: ChangeRows, e: Estimate) -> str:
 
 def _of_people(own: ChangeRows, e: Estimate) -> str:
     hours = e.window_h or 0.0
-    window = t("{n} h", n=numbers.count(hours)) if hours <= 96 else t("{n} days", n=numbers.count(hours / 24))
+    n = numbers.count(hours if hours <= 96 else hours / 24)
+    window = t("{n}\N{NO-BREAK SPACE}h", n=n) if hours <= 96 else t("{n} days", n=n)
     if e.metric_kind == "proportion":
         return t("share of customers within {window}", window=window)
     if e.metric_kind == "ratio":

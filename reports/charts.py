@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from reports import numbers
+from reports import numbers, punctuation
 from reports.findings import BridgeBar, Change, Effect, Mark, Scale, Segment, Week
 from reports.language import t
 
@@ -160,7 +160,7 @@ def line(
         if week.value is None:
             runs.append([])
         else:
-            runs[-1].append(Dot(px(week.at_us), py(week.value), f"{week.day}: {week.shown}"))
+            runs[-1].append(Dot(px(week.at_us), py(week.value), f"{week.day}{punctuation.colon()}{week.shown}"))
     dots = [dot for run in runs for dot in run]
     return Chart(
         width,

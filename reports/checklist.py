@@ -116,11 +116,11 @@ def model_pillar(
     rolled = [c for c in begun if c.kind == "rollback"]
     lines = (
         _of_versions(
-            t("Latency p95 of each version"), t("500 ms at most"), [m.p95_state for m in models],
+            t("Latency p95 of each version"), t("500\N{NO-BREAK SPACE}ms at most"), [m.p95_state for m in models],
             people.who("product_manager", holders, "edge_systems_engineer"),
         ),
         _of_versions(
-            t("Errors of each version"), t("1 % at most"), [m.errors_state for m in models],
+            t("Errors of each version"), t("1\N{NO-BREAK SPACE}% at most"), [m.errors_state for m in models],
             people.who("devops_lead", holders),
         ),
         _of_versions(

@@ -39,8 +39,10 @@ def summary(models: Sequence[Complexity]) -> str:
     if not out:
         return t("Every version that told its figures keeps the budget.")
     return tn(
-        "{n} of {all} versions is outside the budget of 500 ms, 1 % errors and 10 features.",
-        "{n} of {all} versions are outside the budget of 500 ms, 1 % errors and 10 features.",
+        "{n} of {all} versions is outside the budget of 500\N{NO-BREAK SPACE}ms, "
+        "1\N{NO-BREAK SPACE}% errors and 10 features.",
+        "{n} of {all} versions are outside the budget of 500\N{NO-BREAK SPACE}ms, "
+        "1\N{NO-BREAK SPACE}% errors and 10 features.",
         out,
         n=numbers.count(out),
         all=numbers.count(len(models)),

@@ -36,7 +36,7 @@ def action_text(verdict: Verdict, title: str, *, hold_back: bool = False) -> str
     """What is asked, in the imperative."""
     name = foreign.name(title)
     if hold_back:
-        return t("Hold back 5 % of the customers from “{name}”", name=name)
+        return t("Hold back 5\N{NO-BREAK SPACE}% of the customers from “{name}”", name=name)
     return {
         "roll back": t("Roll back “{name}”", name=name),
         "repair the data first": t("Repair the data of “{name}” first", name=name),

@@ -26,9 +26,9 @@ def method() -> tuple[Line, ...]:
         Line(
             t("When it is clear"),
             t(
-                "The month’s goals are judged together, so that of those called clear at most 5 % are expected to be "
-                "false alarms (Benjamini–Hochberg). The range shown is the one that decides; until the planned number "
-                "of customers is reached it is wider, so that looking every day does no harm."
+                "The month’s goals are judged together, so that of those called clear at most 5\N{NO-BREAK SPACE}% are "
+                "expected to be false alarms (Benjamini–Hochberg). The range shown is the one that decides; until the "
+                "planned number of customers is reached it is wider, so that looking every day does no harm."
             ),
         ),
         Line(
@@ -72,7 +72,10 @@ def glossary() -> tuple[Line, ...]:
         Line(t("Range"), t("the deciding interval: the differences that the data are compatible with")),
         Line(
             t("Percentage points"),
-            t("the difference of two shares: from 12 % to 15 % is 3 points, or a lift of 25 %"),
+            t(
+                "the difference of two shares: from 12\N{NO-BREAK SPACE}% to 15\N{NO-BREAK SPACE}% is 3 points, "
+                "or a lift of 25\N{NO-BREAK SPACE}%",
+            ),
         ),
         Line(t("Lift"), t("the difference relative to the old version")),
         Line(t("Goal, guardrail"), t("what changes are made for; what must not get worse by more than its limit")),

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import LedgerChange
 from edgeloop.clock import DAY_US
 from edgeloop.months import Month
-from reports import foreign, numbers
+from reports import foreign, numbers, punctuation
 from reports.findings import Health, Line, Mark, ModelHealth, State, Week
 from reports.language import t, tn
 from reports.voices import within
@@ -190,7 +190,7 @@ def _summary(models: Sequence[ModelHealth], overall: float | None, slow: Sequenc
     if heavy:
         parts.append(t("{models} with more than {n} features", models=heavy, n=numbers.count(MOST_FEATURES)))
     if parts:
-        said.append(t("Outside the budget: {what}.", what="; ".join(parts)))
+        said.append(t("Outside the budget: {what}.", what=punctuation.semicolon().join(parts)))
     return " ".join(said) or t("Every model that told its figures keeps its budget.")
 
 
@@ -225,8 +225,8 @@ def _sync(telemetry: pd.DataFrame) -> str:
     seconds = (known["message_delivered_at"] - known["message_sent_at"]).to_numpy(dtype=np.float64) / 1e6
     n = len(known)
     return tn(
-        "95 of 100 messages reached the edge within {seconds} s ({n} message).",
-        "95 of 100 messages reached the edge within {seconds} s ({n} messages).",
+        "95 of 100 messages reached the edge within {seconds}\N{NO-BREAK SPACE}s ({n} message).",
+        "95 of 100 messages reached the edge within {seconds}\N{NO-BREAK SPACE}s ({n} messages).",
         n,
         seconds=numbers.number(float(np.quantile(seconds, 0.95)), 1),
         n=numbers.count(n),

@@ -178,7 +178,8 @@ def _sync(telemetry: pd.DataFrame, month: Month, holders: Mapping[str, str]) -> 
             when=_span(days),
             what=t("Messages reached the edge late"),
             detail=t(
-                "95 of 100 took up to {worst} s on the worst day, {usual} s on a usual one.",
+                "95 of 100 took up to {worst}\N{NO-BREAK SPACE}s on the worst day, "
+                "{usual}\N{NO-BREAK SPACE}s on a usual one.",
                 worst=numbers.number(float(bad[days].max())),
                 usual=numbers.number(usual, 1),
             ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 
@@ -61,8 +62,11 @@ def t(message: str, /, **values: object) -> str:
     return text.format(**values) if values else text
 
 
-def tn(one: str, many: str, n: int, /, **values: object) -> str:
-    """A text whose form depends on a number, which is not inserted by itself: give it as a value, written out."""
+def tn(one: str, many: str, n: int | Decimal, /, **values: object) -> str:
+    """A text whose form depends on a number, which is not inserted by itself: give it as a value, written out.
+
+    Of a `Decimal` its printed digits count too: English says "1.0 points", French "1,0 point".
+    """
     language = _spoken.get()
     forms = _catalogue(language).get((one, many), (one, many))
     text = forms[_plural_index(language, n)]
@@ -90,6 +94,6 @@ def _catalogue(language: str) -> dict[tuple[str, ...], tuple[str, ...]]:
     return found
 
 
-def _plural_index(language: str, n: int) -> int:
+def _plural_index(language: str, n: int | Decimal) -> int:
     # French and Brazilian Portuguese say 0 in the singular; CLDR knows which (all four have two forms in catalogues).
     return 0 if _locale(language).plural_form(n) == "one" else 1

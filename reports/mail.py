@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from reports import punctuation
 from reports.findings import Decision
 from reports.language import speaking, t, tn
 from reports.numbers import count
@@ -91,6 +92,7 @@ def _text(record: Record, heading: str, asked: list[_Asked], notes: list[str]) -
     flag = [t("simulated data")] if record.simulated else []
     lines = [" · ".join([f.company, t("Monthly adjustment report"), f.month, *flag]), "", f.title]
     lines += ["=" * min(len(f.title), _RULE), f.standing, "", heading, ""]
+    colon = punctuation.colon()
     for number, one in enumerate(asked, start=1):
-        lines += [f"{number}. {one.heading}", *(f"   {label}: {text}" for label, text in one.lines), ""]
+        lines += [f"{number}. {one.heading}", *(f"   {label}{colon}{text}" for label, text in one.lines), ""]
     return "\n".join([*lines, *notes]) + "\n"

@@ -138,6 +138,12 @@ def joined(items: Sequence[str]) -> str:
 
 
 def _date(date: dt.date, skeleton: str) -> str:
+    text = _by_cldr(date, skeleton)
+    # French counts the first day of a month as "1er", which the CLDR data does not.
+    return text.replace("1 ", "1er ", 1) if spoken() == "fr" and date.day == 1 and skeleton != "yMMMM" else text
+
+
+def _by_cldr(date: dt.date, skeleton: str) -> str:
     if spoken() == SOURCE:
         return format_date(date, _ENGLISH[skeleton], locale=locale())
     if skeleton == "yMMMMd":  # the one that CLDR has under a name of its own

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgeloop import __version__
-from reports import brand, charts, decisions, followup, health, language, numbers, words
+from reports import brand, charts, decisions, followup, health, language, numbers, punctuation, words
 from reports.findings import Brand, CheckState, Findings, State, Workshop
 from reports.language import t, tn
 
@@ -70,7 +70,8 @@ def _style(names: Sequence[str], own: Brand) -> tuple[str, str]:
         "brand_light": brand.legible(own.colour, brand.PAPER_LIGHT) if own.colour else "",
         "brand_dark": brand.legible(own.colour, brand.PAPER_DARK) if own.colour else "",
     }
-    css = "".join(_environment().get_template(name).render(**colours) for name in names)
+    signs = {"colon": punctuation.colon(), "marks": punctuation.quotation_marks()}
+    css = "".join(_environment().get_template(name).render(**colours, **signs) for name in names)
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     images = " img-src data:;" if own.logo else ""
     return css, f"default-src 'none'; style-src 'sha256-{digest}';{images} base-uri 'none'; form-action 'none'"
@@ -108,6 +109,8 @@ def _environment() -> Environment:
         t=t,
         tn=tn,
         text_direction=language.text_direction,
+        colon=punctuation.colon,
+        semicolon=punctuation.semicolon,
         count=numbers.count,
         interval=charts.interval,
         line=charts.line,

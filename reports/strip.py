@@ -149,7 +149,7 @@ def _conversion(
     return Indicator(
         name=t("Conversion"),
         meaning=t(
-            "customers with “{what}” within {hours} h of meeting a model",
+            "customers with “{what}” within {hours}\N{NO-BREAK SPACE}h of meeting a model",
             what=words.label(name),
             hours=numbers.count(window_us / HOUR_US),
         ),

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from analysis import WordsOfMonth
 from edgeloop.roles import Responsibility
-from reports import foreign, numbers
+from reports import foreign, numbers, punctuation
 from reports.findings import Quote, Theme
 from reports.language import t, tn
 from reports.owners import holder_text
@@ -81,7 +81,7 @@ def note(spoken: WordsOfMonth | None, side: Side) -> str:
 
 
 def _proposed(groups: Sequence[str]) -> str:
-    shown = "; ".join(foreign.name(group) for group in groups[:3])
+    shown = punctuation.semicolon().join(foreign.name(group) for group in groups[:3])
     return t("Words that remarks without a theme share, perhaps a new theme: {words}.", words=shown)
 
 

@@ -142,7 +142,7 @@ def _questions(
             counts=() if few else _counts(rows, kind),
             versions=() if few or arms else _versions(side, metric, kind, attributions, month),
             arms=arms,
-            too_few=t("too few answers (n = {n})", n=numbers.count(len(rows))) if few else "",
+            too_few=_too_few(len(rows)) if few else "",
         )
         made.append((len(rows), shown))
     return tuple(q for _, q in sorted(made, key=lambda item: (-item[0], item[1].metric))[:MOST_QUESTIONS])
@@ -155,11 +155,16 @@ def _of_scale(shown: str, rows: pd.DataFrame, kind: str) -> str:
     return t("{score} of {highest}", score=shown, highest=numbers.number(high))
 
 
+def _too_few(n: int) -> str:
+    return t("too few answers (n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{n})", n=numbers.count(n))
+
+
 def _previous(rows: pd.DataFrame, kind: str) -> str:
     if len(rows) < FEWEST_ANSWERS:
-        return t("too few (n = {n})", n=numbers.count(len(rows))) if len(rows) else t("none")
+        n = numbers.count(len(rows))
+        return t("too few (n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{n})", n=n) if len(rows) else t("none")
     shown = shown_score(score(rows["value"], kind), kind)
-    return t("{score} (n = {n})", score=shown, n=numbers.count(len(rows)))
+    return t("{score} (n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{n})", score=shown, n=numbers.count(len(rows)))
 
 
 def _arms(side: Side, question: str, kind: str, gathered: Sequence[ChangeRows]) -> tuple[ArmScore, ...]:

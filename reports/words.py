@@ -6,6 +6,7 @@ A causal verb is used only where units were assigned at random; everywhere else 
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Literal
 
 from edgeloop.store.rows import Estimate, Verdict
@@ -61,7 +62,7 @@ def sentence(subject: str, e: Estimate, currency: str | None = None) -> str:
         return t("{subject}: no clear change in {what}", subject=subject, what=what)
     near, far = sorted((abs(low), abs(high)))
     digits = _digits(e, near, far)
-    size = _sized(e, numbers.number(abs(_scaled(e, _middle(e))), digits), currency)
+    size = _sized(e, abs(_scaled(e, _middle(e))), digits, currency)
     told = {"subject": subject, "what": what, "size": size}
     told |= {"low": numbers.number(_scaled(e, near), digits), "high": numbers.number(_scaled(e, far), digits)}
     if e.grade == "randomised":
@@ -124,24 +125,49 @@ def label(metric: str) -> str:
     """A metric's short name: ``slot rebooked``, ``satisfaction (home survey)``."""
     if "/" in metric:
         survey, question = metric.split("/", 1)
-        told = {"question": _question(question), "survey": _spaced(survey)}
-        if "survey" in survey.lower():
-            return t("{question} ({survey})", **told)
-        return t("{question} ({survey} survey)", **told)
+        return _of_survey(_question(question), survey)
     if metric.endswith(":value"):
         return t("{metric}, value per customer", metric=_spaced(metric.removesuffix(":value")))
     return _known(metric.lower()) or _question(metric)
 
 
 def noun(e: Estimate) -> str:
-    """The metric as something that can rise or fall: ``the share of customers with “slot rebooked”``."""
+    """The metric, with its article, as what rises or falls: ``the share of customers with “slot rebooked”``."""
     if e.metric_kind == "proportion":
-        return t("the share of customers with “{metric}”", metric=label(e.metric))
-    if e.metric_kind == "ratio" and is_share(e):
-        return t("the share of requests with “{metric}”", metric=label(e.metric))
-    if is_sum(e):
-        return t("the value of “{metric}” per customer", metric=label(e.metric.removesuffix(":value")))
-    return label(e.metric)
+        return share_of_customers(e.metric)
+    if is_share(e):
+        rates = {"error_rate": t("the error rate"), "over_budget": t("the share of requests over budget")}
+        return rates.get(e.metric) or t("the share of requests with “{metric}”", metric=label(e.metric))
+    return value_per_customer(e.metric) if is_sum(e) else score(e.metric)
+
+
+def share_of_customers(metric: str) -> str:
+    """What rises or falls of a share: its customers with the event."""
+    return t("the share of customers with “{metric}”", metric=label(metric))
+
+
+def value_per_customer(metric: str) -> str:
+    """What rises or falls of a sum."""
+    return t("the value of “{metric}” per customer", metric=label(metric.removesuffix(":value")))
+
+
+def score(metric: str) -> str:
+    """What rises or falls of answers and of figures without events: ``the satisfaction score (home survey)``.
+
+    Catalogues give each its article; of a name that is not ours no language knows it, so it stands in quotation marks.
+    """
+    survey, _, question = metric.rpartition("/")
+    known = {
+        "csat": t("the satisfaction score"),
+        "nps": t("the promoter score"),
+        "ces": t("the ease score"),
+        "rating": t("the rating"),
+        "agent_rating": t("the agent rating"),
+        "latency_p95": t("the p95 latency"),
+    }.get(question.lower())
+    if known is None:
+        return t("the metric “{metric}”", metric=label(metric))
+    return _of_survey(known, survey) if survey else known
 
 
 def figure(e: Estimate, value: float | None) -> str:
@@ -255,19 +281,27 @@ def _with_unit(e: Estimate, number: str) -> str:
     return t("{number}\N{NO-BREAK SPACE}pp", number=number) if is_share(e) else number
 
 
-def _sized(e: Estimate, number: str, currency: str | None) -> str:
+def _sized(e: Estimate, size: float, digits: int, currency: str | None) -> str:
     """The size in a sentence."""
+    number, n = numbers.number(size, digits), Decimal(f"{size:.{digits}f}")
     if is_sum(e):
         return _of_currency(number, currency)
     if e.metric_kind == "quantile":
-        return t("{number} ms", number=number)
+        return t("{number}\N{NO-BREAK SPACE}ms", number=number)
     if is_share(e):
-        return t("{number} percentage points", number=number)
-    return number if e.metric_kind == "ratio" else t("{number} points", number=number)
+        return tn("{number} percentage point", "{number} percentage points", n, number=number)
+    return number if e.metric_kind == "ratio" else tn("{number} point", "{number} points", n, number=number)
 
 
 def _of_currency(number: str, currency: str | None) -> str:
     return t("{number} {currency}", number=number, currency=currency) if currency else number
+
+
+def _of_survey(question: str, survey: str) -> str:
+    told = {"question": question, "survey": _spaced(survey)}
+    if "survey" in survey.lower():
+        return t("{question} ({survey})", **told)
+    return t("{question} ({survey} survey)", **told)
 
 
 def _question(name: str) -> str:

@@ -1,10 +1,13 @@
-"""The page and the pack in each language, in a real Chromium that speaks another: no text is drawn beside its cell."""
+"""The page and the pack in each language, in a real Chromium that speaks another: quotation marks, labels, no cell
+overflows."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import msgspec
+import pypdfium2  # type: ignore[import-untyped]
 import pytest
 from playwright.sync_api import Browser, Page
 
@@ -19,6 +22,14 @@ pytestmark = pytest.mark.slow
 
 ELSEWHERE = {"en": "fr-FR", "de": "en-US", "fr": "de-DE", "pt": "de-DE"}
 """Language of the page → the one of the browser that shows it."""
+QUOTED = {
+    "en": ("“Slotmoved,‘inonetap’,good.”", '"“" "”" "‘" "’"'),
+    "de": ("„Slotmoved,‚inonetap‘,good.“", '"„" "“" "‚" "‘"'),
+    "fr": ("«Slotmoved,“inonetap”,good.»", '"«\u00a0" "\u00a0»" "“" "”"'),
+    "pt": ("“Slotmoved,‘inonetap’,good.”", '"“" "”" "‘" "’"'),
+}
+"""What is printed, without spaces, and the marks with theirs."""
+SPACED = {"en": ": ", "de": ": ", "fr": "\u00a0: ", "pt": ": "}
 WIDTHS = {"a4": 680, "tablet": 740, "telephone": 360}
 """CSS px; 180 mm, what an A4 sheet has between its margins, are 680."""
 # Every cell whose own text is drawn beside its box; of a table that scrolls too, and of words that may not wrap.
@@ -51,6 +62,33 @@ def opened(browser: Browser, path: Path, language: str, width: int = 1000) -> Pa
     page = browser.new_page(viewport={"width": width, "height": 900}, locale=ELSEWHERE[language])
     page.goto(path.as_uri())
     return page
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_quotation_marks_are_the_page_s_not_the_browser_s(
+    browser: Browser, made: dict[tuple[str, str], Path], language: str
+) -> None:
+    """Read off the paper, where what a style sheet adds is text too; one quotation holds another."""
+    page = opened(browser, made[language, "page"], language)
+    own = page.locator("q", has_text="Slot moved").first
+    own.evaluate("e => { e.innerHTML = 'Slot moved, <q style=\"display:inline\">in one tap</q>, good.' }")
+    own.locator("q").evaluate("e => Object.assign(e.style, {display: 'inline', padding: 0, border: 0})")
+    own.evaluate("e => { document.body.replaceChildren(e) }")
+    document = pypdfium2.PdfDocument(io.BytesIO(page.pdf()))
+    told = "".join(document[0].get_textpage().get_text_bounded().split())
+    assert (told, page.evaluate("getComputedStyle(document.querySelector('q')).quotes")) == QUOTED[language]
+    page.close()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_label_of_a_cell_has_the_colon_of_the_language(
+    browser: Browser, made: dict[tuple[str, str], Path], language: str
+) -> None:
+    page = opened(browser, made[language, "pack"], language, WIDTHS["telephone"])
+    first = page.locator(".checklist td[data-label]").first
+    content = first.evaluate("e => getComputedStyle(e, '::before').content")
+    assert content == f'"{first.get_attribute("data-label")}{SPACED[language]}"'
+    page.close()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -103,4 +103,4 @@ def test_practical_size(low: float, high: float, kind: str, metric: str, wanted:
 
 def test_a_range_is_told_from_small_to_large_without_signs() -> None:
     text = sentence("x", estimate(-0.9, -0.5, True, "randomised", "mean", "s/csat"))
-    assert text == "x lowered satisfaction (s survey) by 0.70 points (range 0.50 to 0.90)"
+    assert text == "x lowered the satisfaction score (s survey) by 0.70 points (range 0.50 to 0.90)"

@@ -200,7 +200,7 @@ def test_what_went_wrong_is_told_with_its_time_and_its_role(tmp_path: Path) -> N
     quiet_one = told["Went quiet: engagement from mixpanel"]
     assert (quiet_one.when, quiet_one.open) == ("13 March 2026", False)  # the 12th begins at 23 h UTC in Berlin
     assert told["Messages reached the edge late"].when.startswith("20 March 2026")
-    assert "900 s" in told["Messages reached the edge late"].detail
+    assert "900\u00a0s" in told["Messages reached the edge late"].detail
     assert told["Many inputs were refused"].when == "9 March 2026"
     assert "400" in told["Many inputs were refused"].detail
     assert told["Rolled back: eta-promise to 2.0"].who == "DevOps lead"
