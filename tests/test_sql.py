@@ -278,6 +278,12 @@ def test_csv_is_whole_and_runs_nothing_in_a_spreadsheet(shell: Shell) -> None:
     assert "either" in shell("sql", "SELECT 1", "--csv", "--json", code=2)[1]
 
 
+def test_a_pipe_has_all_digits_of_a_number(shell: Shell) -> None:
+    query = "SELECT 1234567.89 AS revenue, 0.1234567890123 AS share, 12.0 AS whole, 5 AS n, NULL AS none"
+    out, _ = shell("sql", query)
+    assert out == "revenue\tshare\twhole\tn\tnone\n1234567.89\t0.1234567890123\t12\t5\t\n"
+
+
 def test_cells_of_csv(capsys: pytest.CaptureFixture[str]) -> None:
     answers.print_csv(
         ["=a", "b"],
