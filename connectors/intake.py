@@ -230,6 +230,8 @@ class Intake:
         raw_ids = self._pseudonymise(kind, event_id, value, fields)
         if kind == "response":
             extra |= _unknown_of_answers(fields.get("answers"))
+        elif fields.get("error") == "":  # gateways that always send the field: nothing failed
+            del fields["error"]
         sender_extra = fields.get("extra", {})
         try:
             if isinstance(sender_extra, dict) and (extra or sender_extra):

@@ -105,6 +105,17 @@ def test_a_number_is_an_id_too(intake: Intake) -> None:
     assert text.key == number.key
 
 
+def test_an_empty_error_is_none_for_attribution_and_for_rates_alike(intake: Intake) -> None:
+    _, event = take(intake, EXPOSURE | {"error": ""})
+    assert isinstance(event, Exposure)
+    assert event.shown
+    assert event.error is None, "the views and the error rate count what is not NULL"
+    _, failed = take(intake, EXPOSURE | {"error": "timeout"})
+    assert isinstance(failed, Exposure)
+    assert failed.error == "timeout"
+    assert not failed.shown
+
+
 def test_an_agents_answer_joins_on_the_agent(intake: Intake) -> None:
     _, response = take(intake, RESPONSE | {"respondent": "agent", "courier_id": "K-7", "customer_id": "C-42"})
     _, exposure = take(intake, EXPOSURE | {"courier_id": "K-7"})
