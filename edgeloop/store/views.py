@@ -46,6 +46,8 @@ _HONOURED = (
     " ON exposure_id IS NOT NULL AND named_by = subject AND outcome = {named}"
 )
 _IGNORED = "count(*) FILTER (WHERE exposure_id IS NOT NULL AND outcome IS NULL)"
+# An id names an outcome of one person only; pseudonyms have one length.
+_OUTCOMES = "count(DISTINCT subject || outcome_id)"
 _CELL = "day, model_id, model_version, arm, touchpoint"
 
 
@@ -91,7 +93,7 @@ FROM ranked GROUP BY {_CELL}""",
             f"""
 SELECT {day} AS day, model_id, model_version, arm, touchpoint, respondent, outcome_type,
   outcome_name, currency,
-  count(DISTINCT outcome_id) AS outcomes,
+  {_OUTCOMES} AS outcomes,
   count(DISTINCT subject) AS subjects,
   sum(credit) AS credit,
   sum(credit * value) AS credited_value,
@@ -102,9 +104,9 @@ GROUP BY day, model_id, model_version, arm, touchpoint, respondent, outcome_type
         View(
             "version_answers",
             "per model, version, arm and survey question: answers and their credited mean, customers and agents apart",
-            """
+            f"""
 SELECT model_id, model_version, arm, respondent, outcome_name AS survey_question,
-  count(DISTINCT outcome_id) AS answers,
+  {_OUTCOMES} AS answers,
   count(DISTINCT subject) AS respondents,
   sum(credit) AS credit,
   sum(credit * value) / nullif(sum(CASE WHEN value IS NOT NULL THEN credit END), 0) AS mean_value,
@@ -118,9 +120,9 @@ GROUP BY model_id, model_version, arm, respondent, outcome_name""",
             "per UTC day and outcome: how many there were and how many nothing matched",
             f"""
 SELECT {day} AS day, respondent, outcome_type, outcome_name,
-  count(DISTINCT outcome_id) AS outcomes,
-  count(DISTINCT outcome_id) FILTER (WHERE model_id = '') AS unattributed,
-  CAST(count(DISTINCT outcome_id) FILTER (WHERE model_id = '') AS double precision) / count(DISTINCT outcome_id)
+  {_OUTCOMES} AS outcomes,
+  {_OUTCOMES} FILTER (WHERE model_id = '') AS unattributed,
+  CAST({_OUTCOMES} FILTER (WHERE model_id = '') AS double precision) / {_OUTCOMES}
     AS share
 FROM attributions GROUP BY day, respondent, outcome_type, outcome_name""",
         ),
