@@ -32,6 +32,7 @@ from edgeloop.store.base import StatementError
 from edgeloop.store.freeze import FreezeError
 from edgeloop.store.postgres import PostgresStore
 from edgeloop.store.rows import Estimate
+from edgeloop.store.schema import ESTIMATES
 from edgeloop.store.views import VIEWS
 from tests.pipeline import COUNTS
 from tests.small_company import CUSTOMERS, HOSTILE, MONTH, make_frozen
@@ -376,3 +377,15 @@ def test_uplift_as_csv_has_the_columns_of_estimates(shell: Shell) -> None:
             else:
                 assert float(text) == cell
     assert "either" in shell("uplift", "--month", MONTH, "--csv", "--json", code=2)[1]
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["metric_kind", "unit", "respondent", "dimension", "estimator", "grade", "p_adjust", "decided_by", "verdict"],
+)
+def test_the_dictionary_names_every_value_that_estimates_have(shell: Shell, column: str) -> None:
+    (meaning,) = [c.comment for c in ESTIMATES.columns if c.name == column]
+    found = {row[column] for row in shell.rows("uplift", "--month", "2026-03")} - {None}
+    assert found
+    for value in found:
+        assert value.removesuffix("+cap") in meaning, value

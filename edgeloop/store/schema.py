@@ -313,13 +313,13 @@ from_version the version before
 to_version the version after
 control_arm arm compared with (before, for a switch)
 treated_arm arm of the new version (after, for a switch)
-metric NAME (share), NAME:value (sum per person), SURVEY/QUESTION; * for a change without any
-metric_kind proportion, mean, nps or none
-unit what was assigned
+metric as configured, or NAME (share), NAME:value (sum per person), SURVEY/QUESTION; * for a change without any
+metric_kind proportion, mean, ratio, quantile, nps or none
+unit what was assigned: subject, courier, zone or zone_time
 respondent customer or agent
-dimension segment dimension; all
-segment segment; all
-estimator difference_in_means, ratio or before_after
+dimension touchpoint, zone, device, segment, customer (new or returning at the entry), or all
+segment value of the dimension; all
+estimator difference_in_means, ratio, quantile, cuped, weighted, staged, switchback or structural_time_series; with +cap
 grade randomised, quasi or before_after
 window_h length of the outcome window in hours
 n_control units in the control figure
@@ -339,8 +339,8 @@ lift_low lower end of its 95 % interval
 lift_high upper end of its 95 % interval
 p two-sided p of effect = 0
 p_adjusted p after adjustment for many metrics
-p_adjust the adjustment
-decided_by the test that decides; empty where a floor is missed
+p_adjust the adjustment: benjamini-hochberg
+decided_by always_valid, fixed, permutation or placebo: the test that decides; empty where a floor is missed
 decision_low lower end of the deciding interval, absolute
 decision_high upper end of the deciding interval, absolute
 always_low lower end of the always-valid interval
@@ -349,7 +349,7 @@ srm_p p of the sample ratio check
 crossovers units that met two arms in the stage
 days_left at least so many days until the plan is reached
 expected_loss expected loss per unit of the wrong decision
-verdict the change's verdict
+verdict the change's: promote, keep testing, roll back, repair the data first, or stop, no effect
 reason why, in words
 """,
 )
