@@ -80,8 +80,12 @@ def test_bad_lines_are_named_kept_sealed_and_exit_3(shell: Shell, tmp_path: Path
     assert "bad.ndjson, line 1: this is no JSON" in ran.err
     assert "bad.ndjson, line 2: `exposure_id` is missing" in ran.err
     assert "… and 4 more" in ran.err
+    (told,) = json.loads(shell("ingest", str(tmp_path / "bad.ndjson"), "--json").out)
+    assert (told["accepted"], told["dead_letters"]) == (2, 14)
     listed = json.loads(shell("dead-letters", "--json").out)
     assert len(listed) == 14
+    moments = [line.split("\t")[4] for line in shell("dead-letters").out.splitlines()[1:]]
+    assert moments == [letter["received"] for letter in listed], "RFC 3339 in the table as in the JSON"
     shell("process")
     assert json.loads(shell("dead-letters", "list", "--json").out) == listed, "the same before and after processing"
     (nonsense,) = [letter for letter in listed if letter["place"] == "line 1"]
@@ -166,6 +170,14 @@ def test_a_wrong_setting_names_itself(shell: Shell) -> None:
     assert ran.code == 2
     assert "window" in ran.err
     assert "edgeloop.toml" in ran.err
+
+
+def test_a_month_without_a_change_says_so(shell: Shell, tmp_path: Path) -> None:
+    shell("ingest", write(tmp_path / "a.ndjson", GOOD))
+    shell("process")
+    ran = shell("uplift", "--month", "2026-05", "--json")
+    assert (ran.code, json.loads(ran.out)) == (0, [])
+    assert "no change touches 2026-05: `edgeloop changes`" in ran.err
 
 
 def test_keys_are_shown_once(shell: Shell) -> None:

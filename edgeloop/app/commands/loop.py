@@ -48,7 +48,7 @@ def ingest(
     with progress_bars() as bar:
         report = ingest_files(home, settings, files, source, bar("reading"), form=form)
     if common.json:
-        print_json(report)
+        print_json([report])
     say(
         f"taken in: {report.accepted:,} events"
         + (f"; {report.dead_letters:,} dead letters" if report.dead_letters else "")
@@ -64,7 +64,7 @@ def serve(
     port: Annotated[int | None, Parameter(help="Port to listen on; 0 takes a free one.")] = None,
     common: Common = Common(),
 ) -> int:
-    """Open the door: POST /v1/events and POST /hooks/typeform."""
+    """Open the door: POST /v1/events, the vendors' /hooks, and the pages /reports and /actions."""
     from edgeloop.app.serve import serve as run_server
 
     home, settings = common.open()
