@@ -12,7 +12,8 @@ import msgspec
 from edgeloop.app.finding import Finding, Patient
 from edgeloop.app.ready import write_problem
 from edgeloop.app.scrape import lag, read_store, wal_bytes
-from edgeloop.clock import SECOND_US, iso
+from edgeloop.app.upkeep import LETTERS_KEPT_DAYS
+from edgeloop.clock import DAY_US, SECOND_US, iso
 from edgeloop.events import DEAD_LETTERS_TOPIC
 from edgeloop.log.base import TopicPartition
 from edgeloop.log.local import SCHEMA_NUMBER as LOG_SCHEMA
@@ -152,13 +153,20 @@ def _drained(patient: Patient) -> dict[TopicPartition, int]:
 
 def check_dead_letters(patient: Patient) -> Iterator[Finding]:
     """Dead letters, in the table or on the way there."""
-    drained = waiting = 0
+    drained = waiting = old = 0
     if patient.store is not None:
-        ((drained,),) = patient.store.query(f"SELECT count(*) FROM {DEAD_LETTERS.name}")[1]
+        last_us = patient.store.moment(patient.now_us - LETTERS_KEPT_DAYS * DAY_US)
+        ((drained, old),) = patient.store.query(
+            f"SELECT count(*), count(*) FILTER (WHERE received_at < {last_us}) FROM {DEAD_LETTERS.name}"
+        )[1]
     if patient.log is not None:
         waiting = lag(patient.log, _drained(patient))[DEAD_LETTERS_TOPIC].records
     if drained or waiting:
-        yield Finding("warn", "dead letters", f"{drained + waiting:,} are kept sealed", "`edgeloop dead-letters list`")
+        what, do = f"{drained + waiting:,} are kept sealed", "`edgeloop dead-letters list`"
+        if old and not patient.home.simulated:
+            what += f", {old:,} of them for more than {LETTERS_KEPT_DAYS} days"
+            do += "; `edgeloop prune --before YYYY-MM` deletes those, with all before that month"
+        yield Finding("warn", "dead letters", what, do)
     else:
         yield Finding("ok", "dead letters", "none")
 
