@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from edgeloop.app.cli import run
+from edgeloop.store.views import VIEWS, View
 
 AT = "2026-02-03T10:0{}:00Z"
 SHOWN: dict[str, Any] = {
@@ -52,3 +53,17 @@ def test_one_id_of_three_people_is_three_outcomes(home: Path, capsys: pytest.Cap
     assert {tuple(row.values()) for row in daily} == {("order_placed", 2, 2, 2.0), ("s/q", 2, 2, 2.0)}
     (answers,) = ask(home, "SELECT answers, respondents FROM version_answers", capsys)
     assert answers == {"answers": 2, "respondents": 2}
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=[view.name for view in VIEWS])
+def test_the_dictionary_has_every_column_of_a_view(home: Path, view: View, capsys: pytest.CaptureFixture[str]) -> None:
+    found = ask(home, f"SELECT * FROM {view.name}", capsys)
+    assert found
+    assert [column.name for column in view.columns] == list(found[0])
+    types = {"text": str, "int": int, "real": (float, int), "time": int, "bool": int}
+    for row in found:
+        for column in view.columns:
+            assert row[column.name] is None or isinstance(row[column.name], types[column.kind]), column.name
+    assert run(["tables", "--json"]) == 0
+    told = [row["column"] for row in json.loads(capsys.readouterr().out) if row["table"] == view.name]
+    assert told == ["", *(column.name for column in view.columns)]

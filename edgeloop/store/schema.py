@@ -42,7 +42,7 @@ class Table(msgspec.Struct, frozen=True):
         return tuple(column.name for column in self.columns)
 
 
-def _columns(text: str) -> tuple[Column, ...]:
+def columns_of(text: str) -> tuple[Column, ...]:
     """Columns from lines of ``name kind comment``."""
     parts = (line.split(None, 2) for line in text.splitlines() if line)
     return tuple(Column(name, msgspec.convert(kind, Kind), comment) for name, kind, comment in parts)
@@ -61,7 +61,7 @@ body_sha256 blob of the canonical body: deliveries with the same one are the sam
 EXPOSURES = Table(
     "exposures",
     "a gateway asked a model for a personalisation; one row each, in every arm",
-    _columns(
+    columns_of(
         """
 exposure_id text id of the exposure
 subject text the customer's pseudonym
@@ -90,7 +90,7 @@ energy_mj real energy of the inference in millijoules
 RESPONSES = Table(
     "responses",
     "one person's answers to one survey",
-    _columns(
+    columns_of(
         """
 response_id text id of the response, prefixed by its source
 subject text pseudonym of who answered (an agent's for agents)
@@ -108,7 +108,7 @@ partial bool 1 while the person has not finished
 ANSWERS = Table(
     "answers",
     "one row per answered question",
-    _columns(
+    columns_of(
         """
 response_id text the response it belongs to
 subject text pseudonym of who answered
@@ -130,7 +130,7 @@ text text free text, scrubbed of personal data
 ENGAGEMENT = Table(
     "engagement",
     "something a customer did",
-    _columns(
+    columns_of(
         """
 event_id text id of the event, prefixed by its source
 subject text the customer's pseudonym
@@ -147,7 +147,7 @@ exposure_id text the exposure it names itself
 PROFILES = Table(
     "profiles",
     "the profile version that the cloud or one edge site holds of a customer",
-    _columns(
+    columns_of(
         """
 profile_id text id of the record
 subject text the customer's pseudonym
@@ -162,7 +162,7 @@ fields json profile fields, scrubbed
 TELEMETRY = Table(
     "telemetry",
     "what an edge site tells of itself",
-    _columns(
+    columns_of(
         """
 telemetry_id text id of the record
 site text the gateway or hub
@@ -181,7 +181,7 @@ energy_mj real energy in millijoules
 CHANGES = Table(
     "changes",
     "declared model changes and their stages",
-    _columns(
+    columns_of(
         """
 change_id text id of the change (or of one stage of it)
 model_id text the model changed
@@ -208,7 +208,7 @@ note text anything else
 ATTRIBUTIONS = Table(
     "attributions",
     "every outcome with the exposures credited for it; an outcome without any keeps one row with credit 0",
-    _columns(
+    columns_of(
         """
 outcome_id text e: + event_id, or a: + response_id + / + question
 outcome_type text engagement or answer
@@ -234,7 +234,7 @@ lag_s real seconds from exposure to outcome
 SUPERSEDED = Table(
     "superseded",
     "bodies that lost against another of the same id",
-    _columns(
+    columns_of(
         """
 event_type text exposure, response, …
 key text its join key
@@ -248,7 +248,7 @@ occurred_at_raw time when it happened by the sender's own clock
 DEAD_LETTERS = Table(
     "dead_letters",
     "input that could not be taken; the bytes are sealed and opened only with the key",
-    _columns(
+    columns_of(
         """
 dead_letter_id text id, from the content: the same bad input twice is one
 reason text short reason
@@ -265,7 +265,7 @@ sealed blob the original bytes, AES-GCM
 OFFSETS = Table(
     "offsets",
     "how far the log is drained",
-    _columns(
+    columns_of(
         """
 topic text the topic
 partition int the partition
