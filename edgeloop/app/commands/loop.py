@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, Flag, InputFile, app
+from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, Flag, InputFile, a_port, above_zero, app
 from edgeloop.app.output import print_json, progress_bars, say, say_problems
 from edgeloop.errors import UsageError
 from edgeloop.home import Home
@@ -61,7 +61,7 @@ def ingest(
 def serve(
     *,
     host: Annotated[str | None, Parameter(help="Address to listen on.")] = None,
-    port: Annotated[int | None, Parameter(help="Port to listen on; 0 takes a free one.")] = None,
+    port: Annotated[int | None, Parameter(validator=a_port, help="Port to listen on; 0 takes a free one.")] = None,
     common: Common = Common(),
 ) -> int:
     """Open the door: POST /v1/events, the vendors' /hooks, and the pages /reports and /actions."""
@@ -103,7 +103,9 @@ def process(*, common: Common = Common()) -> int:
 def simulate(
     *,
     seed: Annotated[int, Parameter(help="Of every random number.")] = DEFAULT_SEED,
-    scale: Annotated[float, Parameter(help="Size of the company; 1 is about 180,000 events.")] = 1.0,
+    scale: Annotated[
+        float, Parameter(validator=above_zero, help="Size of the company; 1 is about 180,000 events.")
+    ] = 1.0,
     common: Common = Common(),
 ) -> int:
     """Send three months of an invented company through the real doors, on simulated time."""
@@ -120,7 +122,9 @@ def simulate(
 def demo(
     *,
     seed: Annotated[int, Parameter(help="Of every random number.")] = DEFAULT_SEED,
-    scale: Annotated[float, Parameter(help="Size of the company; 1 is about 180,000 events.")] = 1.0,
+    scale: Annotated[
+        float, Parameter(validator=above_zero, help="Size of the company; 1 is about 180,000 events.")
+    ] = 1.0,
     home: Annotated[Path, Parameter(help="Where to run it; a demo that is there is replaced.")] = Path(
         ".edgeloop-demo"
     ),
