@@ -388,4 +388,13 @@ def test_the_dictionary_names_every_value_that_estimates_have(shell: Shell, colu
     found = {row[column] for row in shell.rows("uplift", "--month", "2026-03")} - {None}
     assert found
     for value in found:
-        assert value.removesuffix("+cap") in meaning, value
+        assert value.partition("+")[0] in meaning, value
+
+
+def test_the_meaning_names_every_check(shell: Shell) -> None:
+    meaning = (Path(__file__).parents[1] / "docs" / "meaning.md").read_text(encoding="utf-8")
+    shell("uplift", "--month", "2026-03")
+    found = {row["check"].partition(":")[0] for row in shell.rows("sql", 'SELECT DISTINCT "check" FROM checks')}
+    assert len(found) > 5
+    for check in found:
+        assert f"`{check}" in meaning, check

@@ -359,7 +359,7 @@ CHECKS = _of_struct(
     Check,
     _OF_A_CHANGE
     + """
-check name of the check
+check name of the check (docs/meaning.md, Checks that come first), with : and what it is about where there are several
 value what it measured
 p its p, where it is a test
 state ok, warn, block or no data
