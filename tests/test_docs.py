@@ -10,6 +10,7 @@ import pytest
 
 from edgeloop.app.commands import app
 from edgeloop.events import EVENT_TYPES, STAMPS
+from edgeloop.identity import NOBODY
 from edgeloop.settings import Settings
 from edgeloop.store.schema import TABLES
 from edgeloop.store.views import VIEWS
@@ -40,6 +41,11 @@ def test_every_table_view_and_setting_is_named() -> None:
         value = getattr(Settings(), name)
         for key in value.__struct_fields__ if isinstance(value, msgspec.Struct) else ():
             assert re.search(rf"^\| `{name}` \|.*`{key}`", CONTRACT, re.MULTILINE), (name, key)
+
+
+def test_every_id_that_names_nobody_is_in_the_contract() -> None:
+    for nobody in NOBODY - {""}:
+        assert re.search(rf"No usable id is one[^.]*`{re.escape(nobody)}`", CONTRACT), nobody
 
 
 def test_every_command_is_named() -> None:
