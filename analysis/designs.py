@@ -86,8 +86,10 @@ def measure(
     month: Month,
     as_of_us: int,
     chain: Sequence[tuple[str, str]] = (),
+    *,
+    by_segment: bool = True,
 ) -> Measured:
-    """Everything that one change's design lets us say, before anything is decided."""
+    """Everything that one change's design lets us say, before anything is decided; segments where they are asked."""
     if change.refusal is not None:
         return Measured(None, change.refusal)
     if not any(stage.start_us < min(month.end_us, as_of_us + 1) for stage in change.stages):
@@ -96,7 +98,7 @@ def measure(
         return _switch(frames, times, change, known, metrics, month, as_of_us)
     if change.by_zone:
         return _zones(frames, times, change, metrics, month, as_of_us)
-    return _arms(frames, times, change, metrics, month, as_of_us, chain)
+    return _arms(frames, times, change, metrics, month, as_of_us, chain, by_segment=by_segment)
 
 
 def _arms(
@@ -107,6 +109,8 @@ def _arms(
     month: Month,
     as_of_us: int,
     chain: Sequence[tuple[str, str]],
+    *,
+    by_segment: bool,
 ) -> Measured:
     x = frames.exposures
     begun = [stage for stage in change.stages if stage.start_us < min(month.end_us, as_of_us + 1)]
@@ -136,7 +140,9 @@ def _arms(
         outcomes.append(StageOutcome(_facts(change, data, found), results, complete, data))
     found += novelty_checks(frames, main, metrics)
     hidden = [] if by_courier else [m for m in metrics if m.respondent == "agent" and _answered(frames, main, m)]
-    parted = segments(frames, main, next(o for o in outcomes if o.facts.number == number).results)
+    parted: Sequence[Segment] = ()
+    if by_segment:
+        parted = segments(frames, main, next(o for o in outcomes if o.facts.number == number).results)
     outcomes = [outcome.lean() for outcome in outcomes]
     # A wrong ratio anywhere says that the draw is broken; the other alarms concern the stage that decides.
     alarms = [f.alarm for f in found if f.alarm and (f.stage in (number, 0) or f.check.startswith("srm"))]

@@ -62,6 +62,7 @@ def analyse(
     printed: Mapping[str, float] = MappingProxyType({}),
     holidays: Sequence[str] = (),
     chain: Sequence[tuple[str, str]] = (),
+    figures_alone: bool = False,
 ) -> Analysis:
     """Everything that can be said of the month's changes from the freeze's tables alone.
 
@@ -74,6 +75,8 @@ def analyse(
         printed: metric → the figure of the month before as its own report had it.
         holidays: dates (``YYYY-MM-DD``) that count as Sundays.
         chain: (step, engagement name) on the way from the entry to an answer.
+        figures_alone: only what each change did and its verdict, the same to the last bit: no segments, no bridge, no
+            words, no checks, no counts.
     """
     known = ledger(tables, timezone=month.timezone)
     frames, times = prepare(tables), JoinTimes.of(tables)
@@ -82,27 +85,33 @@ def analyse(
     wanted = asked.resolve(frames, metrics)
     longest = max([ANSWER_WINDOW_US, *(m.window_us for m in wanted)])
     listed = [change for change in known if change.touches(month, longest)]
-    measured = [measure(frames, times, change, known, wanted, month, as_of_us, chain) for change in listed]
+    measured = [
+        measure(frames, times, change, known, wanted, month, as_of_us, chain, by_segment=not figures_alone)
+        for change in listed
+    ]
     weighed = [(m, m.weighed) for m in measured if m.weighed is not None]
     judged = iter(judge([w for _, w in weighed]))
     parted = iter(judge_segments([w for _, w in weighed], [m.parted for m, _ in weighed]))
+    decided = [None if m.weighed is None else next(judged) for m in measured]
+    writers = [ChangeRows(freeze_id, month, change) for change in listed]
+    estimates: list[Estimate] = []
+    for write, m, own in zip(writers, measured, decided, strict=True):
+        if own is None:
+            estimates.append(write.refused(m.refusal or "not enough data"))
+        else:
+            estimates += _rows(write, m, own, next(parted))
+    if figures_alone:
+        return Analysis(listed, estimates, [], wanted, known=known)
     drawn = [
         Randomised(w.change.change_id, m.deciding)
         for m, w in weighed
         if m.deciding is not None and w.change.unit == "subject" and not w.quasi
     ]
     interactions, overlapping = overlaps(frames, drawn, wanted)
-    estimates: list[Estimate] = []
     found: list[Check] = []
-    for change, m in zip(listed, measured, strict=True):
-        write = ChangeRows(freeze_id, month, change)
-        if m.weighed is None:
-            estimates.append(write.refused(m.refusal or "not enough data"))
-            found += [write.check(f) for f in m.checks]
-            continue
-        decided = next(judged)
-        estimates += _rows(write, m, decided, next(parted))
-        found += [write.check(f) for f in m.all_checks(decided, overlapping.get(change.change_id, ()))]
+    for change, write, m, own in zip(listed, writers, measured, decided, strict=True):
+        checks = m.checks if own is None else m.all_checks(own, overlapping.get(change.change_id, ()))
+        found += [write.check(f) for f in checks]
     goal = next((m for m in wanted if m.headline), None)
     bridge = Printed([], [])
     if goal is not None:

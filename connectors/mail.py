@@ -7,9 +7,13 @@ address, a user name, a password or a server's own words, so that all of them ma
 from __future__ import annotations
 
 import contextlib
+import io
+import math
 import smtplib
 import socket
 import ssl
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.errors import MessageError
 from email.headerregistry import Address
@@ -26,6 +30,8 @@ from edgeloop.settings import MailSettings
 
 MOST_SUBJECT = 200
 _MOST_NAME = 120
+_STEPS, _LONGEST_S = 4, 120.0
+"""A conversation of ten steps may take as long as four of them may, and never longer than this."""
 _ANSWERED = (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused, smtplib.SMTPNotSupportedError)
 """The server said no: it does not have the message."""
 
@@ -96,7 +102,8 @@ def send(mail: Mail, own: MailSettings) -> tuple[str, ...]:
 
     Args:
         mail: what to send.
-        own: the server and who sends; each step of the conversation may take ``timeout_s``.
+        own: the server and who sends; each step of the conversation may take ``timeout_s``, and all of it four times
+            that, 120 s at most (finding the server's name is the system's and not in it).
 
     Raises:
         UsageError: a setting or an address is wrong. MailError: the server took it for nobody, or no message can be
@@ -110,6 +117,7 @@ def send(mail: Mail, own: MailSettings) -> tuple[str, ...]:
     except (ValueError, MessageError) as error:
         raise MailError("no message can be made of this text: its title or a name cannot be", again=False) from error
     where = f"the mail server {own.host}:{own.port}"
+    until = time.monotonic() + _whole_s(own.timeout_s)
     server: _Server | None = None
     try:
         with contextlib.closing(_connected(own, str(message["From"].addresses[0].domain))) as server:
@@ -117,24 +125,76 @@ def send(mail: Mail, own: MailSettings) -> tuple[str, ...]:
             with contextlib.suppress(smtplib.SMTPException, OSError):
                 server.quit()  # it has the message: what goes wrong now is nobody's loss
     except (smtplib.SMTPException, OSError) as error:
-        told = _told(error, where, own)
+        told = _told(error, where, own, late=time.monotonic() >= until)
         told.unsure = server is not None and server.begun and not isinstance(error, _ANSWERED)
         raise told from error
     return tuple(to for to in mail.to if address(to).addr_spec in refused)
 
 
+def _whole_s(step_s: float) -> float:
+    """How long a whole conversation may take whose steps may take so long each."""
+    return min(_STEPS * step_s, _LONGEST_S)
+
+
 class _Server(smtplib.SMTP):
-    """Knows whether the message itself was begun: before that a server cannot have taken it."""
+    """Ends when its time is over, and knows whether the message itself was begun: before that a server cannot have
+    taken it."""
 
     begun = False
+    _until = math.inf
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        """As smtplib's, but a name's addresses share the time; what is on top of it (TLS) has what is left."""
+        self._until = time.monotonic() + _whole_s(timeout)
+        failure: OSError | None = None
+        for family, kind, protocol, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            tried = socket.socket(family, kind, protocol)
+            try:
+                tried.settimeout(self._left_s())
+                tried.connect(place)
+            except OSError as error:
+                tried.close()
+                failure = error
+            else:
+                tried.settimeout(self._left_s())
+                return tried
+        raise failure or OSError("the name has no address")
+
+    def send(self, s: Any) -> None:
+        if self.sock is not None:
+            self.sock.settimeout(self._left_s())
+        super().send(s)
+
+    def getreply(self) -> tuple[int, bytes]:
+        if self.file is None and self.sock is not None:
+            self.file = io.BufferedReader(_Reader(self.sock, self._left_s))
+        return super().getreply()
 
     def data(self, msg: Any) -> tuple[int, bytes]:
         self.begun = True
         return super().data(msg)
 
+    def _left_s(self) -> float:
+        """For the next step; once the time is over next to nothing, so that it fails as one that took too long."""
+        return max(min(float(self.timeout), self._until - time.monotonic()), 0.001)
 
-class _TlsServer(_Server, smtplib.SMTP_SSL):
+
+class _TlsServer(smtplib.SMTP_SSL, _Server):
     """The same, TLS from the first byte."""
+
+
+class _Reader(io.RawIOBase):
+    """What a server says; each piece may take what is left, so that one who says a letter a second ends too."""
+
+    def __init__(self, sock: socket.socket, left_s: Callable[[], float]) -> None:
+        self._sock, self._left_s = sock, left_s
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._sock.settimeout(self._left_s())
+        return self._sock.recv_into(buffer)
 
 
 def _connected(own: MailSettings, domain: str) -> _Server:
@@ -155,8 +215,8 @@ def _connected(own: MailSettings, domain: str) -> _Server:
     return server
 
 
-def _told(error: Exception, where: str, own: MailSettings) -> MailError:
-    """What went wrong and what to do, in our words."""
+def _told(error: Exception, where: str, own: MailSettings, *, late: bool) -> MailError:
+    """What went wrong and what to do, in our words; ``late``: the time for all of it is over."""
     if isinstance(error, ssl.SSLCertVerificationError):
         text = (
             f"the certificate of {where} is not to be trusted: is the name right, and does [mail] ca_file name its CA?"
@@ -170,6 +230,9 @@ def _told(error: Exception, where: str, own: MailSettings) -> MailError:
     if isinstance(error, FileNotFoundError):
         return MailError("[mail] ca_file names no file that can be read", again=False)
     if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
+        if late:
+            text = f"{where} was not done with one message within {_whole_s(own.timeout_s):g} s: is it overloaded?"
+            return MailError(text, again=True)
         return MailError(f"{where} did not answer within {own.timeout_s:g} s: is it up, is the port open?", again=True)
     if isinstance(error, socket.gaierror):
         return MailError(f"{where} is not known by that name: is [mail] host right?", again=True)

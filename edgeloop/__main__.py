@@ -6,6 +6,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from edgeloop.outside_text import printable
+
 _ROOMS = ("connectors", "streams", "analysis", "reports")
 
 
@@ -32,7 +34,7 @@ def main() -> None:
     """Run the command line; exits the process."""
     problem = hidden_room()
     if problem is not None:
-        print(f"edgeloop: {problem}", file=sys.stderr)
+        print(f"edgeloop: {printable(problem)}", file=sys.stderr)
         sys.exit(1)
     from edgeloop.app.cli import run
 

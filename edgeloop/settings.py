@@ -198,7 +198,7 @@ class MailSettings(_Section, frozen=True):
     """Whom mail is from: ``edgeloop@example.org`` or ``Edgeloop <edgeloop@example.org>``."""
     reply_to: str = ""
     timeout_s: Annotated[float, Meta(gt=0, le=60)] = 30.0
-    """Of each step of the conversation with the server."""
+    """Of each step of the conversation with the server; all of it may take four times that, 120 s at most."""
     to: tuple[str, ...] = ()
     """Who gets each month's report."""
 
@@ -359,6 +359,14 @@ def _check_mail(mail: MailSettings, where: str) -> None:
             except ValueError as error:  # the address itself is nobody's to see
                 which = f"{key}, entry {number} of {len(texts)}," if key == "to" else key
                 raise UsageError(f"{where}: [mail] {which} is no address of mail: {error}") from error
+    for key, text in (("username", mail.username), ("password", mail.password)):
+        if not text.isascii():  # the value itself is nobody's to see
+            raise UsageError(
+                f"{where}: [mail] {key} has letters outside ASCII, and signing in takes ASCII alone: have another set "
+                "at the mail server"
+            )
+    if not _is_name(mail.host):
+        raise UsageError(f"{where}: [mail] host is no name of a server; write it as mail.example.org")
     if mail.host and not mail.sender:
         raise UsageError(f"{where}: [mail] host is set and sender is not: write whom mail is from")
 
@@ -381,6 +389,15 @@ def _is_webhook(text: str) -> bool:
     except ValueError:  # brackets around what is no address of IPv6
         return False
     return bool(host) and (found.scheme == "https" or (found.scheme == "http" and _on_this_machine(host)))
+
+
+def _is_name(host: str) -> bool:
+    """Whether it can be looked up at all; an empty one stands for no server."""
+    try:
+        host.encode("idna")
+    except UnicodeError:  # a part is empty or too long
+        return False
+    return True
 
 
 def _on_this_machine(host: str) -> bool:

@@ -106,6 +106,11 @@ def higher(now: tuple[int, int], then: tuple[int, int]) -> bool:
     return error > 0 and (k1 / n1 - k0 / n0) / error > Z
 
 
+def grew(now: tuple[int, int], then: tuple[int, int]) -> bool:
+    """Whether k of n remarks now are enough, and a higher share than then, to tell that a theme grew."""
+    return min(now[1], then[1]) >= THEME_LEAST_REMARKS and now[0] >= THEME_LEAST and higher(now, then)
+
+
 def _not_answered(before: int) -> tuple[str, str, str]:
     why = tn(
         "Nobody answered it this month; {n} did the month before.",
@@ -261,14 +266,12 @@ def _themes(answers: pd.DataFrame, analysis: Analysis, month: Month) -> list[Ask
     made = []
     for side in analysis.words.sides if analysis.words is not None else ():
         n, before = side.this.n, side.before.n
-        if min(n, before) < THEME_LEAST_REMARKS:
-            continue
         own = scaled[scaled["respondent"] == side.respondent]
         asked = {f"{s}/{q}".casefold() for s, q in zip(own["survey_id"], own["question"], strict=True)}
         for theme in side.themes:
-            if theme.this.n < THEME_LEAST or any(theme.name in question for question in asked):
-                continue
-            if higher((theme.this.n, n), (theme.before.n, before)):
+            if grew((theme.this.n, n), (theme.before.n, before)) and not any(
+                theme.name in question for question in asked
+            ):
                 what = t("Ask for a score on “{theme}”.", theme=themes.title(theme.name, theme.title))
                 why = _grew(side.respondent, theme.this.n / n, theme.before.n / before)
                 made.append(Ask(rule="theme", what=what, why=why, role=theme.owner.casefold().replace(" ", "_")))

@@ -27,6 +27,7 @@ from reports import (
     reading,
     strip,
     themes,
+    tied,
     trust,
     voices,
     words,
@@ -74,10 +75,11 @@ def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None, read: rea
     reported = manifest.reported
     headline = next((m for m in analysis.metrics if m.headline), None)
     ends = {b.bar: b.value for b in analysis.bridge}
+    together = tied.tied(analysis.words, analysis.changes, attributions, month)
     said = tuple(
         msgspec.structs.replace(
             voice,
-            themes=themes.themes(analysis.words, voice.key, manifest.responsibility),
+            themes=themes.themes(analysis.words, voice.key, manifest.responsibility, together),
             themes_note=themes.note(analysis.words, voice.key),
         )
         for voice in voices.voices(answers, exposures, attributions, gathered, month)
@@ -109,7 +111,7 @@ def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None, read: rea
         standing=f"{_standing(freeze)} {restated.standing}",
         brief=_brief(gathered, asked),
         strip=drawn,
-        strip_note=strip.note(month, manifest.since_us, drawn),
+        strip_note=strip.note(month, drawn),
         decisions=tuple(asked),
         decisions_note=decisions.note(),
         last_actions=followup.summary(followed),
@@ -140,6 +142,7 @@ def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None, read: rea
                 month,
             ),
             people.holders(manifest),
+            decisions.due_date(manifest.as_of_us, month.timezone),
         ),
         health=health.health(exposures, read.parity[month.end_us], frames["telemetry"], analysis.changes, month),
         trust=trust.trust(

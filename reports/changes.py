@@ -64,10 +64,16 @@ def _change(own: ChangeRows, timezone: str) -> Change:
         grade=own.grade,
         verdict=verdict,
         summary=_summary(own, rows, doubted=doubted),
-        effects=tuple(_effect(own, e, doubted=doubted) for e in rows),
+        effects=(effects := tuple(_effect(own, e, doubted=doubted) for e in rows)),
+        unclear=_unclear(effects),
         splits=() if doubted else segments.splits(own),
         notes=_notes(own, doubted=doubted),
     )
+
+
+def _unclear(effects: Sequence[Effect]) -> str:
+    names = [foreign.quoted(words.label(e.metric)) for e in effects if e.shown and e.direction == "unclear"]
+    return t("No clear difference: {metrics}.", metrics=numbers.joined(names)) if names else ""
 
 
 def _design(own: ChangeRows, timezone: str) -> str:

@@ -16,7 +16,7 @@ from edgeloop.store.rows import Estimate, Verdict
 from reports import foreign, novelty, numbers, reasons, words
 from reports.findings import Decision
 from reports.gathered import ORDER, ChangeRows, days_left, strength
-from reports.language import t
+from reports.language import t, tn
 from reports.owners import owner_of
 from reports.settled import Version, settled
 from reports.voices import within
@@ -68,9 +68,8 @@ def decisions(
         if _is_done(own, verdict, known, as_of_us):
             continue
         deciding = own.deciding()
-        days = WORKING_DAYS_ROLL_BACK if verdict == "roll back" else WORKING_DAYS
         owner = owner_of(verdict, own.change.owner, table)
-        due = working_days_after(_date(as_of_us, month.timezone), days)
+        due = due_date(as_of_us, month.timezone, verdict)
         made.append(
             Decision(
                 verdict=verdict,
@@ -110,6 +109,12 @@ def _is_done(own: ChangeRows, verdict: Verdict, known: Sequence[LedgerChange], a
     )
 
 
+def due_date(as_of_us: int, timezone: str, verdict: Verdict | None = None) -> dt.date:
+    """By when what a report asks is to be done; without a ``verdict``: what is no decision."""
+    days = WORKING_DAYS_ROLL_BACK if verdict == "roll back" else WORKING_DAYS
+    return working_days_after(_date(as_of_us, timezone), days)
+
+
 def working_days_after(start: dt.date, n: int) -> dt.date:
     """The n-th Monday-to-Friday day after ``start``."""
     current = start
@@ -131,19 +136,15 @@ def _held_back(own: ChangeRows, verdict: Verdict) -> bool:
 def _why(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
     if deciding is not None:
         text = words.capital(words.sentence(t("it"), deciding, own.currency(deciding))) + "."
-        if verdict == "roll back":
-            also = [words.label(e.metric) for e in own.rows if own.direction(e) == "better"]
-            if also:
-                quoted = numbers.joined([foreign.quoted(label) for label in also])
-                against = t("Against that, {what} went the wanted way; that does not make up for it.", what=quoted)
-                text = f"{text} {against}"
-        return " ".join([text, *novelty.told(own, deciding.metric)])
+        return " ".join([text, *_against(own, verdict, deciding), *novelty.told(own, deciding.metric)])
     told = [e for e in (*own.rows, *own.others) if e.verdict is not None and e.reason]
     if verdict == "repair the data first":
         return words.capital(reasons.said(reasons.parts(told[0])[0])) + "."
     if _held_back(own, verdict):
         return t("Everybody changed at once: nobody kept the old version, so only before and after can be compared.")
     ruled = reasons.ruling(told, verdict)
+    if ruled and verdict == "roll back":
+        return " ".join([ruled, *_against(own, verdict, None)])
     better = max(_better_goals(own), key=strength, default=None)
     if better is not None and ruled:
         return words.capital(words.sentence(t("it"), better, own.currency(better))) + f". {ruled}"
@@ -155,6 +156,75 @@ def _why(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
     if not own.rows or all(own.direction(e) == "early" for e in own.rows):
         return t("There is not enough data yet to say anything.")
     return t("No clear change so far in anything that was measured.")
+
+
+def _against(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> list[str]:
+    """What clearly went the other way, and why it does not decide, by the rows of the table of verdicts.
+
+    Row 1 asks for a roll back whatever else got better, and row 6 promotes only where no goal got worse: no row weighs
+    one goal against another, and none lies between the two.
+    """
+    if verdict == "roll back":
+        gains = [e for e in own.rows if own.direction(e) == "better"]
+        found = reasons.rolled_back_by([*own.rows, *own.others])
+        cause, metrics = found or ("goal", () if deciding is None else (deciding.metric,))
+        if not gains or not metrics:
+            return []
+        told = {"gains": _named([e.metric for e in gains]), "losses": _named(metrics)}
+        if cause == "guardrail":
+            return [
+                t(
+                    "Against that, {gains} went the wanted way, but a broken limit ({losses}) comes before every gain: "
+                    "the rules know no middle way.",
+                    **told,
+                )
+            ]
+        if any(own.role(e) == "goal" for e in gains):
+            return [
+                t(
+                    "Against that, {gains} went the wanted way, but a goal that is clearly worse ({losses}) comes "
+                    "before every gain: the rules do not weigh goals against each other and know no middle way.",
+                    **told,
+                )
+            ]
+        return [
+            tn(
+                "Against that, {gains} went the wanted way, but is no goal: a goal that is clearly worse ({losses}) "
+                "decides, and the rules know no middle way.",
+                "Against that, {gains} went the wanted way, but are no goals: a goal that is clearly worse ({losses}) "
+                "decides, and the rules know no middle way.",
+                len(gains),
+                **told,
+            )
+        ]
+    made = []
+    lost = [e for e in own.rows if own.direction(e) == "worse"]
+    limited = [e.metric for e in lost if own.role(e) == "guardrail"]
+    if limited:
+        made.append(
+            t(
+                "Against that, {losses} went the wrong way, but inside the limits that are set: the rules ask no more "
+                "of a guardrail.",
+                losses=_named(limited),
+            )
+        )
+    watched = [e.metric for e in lost if own.role(e) == "watch"]
+    if watched:
+        made.append(
+            tn(
+                "Against that, {losses} went the wrong way, but is neither goal nor guardrail: by the rules nothing "
+                "else decides.",
+                "Against that, {losses} went the wrong way, but are neither goals nor guardrails: by the rules nothing "
+                "else decides.",
+                len(watched),
+                losses=_named(watched),
+            )
+        )
+    return made
+
+
+def _named(metrics: Sequence[str]) -> str:
+    return numbers.joined([foreign.quoted(words.label(metric)) for metric in metrics])
 
 
 def _better_goals(own: ChangeRows) -> list[Estimate]:

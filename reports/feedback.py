@@ -6,6 +6,7 @@ named in a decision, acted on.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -123,6 +124,7 @@ def feedback(
     unused: Sequence[Unused],
     asks: Sequence[Ask],
     holders: Mapping[str, str],
+    due: dt.date,
 ) -> Feedback:
     """The section.
 
@@ -133,11 +135,13 @@ def feedback(
         titles: of the changes.
         unused: with roles by their keys, as ``asks``.
         holders: role → name.
+        due: by when what is asked here is to be done.
     """
     sides = tuple(row(side_title(side), [u for u in found if u.respondent == side], done) for side in SIDES)
     questions = _by(
         found, lambda u: (u.respondent, u.survey_id, u.question), lambda key: question_label(*key[1:]), done, titles
     )
+    by = {"by": numbers.weekday_text(due), "due": due.isoformat()}
     notes = []
     if len(questions) > MOST_QUESTIONS:
         notes.append(
@@ -153,8 +157,11 @@ def feedback(
         questions=questions[:MOST_QUESTIONS],
         last=_last(reported, done),
         last_summary=_last_summary(reported, done, month),
-        unused=tuple(msgspec.structs.replace(u, role=people.who(u.role, holders)) for u in unused),
-        asks=tuple(msgspec.structs.replace(a, role=people.who(a.role, holders)) for a in asks),
+        unused=tuple(
+            msgspec.structs.replace(u, role=people.who(u.role, holders), **(by if u.mend else {})) for u in unused
+        ),
+        asks=tuple(msgspec.structs.replace(a, role=people.who(a.role, holders), **by) for a in asks),
+        dates_note=_dates_note() if asks or any(u.mend for u in unused) else "",
         definitions=_definitions(),
         uses=tuple(found),
     )
@@ -243,6 +250,10 @@ def _last_summary(reported: Sequence[FeedbackUse], done: Done | None, month: Mon
         month=before,
         acted=numbers.count(whole.acted),
     )
+
+
+def _dates_note() -> str:
+    return t("What is asked here is due as a decision is: five working days after the data’s own date.")
 
 
 def _definitions() -> tuple[Line, ...]:

@@ -16,7 +16,8 @@ from reports.words import Certainty, Direction
 Scale = Literal["points", "score", "nps", "sum", "ms"]
 Role = Literal["goal", "guardrail", "watch"]
 BarKind = Literal["figure", "late", "calendar", "mix", "version", "interaction", "unexplained"]
-State = Literal["met", "missed", "level", "no target", "unknown"]
+State = Literal["met", "partly", "missed", "level", "no target", "unknown"]
+"""``partly``: met over all, and missed by a part."""
 CheckState = Literal["ok", "warn", "block", "no data"]
 
 
@@ -55,6 +56,8 @@ class Indicator(msgspec.Struct, frozen=True):
     weeks: tuple[Week, ...] = ()
     goal: float | None = None
     """The target on the scale of ``weeks``."""
+    missed_by: str = ""
+    """The parts that miss the target, with their figures."""
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +137,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None
     summary: str
     effects: tuple[Effect, ...]
+    unclear: str = ""
+    """The line that names the metrics without a clear difference; empty where every one is clear or too early."""
     splits: tuple[Split, ...] = ()
     notes: tuple[str, ...]
 
@@ -265,6 +270,8 @@ class Theme(msgspec.Struct, frozen=True, kw_only=True):
     change: str
     mood: str
     owner: str
+    began: str = ""
+    """The changes that went live in about the week from which on it grew; empty where none is known."""
     quotes: tuple[Quote, ...]
 
 
@@ -342,6 +349,9 @@ class Unused(msgspec.Struct, frozen=True, kw_only=True):
     counted: bool
     mend: bool
     """Whether somebody has to do something about it; words beside a score need nothing."""
+    by: str = ""
+    due: str = ""
+    """The date of ``by``, YYYY-MM-DD; both empty where there is nothing to mend."""
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -351,6 +361,9 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     why: str
     role: str
+    by: str = ""
+    due: str = ""
+    """The date of ``by``, YYYY-MM-DD."""
 
 
 class Feedback(msgspec.Struct, frozen=True, kw_only=True):
@@ -366,6 +379,8 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True):
     last_summary: str
     unused: tuple[Unused, ...]
     asks: tuple[Ask, ...]
+    dates_note: str = ""
+    """How the dates of both came about."""
     definitions: tuple[Line, ...]
     uses: tuple[FeedbackUse, ...]
     """The counts that all the others are sums of."""

@@ -18,6 +18,7 @@ _BOUNDS = re.compile(rf"if the arms' silent differ, between {_NUMBER} and {_NUMB
 _TIPS = re.compile(rf"undone if the new version's silent scored {_NUMBER} (lower|higher) than its weights say")
 _PLAIN = re.compile(rf"weighted for who answers; unweighted {_NUMBER}")
 _GUARD = re.compile(rf"guardrail (breach|cleared|open)(?:: harm up to {_NUMBER} is not ruled out)?")
+_ROLLED_BACK = re.compile(r"(?:^|; )roll back: (guardrail breached|worse): ([^;]+)")
 _DIFFER = re.compile(rf"the effects differ between \w+s \(p = {_NUMBER}\)")
 
 
@@ -86,6 +87,15 @@ def ruling(rows: Sequence[Estimate], verdict: Verdict) -> str:
             if found is not None:
                 return say(found)
     return ""
+
+
+def rolled_back_by(rows: Sequence[Estimate]) -> tuple[str, tuple[str, ...]] | None:
+    """(``guardrail`` or ``goal``, the metrics that a roll back rests on); None where no row tells."""
+    for e in rows:
+        found = _ROLLED_BACK.search(e.reason or "")
+        if found is not None:
+            return ("guardrail" if found[1] == "guardrail breached" else "goal"), tuple(found[2].split(", "))
+    return None
 
 
 def said(reason: str) -> str:

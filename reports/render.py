@@ -80,6 +80,7 @@ def state_text(state: State) -> str:
     """Whether a target is met."""
     return {
         "met": t("✓ met"),
+        "partly": t("! met overall"),
         "missed": t("✗ missed"),
         "level": t("≈ no clear move"),
         "no target": t("– no target"),

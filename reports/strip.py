@@ -14,12 +14,24 @@ from edgeloop.clock import HOUR_US
 from edgeloop.months import Month
 from reports import numbers, words
 from reports.findings import Indicator, State, UseRow
-from reports.health import P95_TARGET_MS, PARITY_TARGET, line_begins, milliseconds, p95, under, weeks
+from reports.health import (
+    P95_TARGET_MS,
+    PARITY_TARGET,
+    line_begins,
+    milliseconds,
+    p95,
+    slow_models,
+    told_slow,
+    under,
+    weeks,
+)
 from reports.language import t
 from reports.voices import FEWEST_ANSWERS, score, shown_score, within
 
 CONVERSION_WINDOW_US = 72 * HOUR_US
 USUAL_CONVERSION = "order_placed"
+MOST_SLOW = 2
+"""Models that are named in the row of latency."""
 
 
 def strip(
@@ -53,12 +65,12 @@ def strip(
     )
 
 
-def note(month: Month, since_us: int, drawn: Sequence[Indicator]) -> str:
+def note(month: Month, drawn: Sequence[Indicator]) -> str:
     """What the lines show; empty where there is none."""
     seen = [week.at_us for indicator in drawn for week in indicator.weeks if week.value is not None]
     if not seen:
         return ""
-    begin = numbers.day(max(min(seen), line_begins(month, since_us)), month.timezone)
+    begin = numbers.day(min(seen), month.timezone)
     return t(
         "Lines run by week from {day}: what the freeze holds whole of the last six months. They describe, and say "
         "nothing of causes.",
@@ -203,17 +215,20 @@ def _used(now: UseRow, then: UseRow | None, earlier: int) -> Indicator:
 
 
 def _latency(exposures: pd.DataFrame, month: Month, begin: int) -> Indicator:
-    exposures = exposures[["occurred_at", "latency_ms"]]
+    exposures = exposures[["occurred_at", "model_id", "latency_ms"]]
     now, then = p95(within(exposures, month)), p95(within(exposures, month.previous()))
+    slow = slow_models(within(exposures, month))
+    state = under(now, P95_TARGET_MS)
     return Indicator(
         name=t("Latency"),
         meaning=t("95 of 100 inferences are faster than this, all models"),
         this=t("unknown") if now is None else milliseconds(now),
         previous=t("unknown") if then is None else milliseconds(then),
         target=t("{target} at most", target=milliseconds(P95_TARGET_MS)),
-        state=under(now, P95_TARGET_MS),
+        state="partly" if state == "met" and slow else state,
         weeks=weeks(exposures, month, p95, milliseconds, begin),
         goal=P95_TARGET_MS,
+        missed_by=t("missed by {models}", models=told_slow(slow, MOST_SLOW)) if slow else "",
     )
 
 

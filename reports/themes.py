@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from analysis import WordsOfMonth
 from edgeloop.roles import Responsibility
@@ -15,8 +16,18 @@ from reports.voices import Side
 MOST_THEMES = 8
 
 
-def themes(spoken: WordsOfMonth | None, side: Side, table: Responsibility) -> tuple[Theme, ...]:
-    """Those of this month, the most frequent first; ``table`` says who holds the roles that answer for them."""
+def themes(
+    spoken: WordsOfMonth | None,
+    side: Side,
+    table: Responsibility,
+    tied: Mapping[tuple[str, str], Sequence[str]] = MappingProxyType({}),
+) -> tuple[Theme, ...]:
+    """Those of this month, the most frequent first.
+
+    Args:
+        table: who holds the roles that answer for them.
+        tied: (side, theme) → titles of the changes that went live in about the week from which on it grew.
+    """
     if spoken is None:
         return ()
     found = [theme for theme in spoken.side(side).themes if theme.this.n]
@@ -28,10 +39,18 @@ def themes(spoken: WordsOfMonth | None, side: Side, table: Responsibility) -> tu
             change=numbers.signed(theme.this.n - theme.before.n, 0),
             mood=_mood(theme.this.negative, theme.this.positive, theme.this.n),
             owner=holder_text(theme.owner, table),
+            began=_began(tied.get((side, theme.name), ())),
             quotes=tuple(Quote(foreign.plain(q.text), "") for q in theme.quotes),
         )
         for theme in found[:MOST_THEMES]
     )
+
+
+def _began(titles: Sequence[str]) -> str:
+    if not titles:
+        return ""
+    named = numbers.joined([foreign.quoted(title) for title in titles])
+    return t("Grew from about the week on in which {changes} went live; not a measured effect.", changes=named)
 
 
 def note(spoken: WordsOfMonth | None, side: Side) -> str:

@@ -123,3 +123,40 @@ def hanging_up(at: str) -> Iterator[int]:
         yield server.getsockname()[1]
         server.shutdown(socket.SHUT_RDWR)
         thread.join(5)
+
+
+@contextlib.contextmanager
+def slow(pause_s: float, *, by_letter: bool = False) -> Iterator[int]:
+    """The port of a server that takes every message, with a pause before each answer, or before each of its letters."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while not over.is_set():
+                with contextlib.suppress(OSError):
+                    talk(server.accept()[0])
+
+        def answer(wire: Any, text: bytes) -> None:
+            for piece in [bytes([letter]) for letter in text] if by_letter else [text]:
+                if over.wait(pause_s):
+                    return
+                wire.write(piece)
+
+        def talk(connection: socket.socket) -> None:
+            with connection, connection.makefile("rwb", buffering=0) as wire:
+                answer(wire, b"220 ready\r\n")
+                text = False
+                for line in wire:
+                    if text and line != b".\r\n":
+                        continue
+                    text = not text and line.upper().startswith(b"DATA")
+                    answer(wire, b"354 go on\r\n" if text else b"250 fine\r\n")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            over.set()
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(5)

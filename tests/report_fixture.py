@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from analysis import Analysis, analyse
 from edgeloop.clock import DAY_US, HOUR_US, SECOND_US, to_us
 from edgeloop.metrics import MetricSettings
+from edgeloop.months import Month
 from edgeloop.store.freeze import MANIFEST, Freeze, Manifest, TableInfo
 from edgeloop.store.schema import (
     ANSWERS,
@@ -87,18 +88,19 @@ def write(folder: Path, frames: Mapping[str, pd.DataFrame], *, provisional: bool
     return Freeze(folder)
 
 
-def analysed(freeze: Freeze) -> Analysis:
-    """The product's own analysis of a freeze."""
+def analysed(freeze: Freeze, month: Month | None = None, *, figures_alone: bool = False) -> Analysis:
+    """The product's own analysis of a freeze, of its month unless another is named."""
     manifest = freeze.manifest
     return analyse(
         freeze.frames(),
-        freeze.month,
+        month or freeze.month,
         freeze_id=manifest.freeze_id,
         as_of_us=manifest.as_of_us,
         metrics=manifest.metrics,
         printed=manifest.printed,
         holidays=manifest.holidays,
         chain=(("delivered", manifest.survey.delivered), ("invited", manifest.survey.invited)),
+        figures_alone=figures_alone,
     )
 
 

@@ -95,6 +95,18 @@ def test_bad_lines_are_named_kept_sealed_and_exit_3(shell: Shell, tmp_path: Path
     assert shell("dead-letters", "show", "zzz").code == 2
 
 
+def test_nothing_that_is_said_steers_a_terminal(shell: Shell, tmp_path: Path) -> None:
+    name = "a\x1b]0;owned\x07\nedgeloop: all is well\u202e.ndjson"
+    missing = shell("ingest", name)
+    read = shell("ingest", write(tmp_path / name, BAD))
+    for ran, said in ((missing, "cannot read a ]0;owned "), (read, "a ]0;owned ")):
+        assert said in ran.err
+        assert all(line.isprintable() for line in ran.err.splitlines())
+        assert not any(line.startswith("edgeloop: all is well") for line in ran.err.splitlines())
+    assert "No such file" in missing.err
+    assert "line 1: this is no JSON" in read.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

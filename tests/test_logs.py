@@ -179,10 +179,10 @@ def test_a_message_that_does_not_fit_its_values_is_no_traceback(captured: Captur
 
 def test_text_is_one_line_with_the_same_fields() -> None:
     record = logging.LogRecord("edgeloop", logging.INFO, __file__, 1, "x", None, None)
-    setattr(record, logs._KEY, ("it\nhappened", {"detail": "two\r\nlines", "customer_id": SECRET, "records": 2}))
+    setattr(record, logs._KEY, ("it\nhappened", {"detail": "two\r\nlines\x1b[2J", "customer_id": SECRET, "records": 2}))
     text = TextLine().format(record)
-    assert text.endswith("Z info: it happened detail=two  lines records=2")
-    assert json.loads(JsonLine().format(record))["detail"] == "two\r\nlines"
+    assert text.endswith("Z info: it happened detail=two  lines [2J records=2")
+    assert json.loads(JsonLine().format(record))["detail"] == "two\r\nlines\x1b[2J"
 
 
 @pytest.mark.parametrize(("setting", "terminal", "as_json"), [

@@ -21,7 +21,7 @@ from connectors.mail import Attachment, Mail, MailError
 from edgeloop.addresses import address, one_line
 from edgeloop.errors import UsageError
 from edgeloop.settings import MailSettings, load
-from tests.mailbox import PASSWORD, USER, free_port, hanging_up, mail_server
+from tests.mailbox import PASSWORD, USER, free_port, hanging_up, mail_server, slow
 
 TO = ("jana@example.org", "Ops Büro <ops@example.org>")
 PLAIN = MailSettings(host="127.0.0.1", security="none", sender="Edgeloop <edgeloop@example.org>")
@@ -263,14 +263,32 @@ def silent(greeting: bytes = b"") -> Iterator[int]:
             each.close()
 
 
-@pytest.mark.parametrize("greeting", [b"", b"220 ready\r\n"])
-def test_a_server_that_says_nothing(greeting: bytes) -> None:
+@pytest.mark.parametrize(("greeting", "security"), [(b"", "none"), (b"220 ready\r\n", "none"), (b"", "tls")])
+def test_a_server_that_says_nothing(greeting: bytes, security: str) -> None:
     with silent(greeting) as port:
         began = time.monotonic()
-        error = fails(msgspec.structs.replace(PLAIN, port=port, timeout_s=0.5))
+        error = fails(msgspec.structs.replace(PLAIN, port=port, timeout_s=0.5, security=security))
         assert time.monotonic() - began < 5
     assert "did not answer within 0.5 s" in str(error)
     assert error.again
+
+
+def test_a_slow_server_has_time_for_every_step() -> None:
+    with slow(0.1) as port:
+        assert mail.send(letter(), msgspec.structs.replace(PLAIN, port=port, timeout_s=5.0)) == ()
+
+
+@pytest.mark.parametrize(("pause_s", "by_letter"), [(0.15, False), (0.05, True)])
+def test_a_server_that_is_slow_at_every_step_has_time_for_four(pause_s: float, by_letter: bool) -> None:
+    many = letter(to=tuple(f"person-{i}@example.org" for i in range(20)))  # each of them a step
+    with slow(pause_s, by_letter=by_letter) as port:
+        began = time.monotonic()
+        error = fails(msgspec.structs.replace(PLAIN, port=port, timeout_s=0.6), many)
+        took_s = time.monotonic() - began
+    assert 2.3 < took_s < 2.4 + 1.0, "the time for all of it, and what a busy machine adds"
+    assert "was not done with one message within 2.4 s" in str(error)
+    assert error.again
+    assert not error.unsure, "the message was not begun"
 
 
 def test_settings_are_needed_and_checked(tmp_path: Path) -> None:
@@ -282,10 +300,13 @@ def test_settings_are_needed_and_checked(tmp_path: Path) -> None:
         ({"EDGELOOP_MAIL_HOST": "mail.example.org"}, "sender is not"),
         ({"EDGELOOP_MAIL_TO": "jana@example.org,ops"}, "to, entry 2 of 2, is no address"),
         ({"EDGELOOP_MAIL_SENDER": "a@b\r\nBcc: c@d"}, "line break"),
+        ({"EDGELOOP_MAIL_USERNAME": "jürgen"}, r"\[mail\] username has letters outside ASCII"),
+        ({"EDGELOOP_MAIL_PASSWORD": "grüße"}, r"\[mail\] password has letters outside ASCII"),
+        ({"EDGELOOP_MAIL_HOST": "mail..example.org", "EDGELOOP_MAIL_SENDER": "a@b"}, r"\[mail\] host is no name"),
     ):  # fmt: skip
         with pytest.raises(UsageError, match=said) as caught:
             load(tmp_path, environ)
-        assert not any(text in str(caught.value) for text in ("ops", "jana", "c@d"))
+        assert not any(text in str(caught.value) for text in ("ops", "jana", "c@d", "ü", "\\xfc"))
     (tmp_path / "word").write_text(PASSWORD + "\n")
     own = load(tmp_path, {
         "EDGELOOP_MAIL_HOST": "localhost", "EDGELOOP_MAIL_SECURITY": "none", "EDGELOOP_MAIL_SENDER": "a@b",

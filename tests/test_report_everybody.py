@@ -208,3 +208,15 @@ def test_a_cut_chart_would_be_found(browser: Browser, pages: dict[str, Path]) ->
     images = [rastered(sheet) for sheet in document]
     assert len(pieces(images, "sentiment")) > counts["sentiment"]
     assert len(pieces(images, "fall")) == counts["fall"]
+
+
+def test_a_rich_month_fills_its_sheets(browser: Browser, pages: dict[str, Path]) -> None:
+    """The first decision stands on the first sheet, and four changes with fifteen rows that say nothing take no more
+    than eleven sheets (a reader was given thirteen)."""
+    document, _, _ = printed(browser, pages["everything"])
+    assert len(document) <= 11
+    first = document[0].get_textpage().get_text_bounded()
+    assert "Decisions asked" in first
+    assert "Roll back" in first[first.index("Decisions asked") :]
+    lowest = np.flatnonzero((rastered(document[0]).min(axis=2) < 200).any(axis=1))[-1]
+    assert lowest / rastered(document[0]).shape[0] > 0.85

@@ -52,6 +52,14 @@ def test_page_of_a_month(months: dict[str, Freeze], name: str) -> None:
     assert reports.render(reports.build(freeze, analysed(freeze))) == html, "same freeze, same bytes"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_alone_are_those_of_the_whole(months: dict[str, Freeze], name: str) -> None:
+    whole, alone = analysed(months[name]), analysed(months[name], figures_alone=True)
+    assert alone.estimates == [e for e in whole.estimates if e.dimension == "all"]
+    assert alone.changes == whole.changes
+    assert (alone.bridge, alone.checks, alone.words, alone.counted) == ([], [], None, [])
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_month_in_every_language(months: dict[str, Freeze], tmp_path: Path, language: str) -> None:
     """Catalogues may lag behind the texts; numbers, dates and the page's own language never do."""
@@ -208,6 +216,7 @@ def test_brand_and_logo(tmp_path: Path) -> None:
 def test_since_decides_how_far_lines_go(months: dict[str, Freeze]) -> None:
     findings = said(months["everything"])
     assert findings.strip[0].weeks[0].day == "1 Feb"
+    assert findings.strip_note.startswith("Lines run by week from 1 February 2026:")
     longer = write(
         months["everything"].path.parent / "longer",
         {table: months["everything"].frame(table) for table in months["everything"].manifest.tables},
@@ -215,6 +224,7 @@ def test_since_decides_how_far_lines_go(months: dict[str, Freeze]) -> None:
         since_us=at(1, 1) - 3_600_000_000,
     )
     assert said(longer).strip[0].weeks[0].day == "1 Jan"
+    assert said(longer).strip_note.startswith("Lines run by week from 1 January 2026:")
 
 
 def test_a_stop_does_not_praise_what_is_only_watched(months: dict[str, Freeze]) -> None:

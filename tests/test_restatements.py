@@ -13,10 +13,13 @@ import pytest
 
 import reports
 from edgeloop.app.cli import run
+from edgeloop.app.monthly import analyse_freeze
+from edgeloop.app.publish import rendered
 from edgeloop.home import Home
 from edgeloop.store.freeze import MANIFEST, Freeze, Manifest
 from edgeloop.store.rows import Estimate
 from tests import small_company as company
+from tests.report_fixture import analysed
 
 APRIL = "2026-04"
 
@@ -174,6 +177,17 @@ def test_a_verdict_that_would_be_another_is_said_under_the_title(restated: Path)
     page = (restated / "reports" / f"{APRIL}.html").read_text(encoding="utf-8")
     assert "Verdicts that would be others now" in page
     assert found.restatements.rows[0].printed in page
+
+
+def test_of_the_month_before_nothing_is_made_that_no_report_reads(restated: Path) -> None:
+    freeze = Freeze(restated / "freezes" / APRIL)
+    this, before = analyse_freeze(freeze), freeze.month.previous()
+    whole, made = analysed(freeze, before), analyse_freeze(freeze, before)
+    assert whole.bridge
+    assert {e.dimension for e in whole.estimates} > {"all"}
+    assert made.bridge == []
+    assert {e.dimension for e in made.estimates} == {"all"}
+    assert rendered(freeze, this, made).files == rendered(freeze, this, whole).files
 
 
 def test_the_headline_is_said_to_have_moved(restated: Path) -> None:

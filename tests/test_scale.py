@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis import analyse, needed
@@ -19,9 +20,12 @@ from analysis import metrics as asked
 from analysis.designs import measure
 from analysis.frames import Coded, Exposures, prepare
 from analysis.ledger import ledger
-from benchmarks.large_month import MODELS, write_month
-from edgeloop.app.monthly import analyse_freeze
+from benchmarks.freeze import fill
+from benchmarks.large_month import MODELS, MONTH, write_month
+from edgeloop.app.monthly import analyse_freeze, freeze_month
+from edgeloop.home import Home
 from edgeloop.metrics import PACK, Covariate, MetricSettings
+from edgeloop.settings import load
 from edgeloop.store.freeze import Freeze
 
 ROWS = 30_000
@@ -111,6 +115,18 @@ def test_what_no_metric_asks_for_is_not_read() -> None:
     assert {"energy_mj", "features"} <= set(read["exposures"])
     assert "latency_ms" not in read["exposures"]
     assert "profiles" in read
+
+
+def test_a_freeze_of_a_filled_store_has_the_months_rows(tmp_path: Path) -> None:
+    """So `benchmarks.freeze` measures what a drained store would cost."""
+    home = Home(tmp_path / "home")
+    fill(home, tmp_path / "month", 5_000)
+    found, wanted = freeze_month(home, load(home.path, {}), MONTH), Freeze(tmp_path / "month")
+    for name, info in wanted.manifest.tables.items():
+        pair = [freeze.frame(name) for freeze in (found, wanted)]
+        ids = [column for column in pair[0] if column.endswith("_id")]
+        assert len(pair[0]) == info.rows > 0, name
+        pd.testing.assert_frame_equal(*(frame.sort_values(ids, ignore_index=True) for frame in pair), check_dtype=False)
 
 
 def _peak(freeze: Freeze) -> int:

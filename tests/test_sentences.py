@@ -249,3 +249,76 @@ def test_the_judge_imports_no_wording(tmp_path: Path) -> None:
     """Only the whole page is imported: no function that words a finding."""
     source = Path(__file__).read_text(encoding="utf-8")
     assert not re.search(r"^(from reports|import reports\.)", source, re.MULTILINE)
+
+
+# What a decision says of what clearly went the other way: verdict, what the roll back rests on, the role of the other.
+# The last part is the test's own reading of the table of verdicts in docs/meaning.md.
+AGAINST = {
+    ("roll back", "worse", "goal"): "“liked” went the wanted way, but a goal that is clearly worse (“disliked”) comes "
+    "before every gain: the rules do not weigh goals against each other and know no middle way.",
+    ("roll back", "worse", "guardrail"): "“liked” went the wanted way, but is no goal: a goal that is clearly "
+    "worse (“disliked”) decides, and the rules know no middle way.",
+    ("roll back", "worse", "watch"): "“liked” went the wanted way, but is no goal: a goal that is clearly worse "
+    "(“disliked”) decides, and the rules know no middle way.",
+    ("roll back", "guardrail breached", "goal"): "“liked” went the wanted way, but a broken limit (“disliked”) comes "
+    "before every gain: the rules know no middle way.",
+    ("promote", "better", "guardrail"): "“liked” went the wrong way, but inside the limits that are set: the rules ask "
+    "no more of a guardrail.",
+    ("promote", "better", "watch"): "“liked” went the wrong way, but is neither goal nor guardrail: by the rules "
+    "nothing else decides.",
+}  # fmt: skip
+
+
+def card(freeze: Freeze, verdict: str, cause: str, role: str, *, other: str, ranged: bool = True) -> str:
+    """What the decision's card says where ``disliked`` decides and ``liked`` moves the ``other`` way.
+
+    ``ranged``: whether the metric that decides has an interval; rare events have none.
+    """
+    from analysis import Metric
+
+    change = LedgerChange(
+        change_id="c", model_id="m", to_version="2", from_version="1", kind="canary", declared=True,
+        stages=(Stage(1, fixture.at(3, 2)),), last_us=fixture.at(3, 30), title="Change",
+    )  # fmt: skip
+    sign = -1 if verdict == "roll back" else 1
+
+    def row(metric: str, middle: float, *, ranged: bool, reason: str | None = None) -> Estimate:
+        return Estimate(
+            freeze_id="f", month="2026-03", change_id="c", model_id="m", from_version="1", to_version="2",
+            metric=metric, metric_kind="proportion", unit="subject", window_h=72.0, grade="randomised", n_control=900,
+            n_treated=900, control=0.5, treated=0.5, effect=middle, se=0.01,
+            decision_low=middle - 0.04 if ranged else None, decision_high=middle + 0.04 if ranged else None,
+            decided_by="fixed", verdict=verdict,  # type: ignore[arg-type]
+            reason=reason,
+        )  # fmt: skip
+
+    way = {"against": -sign, "along": sign, "unclear": 0}[other]
+    estimates = [
+        row("disliked", sign * 0.1, ranged=ranged, reason=f"fixed; {verdict}: {cause}: disliked"),
+        row("liked", way * 0.1, ranged=True),
+    ]
+    known = [
+        Metric("disliked", "proportion", "share", "disliked", 1, role="goal", headline=True),
+        Metric("liked", "proportion", "share", "liked", 1, role=role),  # type: ignore[arg-type]
+    ]
+    html = reports.render(reports.build(freeze, Analysis([change], estimates, [], known)))
+    found = re.search(r'<li class="decision .*?<p>(.*?)</p>', html, re.DOTALL)
+    assert found is not None
+    return " ".join(re.sub("<[^>]+>", "", found[1]).split())
+
+
+@pytest.mark.parametrize(("verdict", "cause", "role"), AGAINST)
+@pytest.mark.parametrize("other", ["against", "along", "unclear"])
+def test_a_decision_names_what_went_the_other_way_and_the_rule(
+    freeze: Freeze, verdict: str, cause: str, role: str, other: str
+) -> None:
+    told = card(freeze, verdict, cause, role, other=other)
+    assert ("lowered" if verdict == "roll back" else "lifted") in told
+    assert (f"Against that, {AGAINST[verdict, cause, role]}" in told) == (other == "against"), told
+    assert told.count("Against that") == (other == "against")
+
+
+@pytest.mark.parametrize("cause", ["worse", "guardrail breached"])
+def test_a_roll_back_without_a_range_names_it_too(freeze: Freeze, cause: str) -> None:
+    told = card(freeze, "roll back", cause, "goal", other="against", ranged=False)
+    assert told.count(f"Against that, {AGAINST['roll back', cause, 'goal']}") == 1, told

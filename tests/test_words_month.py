@@ -166,11 +166,18 @@ def test_quotes_are_of_two_people_and_two_sentiments_and_bounded() -> None:
     rows += [said("m", "The parcel was late, says Ben", csat=1, who="ben")]
     rows += [said("p", "Late, but I do not mind it at all", csat=5, who="cat")]
     rows += [said("long", "The parcel was late " + "and late " * 500, csat=1, who="dan")]
-    rows += [said("bidi", "The parcel was \u202elate\u202c and\nmore\x00 <b>bold</b>", csat=3, who="eve")]
+    rows += [
+        said(
+            "bidi",
+            "The parcel was \u202elate\u202c and\nmore\x00 <b>bo\u0300\u0301\u0302\u0303ld</b>",
+            csat=3,
+            who="eve",
+        )
+    ]
     theme = next(t for t in month(*rows).side("customer").themes if t.name == "punctuality")
     first, second = theme.quotes
     assert (first.sentiment, second.sentiment) == ("negative", "neutral")
-    assert second.text == "The parcel was late and more <b>bold</b>"
+    assert second.text == "The parcel was late and more <b>bo\u0300\u0301ld</b>"
     assert all(12 <= len(quoted.text) <= LONGEST and quoted.text.isprintable() for quoted in theme.quotes)
     assert month(*rows) == month(*reversed(rows))
     two = next(t for t in month(*rows[:5]).side("customer").themes if t.name == "punctuality").quotes

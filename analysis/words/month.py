@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -45,6 +46,15 @@ class ThemeOfMonth:
     """Of this month, two at most."""
 
 
+class Spoken(NamedTuple):
+    """When a remark was made, in which response of whom, and its themes."""
+
+    at: int
+    subject: str
+    response_id: str
+    themes: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class SideOfMonth:
     """The remarks of customers, or those of delivery agents."""
@@ -66,6 +76,8 @@ class SideOfMonth:
     """The model of remarks without a number; None: all had one, or too few rated ones were there to learn from."""
     proposals: tuple[Proposal, ...]
     """Words that this month's remarks without a theme share."""
+    spoken: tuple[Spoken, ...] = ()
+    """Every remark of the month before and of this month, by time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +127,7 @@ def _side(side: Side, this: list[Remark], before: list[Remark], model: Sentiment
         scored_by={way: by[way] for way in SCORED_BY if by[way]},
         model=model.learned if model is not None else None,
         proposals=tuple(proposal for language in LANGUAGES for proposal in _proposals(language, this)),
+        spoken=tuple(Spoken(r.at, r.subject, r.response_id, r.themes) for r in (*before, *this)),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from analysis.words.language import Language
 from analysis.words.ratings import Sentiment
 from analysis.words.remarks import Remark
+from edgeloop.outside_text import short_line
 
 QUOTES = 2
 LONGEST = 200  # characters
@@ -40,7 +40,7 @@ def quotes(found: Sequence[Remark], used: Set[str] = frozenset()) -> list[Quoted
         found: the remarks of a theme.
         used: response ids that were quoted already; they come last.
     """
-    fit = [(remark, line(remark.text)) for remark in _sample(found)]
+    fit = [(remark, short_line(remark.text, LONGEST)) for remark in _sample(found)]
     fit = [(remark, text) for remark, text in fit if len(text) >= _SHORTEST]
     ranked = sorted(fit, key=lambda pair: _rank(pair[0], pair[1], used))
     counts = Counter(remark.sentiment for remark, _ in ranked)
@@ -57,16 +57,6 @@ def quotes(found: Sequence[Remark], used: Set[str] = frozenset()) -> list[Quoted
         ]
         picked += free[:1]
     return [Quoted(remark.response_id, text, remark.language, remark.sentiment) for remark, text in picked]
-
-
-def line(text: str, limit: int = LONGEST) -> str:
-    """On one line, without control or direction marks, cut at a word where it is too long."""
-    kept = "".join(" " if unicodedata.category(c).startswith("C") else c for c in text[: 20 * limit])
-    whole = " ".join(kept.split())
-    if len(whole) <= limit:
-        return whole
-    cut = whole[: limit - 1]
-    return (cut.rsplit(" ", 1)[0] if " " in cut[limit // 2 :] else cut).rstrip(" ,.;:") + "…"
 
 
 def _sample(found: Sequence[Remark]) -> Sequence[Remark]:

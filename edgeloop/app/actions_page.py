@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -22,8 +21,9 @@ from starlette.routing import Route
 
 from edgeloop.app import api_keys
 from edgeloop.app.asked import answer, history, listed, today
+from edgeloop.app.page_templates import page_templates
 from edgeloop.app.sessions import SESSION_S, VISIT_S, Brake, Session, Sessions, secret_stamp, session_secret
-from edgeloop.clock import Clock, iso
+from edgeloop.clock import Clock
 from edgeloop.errors import HomeError, UsageError
 from edgeloop.home import Home
 from edgeloop.roles import KINDS, ROLES, responsibility
@@ -210,7 +210,7 @@ class ActionsPage:
 
     def _rendered(self, template: str, status: int, problem: str, **values: Any) -> Response:
         css = _css()
-        page = _templates().get_template(template)
+        page = page_templates().get_template(template)
         text = page.render(company=self._settings.company, css=Markup(css), problem=problem, path=PATH, **values)  # noqa: S704
         return HTMLResponse(text, status, _headers(css))
 
@@ -264,17 +264,4 @@ def _headers(css: str = "") -> dict[str, str]:
 
 @functools.cache
 def _css() -> str:
-    return _templates().get_template("actions.css").render()
-
-
-@functools.cache
-def _templates() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("edgeloop.app", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["moment"] = lambda us: iso(us // 60_000_000 * 60_000_000)[:16].replace("T", " ") + " UTC"
-    return environment
+    return page_templates().get_template("actions.css").render()

@@ -12,9 +12,10 @@ from typing import IO
 
 import msgspec
 
-from edgeloop.app.output import plain_line, print_json, print_rows, say
+from edgeloop.app.output import print_json, print_rows, say
 from edgeloop.app.sql import SEALED, Answer
 from edgeloop.clock import iso
+from edgeloop.outside_text import printable
 from edgeloop.store.schema import Kind
 
 ROWS_ON_A_TERMINAL = 200
@@ -109,7 +110,7 @@ def _line(cell: object) -> str:
         return f"{cell:.6g}"
     if isinstance(cell, bytes):
         return f"({len(cell)} bytes)"
-    return plain_line(str(cell))
+    return printable(str(cell))
 
 
 def _exact(cell: object) -> object:

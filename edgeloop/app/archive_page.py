@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import functools
 import hashlib
 import re
 from collections.abc import Callable
 from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -23,6 +21,7 @@ from starlette.routing import Route
 
 from edgeloop.app import api_keys
 from edgeloop.app.archive import MEDIA, ending_of, listed, timeline
+from edgeloop.app.page_templates import page_templates
 from edgeloop.app.report_files import JSON, PAGE
 from edgeloop.app.sessions import Brake
 from edgeloop.clock import SECOND_US, Clock
@@ -75,8 +74,8 @@ class ArchivePage:
 
     def _page(self) -> bytes:
         months = listed(self._home)
-        css = _templates().get_template("archive.css").render()
-        text = _templates().get_template("archive.html.j2").render(
+        css = page_templates().get_template("archive.css").render()
+        text = page_templates().get_template("archive.html.j2").render(
             company=self._company,
             months=months,
             line=timeline(months),
@@ -169,14 +168,3 @@ def _read(path: Path) -> tuple[bytes, float] | None:
         return path.read_bytes(), path.stat().st_mtime
     except OSError:
         return None
-
-
-@functools.cache
-def _templates() -> Environment:
-    return Environment(
-        loader=PackageLoader("edgeloop.app", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

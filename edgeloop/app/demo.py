@@ -82,13 +82,16 @@ def demo(home: Home, *, seed: int, scale: float, as_json: bool) -> int:
     else:
         _print(rows)
         for title, reason in {row.title: row.refused for row in rows if row.refused is not None}.items():
-            say(f"\nNo effect of “{title}” is estimated: {reason}.")
+            say("")
+            say(f"No effect of “{title}” is estimated: {reason}.")
     randomised = [row for row in rows if row.grade == "randomised" and row.inside is not None]
+    say("")
     say(
-        f"\n{records:,} records in {time.monotonic() - begin:.0f} s. "
+        f"{records:,} records in {time.monotonic() - begin:.0f} s. "
         f"{sum(bool(r.inside) for r in randomised)} of {len(randomised)} randomised effects lie inside their 95 % "
-        "intervals;\nby chance one in twenty does not. Survey means need not either: the unhappy answer more."
+        "intervals;"
     )
+    say("by chance one in twenty does not. Survey means need not either: the unhappy answer more.")
     for line in _what_next(home, path):
         say(line)
     return 0
@@ -101,7 +104,8 @@ def _what_next(home: Home, report: Path) -> list[str]:
     before = report.with_name(f"{month.previous().name}.html")
     command, where = _command(), shlex.quote(_shown(home.path))
     return [
-        "\nOpen in a browser:",
+        "",
+        "Open in a browser:",
         f"  the report            {_shown(report)}",
         f"  the month before      {_shown(before)}",
         f"  the meeting's pack    {_shown(pack)}",

@@ -20,6 +20,7 @@ import msgspec
 from edgeloop.clock import iso
 from edgeloop.errors import EdgeloopError
 from edgeloop.log.base import LogUnavailableError
+from edgeloop.outside_text import printable
 
 Value = str | int | float | bool
 _LONGEST_TEXT = 500
@@ -131,7 +132,7 @@ class TextLine(_Line):
         told = self.told(record)
         head = f"{told.pop('time')} {told.pop('level')}: {told.pop('event')}"
         text = " ".join([head, *(f"{name}={value}" for name, value in told.items())])
-        return text.replace("\n", " ").replace("\r", " ")
+        return printable(text)
 
 
 def configure(log_format: Literal["auto", "json", "text"]) -> None:

@@ -88,9 +88,10 @@ def estimate_month(home: Home, settings: Settings, month: Month) -> tuple[Freeze
 
 
 def analyse_freeze(freeze: Freeze, month: Month | None = None) -> Analysis:
-    """The estimates and checks of a freeze's month, or of the one before as it knows it; the same gives the same.
+    """The estimates and checks of a freeze's month, or the estimates of the one before as it knows it; the same gives
+    the same.
 
-    Of the month before remarks are not read: what moved since is told of its figures alone.
+    Of the month before only the figures are made: what moved since is told of nothing else.
     """
     manifest = freeze.manifest
     columns = needed(manifest.metrics)
@@ -105,6 +106,7 @@ def analyse_freeze(freeze: Freeze, month: Month | None = None) -> Analysis:
         printed=manifest.printed if month is None else {},
         holidays=manifest.holidays,
         chain=(("delivered", manifest.survey.delivered), ("invited", manifest.survey.invited)),
+        figures_alone=month is not None,
     )
 
 

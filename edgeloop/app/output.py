@@ -13,14 +13,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from edgeloop.clock import iso
+from edgeloop.outside_text import printable
 
 _CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), " ")
 _err = Console(stderr=True, highlight=False)
 
 
 def say(text: str) -> None:
-    """A line about what happens, on stderr."""
-    _err.print(text, markup=False, soft_wrap=True)
+    """A line about what happens, on stderr, where nothing in it steers a terminal.
+
+    Further lines, as a database's error has, are indented: none passes for a line of ours.
+    """
+    _err.print("\n  ".join(printable(line) for line in text.split("\n")), markup=False, soft_wrap=True)
 
 
 def print_json(rows: object) -> None:
@@ -36,19 +40,14 @@ def print_rows(names: Sequence[str], rows: Sequence[Sequence[object]], *, as_jso
         table = Table(box=None, pad_edge=False, header_style="bold")
         for i, name in enumerate(names):
             numeric = bool(rows) and all(isinstance(row[i], int | float) or row[i] is None for row in rows)
-            table.add_column(plain_line(name), justify="right" if numeric else "left", overflow="fold")
+            table.add_column(printable(name), justify="right" if numeric else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(plain_line(_text(cell)) for cell in row))
+            table.add_row(*(printable(_text(cell)) for cell in row))
         Console(highlight=False, markup=False).print(table)
     else:
         for line in (names, *rows):
             sys.stdout.write("\t".join(_text(cell).translate(_CONTROLS) for cell in line) + "\n")
         sys.stdout.flush()  # in a file with both streams, what is said about the table comes after it
-
-
-def plain_line(text: str) -> str:
-    """Text in one line, without characters that steer a terminal or turn the direction of what it shows."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def say_problems(problems: Sequence[str], dead_letters: int, kept: str) -> None:
