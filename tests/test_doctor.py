@@ -272,19 +272,6 @@ def test_dead_letters_in_the_log_and_in_the_table(home: Home) -> None:
     assert "2 are kept sealed" in findings(home)["dead letters"][0].what
 
 
-def test_dead_letters_that_only_a_prune_deletes(home: Home) -> None:
-    log = LocalLog(home.log, clock=FixedClock(NOW))
-    log.append([Entry(STORED_TOPICS[0], "k", b"no event")])
-    log.close()
-    process(home, Settings())
-    month_us = 30 * 86_400_000_000
-    (fresh,) = findings(home, NOW + month_us)["dead letters"]
-    (old,) = findings(home, NOW + month_us + 1)["dead letters"]
-    assert (fresh.what, fresh.do) == ("1 are kept sealed", "`edgeloop dead-letters list`")
-    assert old.what == "1 are kept sealed, 1 of them for more than 30 days"
-    assert "edgeloop prune --before" in old.do
-
-
 def test_a_clock_before_what_was_received(home: Home) -> None:
     assert wrong(home, NOW - 299_000_000) == []
     assert wrong(home, NOW - 301_000_000) == [("fail", "clock")]

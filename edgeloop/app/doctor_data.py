@@ -12,12 +12,12 @@ import msgspec
 from edgeloop.app.finding import Finding, Patient
 from edgeloop.app.ready import write_problem
 from edgeloop.app.scrape import lag, read_store, wal_bytes
-from edgeloop.app.upkeep import LETTERS_KEPT_DAYS
 from edgeloop.clock import DAY_US, SECOND_US, iso
 from edgeloop.events import DEAD_LETTERS_TOPIC
 from edgeloop.log.base import TopicPartition
 from edgeloop.log.local import SCHEMA_NUMBER as LOG_SCHEMA
 from edgeloop.log.local import LocalLog
+from edgeloop.sealing import LETTERS_KEPT_DAYS
 from edgeloop.sqlite import connect_read_only
 from edgeloop.store.base import Reader
 from edgeloop.store.engine import FIRST_IN_PLACE
@@ -32,6 +32,8 @@ _LARGE_WAL_BYTES = 256 << 20
 _LATE_S = 300
 _CLOCK_US = 300 * SECOND_US
 _LATEST_ROWS = 1_000
+_LETTERS_GONE_DAYS = LETTERS_KEPT_DAYS + 1
+"""Old ones are looked for once a day."""
 _MB = 1_000_000
 
 
@@ -155,7 +157,7 @@ def check_dead_letters(patient: Patient) -> Iterator[Finding]:
     """Dead letters, in the table or on the way there."""
     drained = waiting = old = 0
     if patient.store is not None:
-        last_us = patient.store.moment(patient.now_us - LETTERS_KEPT_DAYS * DAY_US)
+        last_us = patient.store.moment(patient.now_us - _LETTERS_GONE_DAYS * DAY_US)
         ((drained, old),) = patient.store.query(
             f"SELECT count(*), count(*) FILTER (WHERE received_at < {last_us}) FROM {DEAD_LETTERS.name}"
         )[1]
@@ -164,8 +166,9 @@ def check_dead_letters(patient: Patient) -> Iterator[Finding]:
     if drained or waiting:
         what, do = f"{drained + waiting:,} are kept sealed", "`edgeloop dead-letters list`"
         if old and not patient.home.simulated:
-            what += f", {old:,} of them for more than {LETTERS_KEPT_DAYS} days"
-            do += "; `edgeloop prune --before YYYY-MM` deletes those, with all before that month"
+            what += f", {old:,} of them for more than {_LETTERS_GONE_DAYS} days"
+            runs = "`edgeloop worker`" if patient.on_kafka else "`edgeloop up` or `edgeloop process`"
+            do += f"; {runs} deletes those: see why none runs, or what its log says of it"
         yield Finding("warn", "dead letters", what, do)
     else:
         yield Finding("ok", "dead letters", "none")

@@ -17,7 +17,9 @@ from prometheus_client.registry import Collector
 
 from edgeloop.app.logs import configure, note, note_failure
 from edgeloop.app.metrics import WORKER_METRICS
+from edgeloop.app.old_letters import delete_some, kept_from_us, tell_deleted
 from edgeloop.app.process import CONSUMER_LOCK, ConsumerBusyError, horizon_of
+from edgeloop.clock import SystemClock
 from edgeloop.errors import EdgeloopError, UsageError
 from edgeloop.events import ALERTS_TOPIC, UPDATES_TOPIC
 from edgeloop.home import SEALING_KEY, Home
@@ -44,6 +46,7 @@ class _Opened:
     """What the join works with, opened in its thread."""
 
     def __init__(self, home: Home, settings: Settings) -> None:
+        self._settings = settings
         self._log = KafkaLog(settings.kafka)
         try:
             self.store: Store = open_store(home, settings)
@@ -75,6 +78,12 @@ class _Opened:
     def partitions(self, topic: str) -> int:
         """How many a topic has, as `identities` found them."""
         return self._log.partitions(topic)
+
+    def delete_old_letters(self) -> int:
+        """Delete some of the dead letters that were kept long enough, in one short transaction; how many."""
+        deleted = delete_some(self.store, self._settings, kept_from_us(SystemClock().now_us()))
+        tell_deleted(deleted)
+        return deleted
 
     def close(self) -> None:
         """Close the connections."""

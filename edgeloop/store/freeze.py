@@ -29,6 +29,7 @@ from edgeloop.months import Month
 from edgeloop.roles import Responsibility, responsibility
 from edgeloop.settings import Settings, SurveySettings
 from edgeloop.store.base import Reader
+from edgeloop.store.gone_letters import gone_by_day, gone_by_reason
 from edgeloop.store.rows import Verdict
 from edgeloop.store.schema import (
     ACTION_HISTORY,
@@ -483,11 +484,13 @@ def _meta(reader: Reader, name: str) -> bytes:
 
 
 def _refused(reader: Reader, month: Month) -> dict[str, int]:
-    """Date → dead letters received on it."""
+    """Date → dead letters received on it, also those that were deleted since."""
     begin, end = reader.moment(month.previous().start_us), reader.moment(month.end_us)
     sql = f"SELECT received_at FROM dead_letters WHERE received_at >= {begin} AND received_at < {end}"
     zone = ZoneInfo(month.timezone)
     days = Counter(str(from_us(us).astimezone(zone).date()) for (us,) in reader.query(sql)[1])
+    months = (month.previous().name, month.name)
+    days += Counter({day: n for day, n in gone_by_day(reader).items() if day[:7] in months})
     return dict(sorted(days.items()))
 
 
@@ -498,6 +501,7 @@ def _counts(reader: Reader) -> dict[str, int]:
         ("duplicates", "SELECT coalesce(sum(duplicates), 0) FROM offsets"),
     ):
         ((counts[name],),) = reader.query(sql)[1]
-    for reason, n in reader.query("SELECT reason, count(*) FROM dead_letters GROUP BY reason ORDER BY reason")[1]:
+    letters = Counter(dict(reader.query("SELECT reason, count(*) FROM dead_letters GROUP BY reason")[1]))
+    for reason, n in sorted((letters + gone_by_reason(reader)).items()):
         counts[f"dead_letters:{reason}"] = n
     return counts

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, Flag, InputFile, a_port, above_zero, app
 from edgeloop.app.output import print_json, progress_bars, say, say_problems
+from edgeloop.clock import SystemClock
 from edgeloop.errors import UsageError
 from edgeloop.home import Home
 
@@ -89,6 +90,7 @@ def process(*, common: Common = Common()) -> int:
             standing_by=lambda: say(
                 f"another process is draining {home.path}: standing by, for {STANDBY_S:.0f} s at most"
             ),
+            clock=SystemClock(),
         )
     if common.json:
         print_json([drained])
