@@ -98,14 +98,14 @@ class Design:
 def _units(y: FloatArray, x: FloatArray | None, history: np.ndarray | None) -> list[Drawn]:
     """One arm from units' values, shape (sets, units)."""
     n = y.shape[1]
-    sums, squares, there = y.sum(axis=1), (y * y).sum(axis=1), np.count_nonzero(y, axis=1)
+    sums, there = [y.sum(axis=1), (y * y).sum(axis=1), (y * y * y).sum(axis=1)], np.count_nonzero(y, axis=1)
     drawn = []
     for i in range(len(y)):
         before = None
         if x is not None and history is not None:
             known = history[i].astype(np.float64)
             before = CovariateMoments.of(np.stack([y[i], np.where(history[i], x[i], 0.0), known], axis=1))
-        drawn.append(Drawn(sum_moments(n, float(sums[i]), float(squares[i])), int(there[i]), n, before))
+        drawn.append(Drawn(sum_moments(n, *(float(s[i]) for s in sums)), int(there[i]), n, before))
     return drawn
 
 
@@ -220,7 +220,8 @@ def answers(
     drawn = []
     for counts in rng.multinomial(n, [*(ANSWER * chance[new]), 1 - ANSWER], sets)[:, :-1]:
         k = int(counts.sum())
-        drawn.append(Drawn(sum_moments(k, float(counts @ of), float(counts @ of**2)), k, n))
+        powers = (float(counts @ of**power) for power in (1, 2, 3))
+        drawn.append(Drawn(sum_moments(k, *powers), k, n))
     return drawn
 
 
