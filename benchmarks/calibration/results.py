@@ -51,6 +51,7 @@ def result_of(
     full_days: int,
     of: Crowd = SINGLE,
     before: tuple[cuped.CovariateMoments, cuped.CovariateMoments] | None = None,
+    left: Arms | None = None,
 ) -> Result:
     """One metric between two arms, (control, new version).
 
@@ -58,6 +59,7 @@ def result_of(
         people: complete ones.
         events: people with the event, a sum other than 0, an answer, or a marked exposure.
         before: moments with the covariates, where something is known of the days before.
+        left: moments of what the covariates do not explain, whose cubes are needed where arms are of unequal size.
     """
     plain = sample_of(metric, of, arms[0]), sample_of(metric, of, arms[1])
     samples = plain
@@ -65,8 +67,7 @@ def result_of(
         made = (cuped.adjusted_ratios if of.clustered else cuped.adjusted_means)(*before)
         if cuped.explains(made, (plain[0], plain[1])):
             samples = made
-    # Of adjusted means the shape would be that of the residuals; their arms are of one size here, and nothing is skew.
-    effect, lift = contrast(metric, of, samples, arms)
+    effect, lift = contrast(metric, of, samples, arms if samples is plain else left or (Moments(), Moments()))
     return with_harm(
         Result(
             metric=metric,

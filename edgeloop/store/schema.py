@@ -319,7 +319,7 @@ unit what was assigned
 respondent customer or agent
 dimension segment dimension; all
 segment segment; all
-estimator difference_in_means, ratio or before_after
+estimator difference_in_means, cuped, ratio, quantile, weighted or a design; +cap sums cut, +skew corrected for skew
 grade randomised, quasi or before_after
 window_h length of the outcome window in hours
 n_control units in the control figure
