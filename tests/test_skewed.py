@@ -341,6 +341,10 @@ def test_with_what_was_known_before_the_skew_is_that_of_the_rest() -> None:
     other = Independent(left[~new], left[new])
     assert (row.effect_low, row.effect_high) == pytest.approx(other.interval(other.difference, 0.05), rel=1e-6)
     assert row.p == pytest.approx(other.p, rel=1e-6)
+    check = next(c for c in found.checks if c.check == "pre_period:revenue")
+    earlier = Independent(x[known & ~new], x[known & new])
+    assert abs(earlier.a) > LEAST
+    assert check.p == pytest.approx(earlier.p, rel=1e-6), "so far out Welch's test would block too often"
     frame = later.assign(y=y, x=x)
     by_hand = edgeloop.compare(frame, value="y", covariate="x", control="stable", treated="canary", skew=True)
     names = ("estimator", "effect", "se", "effect_low", "effect_high", "p", "lift", "lift_low", "lift_high")
