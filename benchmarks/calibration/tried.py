@@ -37,6 +37,7 @@ version with 1 % of the people 92.7 → 94.7 %, with 10 % 93.9 → 94.9 %, 20 % 
 95.1 %, with spread 1.5 88.5 → 94.2 %; one basket of fifty ten times as large 90.6 → 95.3 %. Where only one arm has such
 baskets there is no shape to join: only the new one 89.5 → 91.2 % (and its lift 91.1 → 90.4 %), only the old one 94.5 →
 95.1 %, but with 4.3 % of the intervals above the truth. Just above the floor of 50 buyers alarms are few for the reason
-that is given for rare events: 7 % of the data sets lie below it, and those are the ones that would have said *worse*.
+that is given for rare events: 7 % of the data sets lie below it, most of the alarms that say *worse* among them. Of all
+data sets at 22,800 and 1,200, those below the floor too, 5.0 % alarm, and 0.1 % at p < 0.001 (Welch's 7.1 % and 1.0 %).
 """.replace("ROWS", "\n".join(f"| {' | '.join(row)} |" for row in _ROWS) + "\n")
 """A section of the page."""
