@@ -14,11 +14,12 @@ import numpy as np
 from scipy import stats
 
 from analysis.checks import full_days
-from analysis.effects import Result, StageData, plain_name, sample_of, unit_values
+from analysis.effects import Result, StageData, contrast, plain_name, sample_of, unit_values
+from analysis.estimators.skewed import SkewedEffect
 from analysis.families import adjust
 from analysis.frames import ABSENT, BoolArray, Coded, Frames
 from analysis.judge import Decision, Weighed, deciding_test
-from analysis.lift import Comparison, compare, log_ratio
+from analysis.lift import Comparison
 from analysis.moments import IntArray
 from analysis.values import Crowd
 from analysis.verdict import ALPHA, floor_missed
@@ -162,6 +163,8 @@ def _of(dimension: Dimension, crowd: Crowd, whole: Result, days: int) -> dict[st
         control, treated = (sample_of(metric, crowd, m) for m in moments)
         if control is None or treated is None:
             continue
+        effect, lift = contrast(metric, crowd, (control, treated), moments)
+        skew = isinstance(effect, SkewedEffect)
         of_value = int(events[0][i]), int(events[1][i])
         complete = int(people[0][i]), int(people[1][i])
         found[value] = Result(
@@ -171,10 +174,10 @@ def _of(dimension: Dimension, crowd: Crowd, whole: Result, days: int) -> dict[st
             events=of_value,
             control=control.mean,
             treated=treated.mean,
-            effect=compare(control, treated),
-            lift=log_ratio(control, treated) if metric.source != "answer" else None,
+            effect=effect,
+            lift=lift,
             floor=floor_missed(metric.source, *of_value, days),
-            estimator=plain_name(metric, crowd),
+            estimator=plain_name(metric, crowd) + "+skew" * skew,
             asked=complete if whole.asked is not None else None,
         )
     return found
