@@ -21,12 +21,13 @@ from analysis.frames import ABSENT, BoolArray, Coded, Frames
 from analysis.judge import Decision, Weighed, deciding_test
 from analysis.lift import Comparison
 from analysis.moments import IntArray
+from analysis.newcomers import told_apart
 from analysis.values import Crowd
 from analysis.verdict import ALPHA, floor_missed
 
 MOST_VALUES = 12  # of a dimension; the rest are one segment
 OTHER, UNKNOWN = "other", "unknown"
-NEW, RETURNING = "new", "returning"
+CUSTOMER, NEW, RETURNING = "customer", "new", "returning"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,8 +65,16 @@ def dimensions(frames: Frames, data: StageData) -> list[Dimension]:
     }
     found = [_coded(name, coded, crowd) for name, coded in columns.items()]
     returning = (frames.first_seen[crowd.person] < data.first_us).astype(np.int64)
-    found.append(Dimension("customer", (NEW, RETURNING), returning))
+    found.append(Dimension(CUSTOMER, (NEW, RETURNING), returning))
     return [d for d in found if np.count_nonzero(np.bincount(d.cell)) > 1]
+
+
+def _parted(frames: Frames, data: StageData) -> list[Dimension]:
+    """Those that segments are made of: new and returning customers only where the data can tell them apart."""
+    found = dimensions(frames, data)
+    if len(data.first_us) and told_apart(frames.begins_us, int(data.first_us.min())):
+        return found
+    return [d for d in found if d.name != CUSTOMER]
 
 
 def segments(frames: Frames, data: StageData, results: Sequence[Result]) -> list[Segment]:
@@ -76,7 +85,7 @@ def segments(frames: Frames, data: StageData, results: Sequence[Result]) -> list
     """
     told = [r for r in results if r.values is not None and r.metric.respondent == "customer" and not r.beside]
     told = [r for r in told if r.metric.kind != "quantile"]
-    parted = dimensions(frames, data) if told else []
+    parted = _parted(frames, data) if told else []
     found: list[Segment] = []
     for result in told:
         days = full_days(data.cohort, result.metric.window_us)
