@@ -166,6 +166,8 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     """The latest ``received_at`` in it: the moment up to which it knows the world."""
     since_us: int
     """Rows of earlier events are not in it (declared changes are, all of them)."""
+    begins_us: int = 0
+    """When the store's data began, earlier than ``since_us`` or later; 0: an older freeze, which does not tell."""
     schema: int
     code_version: str
     writer: str
@@ -327,6 +329,7 @@ def write_freeze(
                 simulated=simulated,
                 as_of_us=latest_received_us(reader),
                 since_us=since_us,
+                begins_us=begins_us(reader),
                 schema=SCHEMA_NUMBER,
                 code_version=__version__,
                 writer=f"pyarrow {pa.__version__}",
@@ -388,6 +391,15 @@ def latest_received_us(reader: Reader) -> int:
     if not times:
         raise FreezeError("the store holds no events yet: `edgeloop ingest FILE`, then `edgeloop process`")
     return max(times)
+
+
+def begins_us(reader: Reader) -> int:
+    """From when on the store has both exposures and engagement, or the one of them that it has; 0: neither.
+
+    The later of the two: a customer is known by either, so that before it fewer are than later.
+    """
+    times = [reader.query(f"SELECT min(occurred_at) FROM {table.name}")[1][0][0] for table in (EXPOSURES, ENGAGEMENT)]
+    return max((us for us in times if isinstance(us, int)), default=0)
 
 
 def final_freezes(folder: Path) -> list[Freeze]:
