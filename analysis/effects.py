@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.checks import full_days
 from analysis.entry import Cohort
-from analysis.estimators import cuped, quantiles
+from analysis.estimators import cuped, quantiles, skewed
 from analysis.frames import BoolArray, Frames
 from analysis.lift import (
     Comparison,
@@ -172,19 +172,20 @@ def result(frames: Frames, data: StageData, metric: Metric) -> Result:
     values = outcome_values(frames, matcher, metric)
     values, capped = _capped(frames, data, metric, values)
     units = unit_values(matcher.crowd, values)
-    control, treated = (_sample(metric, matcher.crowd, m[0]) for m in units.moments())
+    of_control, of_treated = units.moments()
+    shape = of_control[0], of_treated[0]
+    control, treated = (_sample(metric, matcher.crowd, m) for m in shape)
     plain = compare(control, treated) if control and treated else None
     samples, estimator = (control, treated), plain_name(metric, matcher.crowd)
     before = before_values(frames, matcher, metric, data.first_us) if metric.respondent == "customer" else None
     adjusted = None
     if before is not None and control and treated:
         adjusted = _adjusted(matcher.crowd, values, before, units)
-        if adjusted is not None and not cuped.explains(adjusted, (control, treated)):
+        if adjusted is not None and not cuped.explains(adjusted.samples, (control, treated)):
             adjusted = None
         if adjusted is not None:
-            samples, estimator = adjusted, "cuped"
-    effect = compare(samples[0], samples[1]) if samples[0] and samples[1] else None
-    lift = log_ratio(samples[0], samples[1]) if samples[0] and samples[1] and metric.source != "answer" else None
+            samples, shape, estimator = adjusted.samples, adjusted.shape, "cuped"
+    effect, lift = contrast(metric, matcher.crowd, samples, shape)
     events, people = _events(matcher.crowd, values), _people(matcher.crowd, metric.window_us)
     made = Result(
         metric=metric,
@@ -196,7 +197,7 @@ def result(frames: Frames, data: StageData, metric: Metric) -> Result:
         effect=effect,
         lift=lift,
         floor=floor_missed(metric.source, *events, full_days(data.cohort, metric.window_us)),
-        estimator=f"{estimator}+cap" if capped else estimator,
+        estimator="+".join([estimator, *["cap"] * capped, *["skew"] * isinstance(effect, skewed.SkewedEffect)]),
         left_out=values.left_out,
         plain=plain if adjusted is not None else None,
         values=values,
@@ -251,10 +252,35 @@ def plain_name(metric: Metric, crowd: Crowd) -> str:
     )
 
 
+def contrast(
+    metric: Metric, crowd: Crowd, samples: tuple[Sample | None, Sample | None], shape: tuple[Moments, Moments]
+) -> tuple[Comparison | None, Lift | None]:
+    """The effect and the lift of (control, treated); those of sums per unit without the skew of arms of unequal size.
+
+    Args:
+        shape: moments of what the samples are means of.
+    """
+    control, treated = samples
+    if control is None or treated is None:
+        return None, None
+    if metric.source == "sum" and plain_name(metric, crowd) == "difference_in_means":
+        gamma = skewed.skewness(*shape)
+        return skewed.compare(control, treated, gamma), skewed.log_ratio(control, treated, gamma)
+    return compare(control, treated), log_ratio(control, treated) if metric.source != "answer" else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Adjusted:
+    """CUPED's samples, and the moments of what they are means of."""
+
+    samples: tuple[Sample, Sample]
+    shape: tuple[Moments, Moments]
+
+
 def _adjusted(
     crowd: Crowd, values: Values, before: tuple[FloatArray, BoolArray], units: UnitValues
-) -> tuple[Sample, Sample] | None:
-    """CUPED's samples; None with too little history for a slope."""
+) -> _Adjusted | None:
+    """CUPED's; None with too little history for a slope."""
     x, history = before
     x = np.where(history, x, 0.0)
     known = history.astype(np.float64)
@@ -265,7 +291,10 @@ def _adjusted(
         columns = np.stack([values.y[who], x[who], known[who]], axis=1)
         treated = units.treated.astype(bool)
         parts = [cuped.CovariateMoments.of(columns[arm]) for arm in (~treated, treated)]
-        return cuped.adjusted_means(parts[0], parts[1]) if min(p.n for p in parts) >= LEAST_HISTORY else None
+        if min(p.n for p in parts) < LEAST_HISTORY:
+            return None
+        left = cells(cuped.residuals(columns, parts[0], parts[1]), np.ones(len(who)), units.treated, 2)
+        return _Adjusted(cuped.adjusted_means(parts[0], parts[1]), (left[0], left[1]))
     n = len(crowd.treated)
     sums = [
         np.bincount(crowd.unit[who], weights=w[who], minlength=n).astype(np.float64)
@@ -274,7 +303,9 @@ def _adjusted(
     columns = np.asarray(np.stack(sums, axis=1)[sums[1] > 0], dtype=np.float64)
     treated = crowd.treated[sums[1] > 0]
     parts = [cuped.CovariateMoments.of(columns[arm]) for arm in (~treated, treated)]
-    return cuped.adjusted_ratios(parts[0], parts[1]) if min(p.n for p in parts) >= LEAST_HISTORY else None
+    if min(p.n for p in parts) < LEAST_HISTORY:
+        return None
+    return _Adjusted(cuped.adjusted_ratios(parts[0], parts[1]), (Moments(), Moments()))
 
 
 def _of_exposures(frames: Frames, data: StageData, metric: Metric) -> Result:

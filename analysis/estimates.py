@@ -50,6 +50,8 @@ class Analysis:
     """Every change that the freeze tells of, of other months too."""
     counted: list[Counted] = field(default_factory=list)
     """The answers behind each figure of a question."""
+    untold_us: int | None = None
+    """When the data begin, where that is too late for the bridge to tell new from returning customers."""
 
 
 def analyse(
@@ -58,6 +60,7 @@ def analyse(
     *,
     freeze_id: str,
     as_of_us: int,
+    begins_us: int = 0,
     metrics: Mapping[str, MetricSettings] = PACK,
     printed: Mapping[str, float] = MappingProxyType({}),
     holidays: Sequence[str] = (),
@@ -71,6 +74,7 @@ def analyse(
             ``responses`` for the languages of remarks.
         month: a change is listed if [start, end + window] touches it; its figures are cumulative to the month's end.
         as_of_us: the latest ``received_at``; windows that end later are not complete.
+        begins_us: when the data begin, of which the tables may hold only what is later; 0: long before the month.
         metrics: the configured ones, by name.
         printed: metric → the figure of the month before as its own report had it.
         holidays: dates (``YYYY-MM-DD``) that count as Sundays.
@@ -79,7 +83,7 @@ def analyse(
             words, no checks, no counts.
     """
     known = ledger(tables, timezone=month.timezone)
-    frames, times = prepare(tables), JoinTimes.of(tables)
+    frames, times = prepare(tables, begins_us), JoinTimes.of(tables)
     # A caller that keeps none of the large ones has their memory back.
     tables = {name: table for name, table in tables.items() if name not in LARGE}
     wanted = asked.resolve(frames, metrics)
@@ -129,7 +133,9 @@ def analyse(
         )
     used = [c for change, m in zip(listed, measured, strict=True) for c in counted(change.change_id, m.stages)]
     words = words_of_month(tables, month) if "text" in tables["answers"] else None
-    return Analysis(listed, estimates, found, wanted, bridge.bars, bridge.unnamed, words, known, used)
+    return Analysis(
+        listed, estimates, found, wanted, bridge.bars, bridge.unnamed, words, known, used, untold_us=bridge.untold_us
+    )
 
 
 def _delta(m: Measured, w: Weighed, metric: Metric) -> Delta | None:

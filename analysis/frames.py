@@ -186,7 +186,8 @@ class Frames:
     """Everything the estimates read.
 
     ``first_seen`` is each person's first exposure or engagement event in the tables, per code of
-    ``exposures.subject``; ``profiles`` are numeric profile fields.
+    ``exposures.subject``; ``profiles`` are numeric profile fields. ``begins_us`` is when the data begin, of which the
+    tables may hold only what is later.
     """
 
     exposures: Exposures
@@ -195,6 +196,7 @@ class Frames:
     agent_answers: Outcomes
     first_seen: IntArray
     profiles: Outcomes
+    begins_us: int = 0
 
 
 def needed(metrics: Mapping[str, MetricSettings]) -> dict[str, tuple[str, ...]]:
@@ -209,7 +211,7 @@ def needed(metrics: Mapping[str, MetricSettings]) -> dict[str, tuple[str, ...]]:
     return read
 
 
-def prepare(tables: Mapping[str, pd.DataFrame]) -> Frames:
+def prepare(tables: Mapping[str, pd.DataFrame], begins_us: int = 0) -> Frames:
     """The tables as codes, outcomes cut to the people who met any model; the input stays as it is."""
     exposures = _exposures(tables["exposures"])
     engagement = _engagement(tables["engagement"], exposures.subject.labels)
@@ -226,6 +228,7 @@ def prepare(tables: Mapping[str, pd.DataFrame]) -> Frames:
         _answers(answers[agent], exposures.courier.labels, np.flatnonzero(agent)),
         first_seen,
         _profiles(tables.get("profiles"), exposures.subject.labels),
+        begins_us,
     )
 
 

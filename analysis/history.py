@@ -10,8 +10,9 @@ import pandas as pd
 
 from analysis.checks import Finding
 from analysis.effects import StageData
+from analysis.estimators import skewed
 from analysis.frames import Frames
-from analysis.lift import compare, mean_sample
+from analysis.lift import mean_sample
 from analysis.metrics import Metric
 from analysis.moments import IntArray, cells
 from analysis.srm import alarm
@@ -100,5 +101,7 @@ def _difference_before(frames: Frames, data: StageData, metric: Metric) -> tuple
     seen = np.bincount(treated[mean != 0], minlength=2)
     if min(seen) < (MIN_EVENTS if metric.source == "share" else MIN_NONZERO):
         return None
-    effect = compare(mean_sample(arms[0]), mean_sample(arms[1]))
+    # So far out Welch's test of skewed money in a canary is seven times too quick: 0.7 % of true nulls have p < 0.001.
+    gamma = skewed.skewness(arms[0], arms[1])
+    effect = skewed.compare(mean_sample(arms[0]), mean_sample(arms[1]), gamma)
     return (effect.effect, effect.p) if effect.p is not None else None

@@ -141,7 +141,7 @@ def compare(control: Sample, treated: Sample) -> Effect:
     se = math.sqrt(control.mean_var + treated.mean_var)
     if se == 0:
         return Effect(control.mean, treated.mean, effect, 0.0)
-    df = _welch_df(control.mean_var, control.n, treated.mean_var, treated.n)
+    df = welch_df(control.mean_var, control.n, treated.mean_var, treated.n)
     return Effect(control.mean, treated.mean, effect, se, df)
 
 
@@ -155,9 +155,9 @@ def log_ratio(control: Sample, treated: Sample, *, alpha: float = 0.05) -> Lift 
     c, t = control.mean_var / control.mean**2, treated.mean_var / treated.mean**2
     if c + t == 0:
         return None
-    half = t_quantile(alpha / 2, _welch_df(c, control.n, t, treated.n)) * math.sqrt(c + t)
+    half = t_quantile(alpha / 2, welch_df(c, control.n, t, treated.n)) * math.sqrt(c + t)
     log = math.log(treated.mean / control.mean)
-    return Lift(treated.mean / control.mean - 1, _exp_less_one(log - half), _exp_less_one(log + half))
+    return Lift(treated.mean / control.mean - 1, exp_less_one(log - half), exp_less_one(log + half))
 
 
 def t_tail(t: float, df: float) -> float:
@@ -170,7 +170,8 @@ def t_quantile(tail: float, df: float) -> float:
     return -float(special.stdtrit(df, tail))
 
 
-def _exp_less_one(x: float) -> float:
+def exp_less_one(x: float) -> float:
+    """exp(x) − 1."""
     # A handful of events can put the upper end past the largest float; it is then unbounded for every purpose.
     return math.expm1(x) if x < 700 else math.inf
 
@@ -181,5 +182,6 @@ def _variance(n: int, s: float, ss: float) -> float:
     return raw / (n - 1) if raw > _ROUNDING * ss else 0.0
 
 
-def _welch_df(a: float, n_a: int, b: float, n_b: int) -> float:
+def welch_df(a: float, n_a: int, b: float, n_b: int) -> float:
+    """Welch–Satterthwaite degrees of freedom; a and b are the variances of two means of so many units."""
     return (a + b) ** 2 / (a**2 / (n_a - 1) + b**2 / (n_b - 1))

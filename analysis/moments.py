@@ -19,7 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Sufficient statistics of units: count n, Σy, Σy², Σd, Σd², Σyd. They add with ``+``."""
+    """Sufficient statistics of units: count n, Σy, Σy², Σd, Σd², Σyd, Σy³. They add with ``+``."""
 
     n: int = 0
     y: float = 0.0
@@ -27,6 +27,7 @@ class Moments:
     d: float = 0.0
     dd: float = 0.0
     yd: float = 0.0
+    yyy: float = 0.0
 
     def __add__(self, other: Moments) -> Moments:
         return Moments(
@@ -36,6 +37,7 @@ class Moments:
             self.d + other.d,
             self.dd + other.dd,
             self.yd + other.yd,
+            self.yyy + other.yyy,
         )
 
 
@@ -52,7 +54,8 @@ def cells(y: FloatArray, d: FloatArray, cell: IntArray, n_cells: int) -> list[Mo
         return np.asarray(np.bincount(cell, weights=weights, minlength=n_cells), dtype=np.float64)
 
     counts = np.bincount(cell, minlength=n_cells)
-    sums = np.stack([per_cell(y), per_cell(y * y), per_cell(d), per_cell(d * d), per_cell(y * d)], axis=1)
+    columns = (y, y * y, d, d * d, y * d, y * y * y)
+    sums = np.stack([per_cell(column) for column in columns], axis=1)
     return [Moments(int(n), *row) for n, row in zip(counts, sums.tolist(), strict=True)]
 
 
@@ -66,4 +69,5 @@ def total(moments: Iterable[Moments]) -> Moments:
         math.fsum(m.d for m in kept),
         math.fsum(m.dd for m in kept),
         math.fsum(m.yd for m in kept),
+        math.fsum(m.yyy for m in kept),
     )

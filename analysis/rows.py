@@ -24,6 +24,7 @@ NO_CONTROL = "before and after: nobody kept the old version, so other causes are
 NOT_IDENTIFIABLE = "not identifiable: customers were assigned, not delivery agents, and an agent meets both versions"
 RESPONDENTS_ONLY = "respondents only, unweighted"
 SAME_CAPACITY = "arms compete for the same capacity"
+SKEW = "interval and p corrected for skew between arms of unequal size"
 NO_ALLOCATION = "no allocation was declared, so the arms' share over the days was tested instead of the sample ratio"
 ADJUSTMENT = "benjamini-hochberg"
 
@@ -222,8 +223,10 @@ class StageRows:
             parts.append(RESPONDENTS_ONLY)
         if result.plain is not None:
             parts.append(f"without adjustment for the days before {result.plain.effect:.4g}")
-        if result.estimator.endswith("+cap"):
+        if "+cap" in result.estimator:
             parts.append("capped")
+        if result.estimator.endswith("+skew"):
+            parts.append(SKEW)
         if result.left_out:
             currency = metric.currency or "values without a currency"
             parts.append(f"{currency} only; {result.left_out} values in another currency left out")

@@ -14,18 +14,20 @@ import numpy as np
 from scipy import stats
 
 from analysis.checks import full_days
-from analysis.effects import Result, StageData, plain_name, sample_of, unit_values
+from analysis.effects import Result, StageData, contrast, plain_name, sample_of, unit_values
+from analysis.estimators.skewed import SkewedEffect
 from analysis.families import adjust
 from analysis.frames import ABSENT, BoolArray, Coded, Frames
 from analysis.judge import Decision, Weighed, deciding_test
-from analysis.lift import Comparison, compare, log_ratio
+from analysis.lift import Comparison
 from analysis.moments import IntArray
+from analysis.newcomers import told_apart
 from analysis.values import Crowd
 from analysis.verdict import ALPHA, floor_missed
 
 MOST_VALUES = 12  # of a dimension; the rest are one segment
 OTHER, UNKNOWN = "other", "unknown"
-NEW, RETURNING = "new", "returning"
+CUSTOMER, NEW, RETURNING = "customer", "new", "returning"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,8 +65,16 @@ def dimensions(frames: Frames, data: StageData) -> list[Dimension]:
     }
     found = [_coded(name, coded, crowd) for name, coded in columns.items()]
     returning = (frames.first_seen[crowd.person] < data.first_us).astype(np.int64)
-    found.append(Dimension("customer", (NEW, RETURNING), returning))
+    found.append(Dimension(CUSTOMER, (NEW, RETURNING), returning))
     return [d for d in found if np.count_nonzero(np.bincount(d.cell)) > 1]
+
+
+def _parted(frames: Frames, data: StageData) -> list[Dimension]:
+    """Those that segments are made of: new and returning customers only where the data can tell them apart."""
+    found = dimensions(frames, data)
+    if len(data.first_us) and told_apart(frames.begins_us, int(data.first_us.min())):
+        return found
+    return [d for d in found if d.name != CUSTOMER]
 
 
 def segments(frames: Frames, data: StageData, results: Sequence[Result]) -> list[Segment]:
@@ -75,7 +85,7 @@ def segments(frames: Frames, data: StageData, results: Sequence[Result]) -> list
     """
     told = [r for r in results if r.values is not None and r.metric.respondent == "customer" and not r.beside]
     told = [r for r in told if r.metric.kind != "quantile"]
-    parted = dimensions(frames, data) if told else []
+    parted = _parted(frames, data) if told else []
     found: list[Segment] = []
     for result in told:
         days = full_days(data.cohort, result.metric.window_us)
@@ -162,6 +172,8 @@ def _of(dimension: Dimension, crowd: Crowd, whole: Result, days: int) -> dict[st
         control, treated = (sample_of(metric, crowd, m) for m in moments)
         if control is None or treated is None:
             continue
+        effect, lift = contrast(metric, crowd, (control, treated), moments)
+        skew = isinstance(effect, SkewedEffect)
         of_value = int(events[0][i]), int(events[1][i])
         complete = int(people[0][i]), int(people[1][i])
         found[value] = Result(
@@ -171,10 +183,10 @@ def _of(dimension: Dimension, crowd: Crowd, whole: Result, days: int) -> dict[st
             events=of_value,
             control=control.mean,
             treated=treated.mean,
-            effect=compare(control, treated),
-            lift=log_ratio(control, treated) if metric.source != "answer" else None,
+            effect=effect,
+            lift=lift,
             floor=floor_missed(metric.source, *of_value, days),
-            estimator=plain_name(metric, crowd),
+            estimator=plain_name(metric, crowd) + "+skew" * skew,
             asked=complete if whole.asked is not None else None,
         )
     return found

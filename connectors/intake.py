@@ -19,7 +19,19 @@ from connectors.plain import plain
 from connectors.plain import record as plain_record
 from edgeloop import sealing
 from edgeloop.clock import SECOND_US, Clock, from_us, to_us
-from edgeloop.events import DEAD_LETTERS_TOPIC, EVENT_TYPES, STAMPS, Answer, Event, encode, event_type, log_schema
+from edgeloop.events import (
+    DEAD_LETTERS_TOPIC,
+    EVENT_TYPES,
+    LARGEST_NPS,
+    STAMPS,
+    Answer,
+    Event,
+    Response,
+    encode,
+    event_type,
+    has_its_kind,
+    log_schema,
+)
 from edgeloop.home import PSEUDONYM_KEY, SEALING_KEY, Home
 from edgeloop.horizon import BeforeHorizonError, Horizon
 from edgeloop.identity import PSEUDONYM, Pseudonymiser, usable_id
@@ -230,6 +242,8 @@ class Intake:
         raw_ids = self._pseudonymise(kind, event_id, value, fields)
         if kind == "response":
             extra |= _unknown_of_answers(fields.get("answers"))
+        elif fields.get("error") == "":  # gateways that always send the field: nothing failed
+            del fields["error"]
         sender_extra = fields.get("extra", {})
         try:
             if isinstance(sender_extra, dict) and (extra or sender_extra):
@@ -242,6 +256,8 @@ class Intake:
         except msgspec.ValidationError as error:
             detail = readable_detail(error)
             raise _RejectedError("invalid", detail + _choices(kind, detail)) from error
+        if isinstance(event, Response):
+            _check_answers(event.answers)
         try:
             return _stamp(event, kind, now, correction_us)
         except OverflowError as error:
@@ -343,6 +359,13 @@ def _scrub_answer(answer: Any, raw_ids: Sequence[str]) -> Any:
     if clean.get("kind") == "boolean" and isinstance(clean.get("value"), bool):
         clean["value"] = float(clean["value"])
     return clean
+
+
+def _check_answers(answers: Sequence[Answer]) -> None:
+    for i, answer in enumerate(answers):
+        if not has_its_kind(answer):
+            wanted = "1 or 0" if answer.kind == "boolean" else f"from 0 to {LARGEST_NPS}"
+            raise _RejectedError("invalid", f"`answers[{i}].value` of kind {answer.kind} is {wanted}")
 
 
 def _choices(kind: str, detail: str) -> str:

@@ -133,11 +133,15 @@ def item(value: dict[str, Any], raw: bytes, place: str, settings: MixpanelSettin
         currency = properties.get(settings.currency_property)
         if isinstance(currency, str) and len(currency) == 3 and currency.isascii() and currency.isalpha():
             event["currency"] = currency.upper()
+    used = {
+        settings.value_property if "value" in event else None,
+        settings.currency_property if "currency" in event else None,
+    }
     for link in ("delivery_id", "exposure_id"):
         linked = usable_id(properties.get(link))
         if linked is not None:
             event[link] = linked
-    used = {settings.value_property if "value" in event else None, settings.currency_property, *event}
+            used.add(link)
     extra = {k: v for k, v in properties.items() if k not in used and harmless(k, v)}
     extra.pop("mp_processing_time_ms", None)  # differs between two exports of one event
     if ambiguous:

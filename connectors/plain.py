@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from edgeloop.clock import to_us
-from edgeloop.events import Answer, Engagement, Exposure, Response, encode
+from edgeloop.events import Answer, Engagement, Exposure, Response, encode, has_its_kind
 
 RawId = str | None
 """As nearly everyone sends it; a number goes the general way."""
@@ -81,7 +81,8 @@ def plain(raw: bytes, first_us: int, last_us: int) -> Plain | None:
             return None
         courier_id = event.courier_id
     elif type(event) is _Response and (
-        event.respondent != "customer" or any(a.text is not None or a.label is not None for a in event.answers)
+        event.respondent != "customer"
+        or any(a.text is not None or a.label is not None or not has_its_kind(a) for a in event.answers)
     ):
         return None
     return Plain(event, event.customer_id, courier_id)

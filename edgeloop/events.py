@@ -106,6 +106,17 @@ class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
     text: Text | None = None
 
 
+LARGEST_NPS = 10
+
+
+def has_its_kind(answer: Answer) -> bool:
+    """Whether the value is one that its kind has: 1 or 0 of a boolean, 0 to 10 of nps, any of the others."""
+    value = answer.value
+    if value is None or answer.kind not in ("boolean", "nps"):
+        return True
+    return value in (0.0, 1.0) if answer.kind == "boolean" else 0 <= value <= LARGEST_NPS
+
+
 class Response(_Event, tag="response"):
     """One person's answers to one survey."""
 
@@ -322,7 +333,14 @@ def door_schema(name: str) -> dict[str, Any]:
     if name == "response":
         number = schema["$defs"]["Answer"]["properties"]["value"]
         schema["$defs"]["Answer"]["properties"]["value"] = {"anyOf": [*number["anyOf"], {"type": "boolean"}]}
+
         # A door takes true and false too, as the value of a boolean.
-        schema["$defs"]["Answer"]["if"] = {"properties": {"value": {"type": "boolean"}}, "required": ["value"]}
-        schema["$defs"]["Answer"]["then"] = {"properties": {"kind": {"const": "boolean"}}}
+        def rule(name: str, holds: Any, then: str, must: Any) -> dict[str, Any]:
+            return {"if": {"properties": {name: holds}, "required": [name]}, "then": {"properties": {then: must}}}
+
+        schema["$defs"]["Answer"]["allOf"] = [
+            rule("value", {"type": "boolean"}, "kind", {"const": "boolean"}),
+            rule("kind", {"const": "boolean"}, "value", {"enum": [True, False, 0, 1, None]}),
+            rule("kind", {"const": "nps"}, "value", {"minimum": 0, "maximum": LARGEST_NPS}),
+        ]
     return schema | {"properties": properties, "required": required}

@@ -16,7 +16,7 @@ Kind = Literal["customer", "courier", "anonymous"]
 PSEUDONYM = re.compile(r"^[a-z2-7]{26}$")
 
 # What browsers, templates and trackers send when they know nobody: vendors.md §0.7 and Mixpanel's published block list.
-_NOBODY = frozenset(
+NOBODY = frozenset(
     {
         "", "undefined", "null", "nil", "none", "<nil>", "n/a", "na", "anon", "anonymous", "unknown", "nan",
         "0", "-1", "true", "false", "[]", "{}", "[object object]", "00000000-0000-0000-0000-000000000000",
@@ -30,7 +30,7 @@ def usable_id(raw: object) -> str | None:
     if isinstance(raw, bool) or not isinstance(raw, str | int):
         return None
     text = str(raw).strip()
-    if text.lower() in _NOBODY or _TEMPLATE.search(text):
+    if text.lower() in NOBODY or _TEMPLATE.search(text):
         return None
     return text
 

@@ -18,6 +18,8 @@ from edgeloop.clock import from_us, iso, to_us
 from edgeloop.errors import EdgeloopError
 from edgeloop.events import LARGEST_INTEGER, Timestamp
 
+LETTERS_KEPT_DAYS = 30
+"""How long dead letters are kept from when they came."""
 WHOLE_BYTES = 512 * 1024
 """Input up to this size is kept whole."""
 HEAD_BYTES = 4 * 1024

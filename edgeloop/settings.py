@@ -32,6 +32,8 @@ _SCALED = frozenset({"nps", "csat", "ces", "rating", "number"})
 _SCALE = re.compile(
     rf"(?P<kind>{'|'.join(_ANSWER_KINDS)})(?::(?P<low>-?[0-9]{{1,9}}(?:\.[0-9]+)?)-(?P<high>-?[0-9]{{1,9}}(?:\.[0-9]+)?))?"
 )
+_ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+_SWITCH = dict.fromkeys(_ON, True) | dict.fromkeys(_OFF, False)
 FILE_NAME = "edgeloop.toml"
 PREFIX = "EDGELOOP_"
 # Read elsewhere, before there are settings; the last two by scripts/kafka.sh.
@@ -474,6 +476,8 @@ def _parse(cls: type[_Section], key: str, text: str) -> Any:
     default = field.default
     if isinstance(default, tuple):
         return [part.strip() for part in text.split(",") if part.strip()]
+    if field.type == list[str]:
+        return [part.strip() for part in text.split(",") if part.strip()]
     if default is msgspec.NODEFAULT:  # a table
         pairs = [part.strip().split("=", 1) for part in text.split(",") if part.strip()]
         if not all(len(pair) == 2 for pair in pairs):
@@ -481,7 +485,7 @@ def _parse(cls: type[_Section], key: str, text: str) -> Any:
         whole = field.type == dict[str, int]
         return {name: int(value) if whole and value.strip().isdecimal() else value for name, value in pairs}
     if isinstance(default, bool):
-        return text.strip().lower() in ("1", "true", "yes", "on")
+        return _SWITCH.get(text.strip().lower(), text)
     if isinstance(default, int | float):
         try:
             return type(default)(text)

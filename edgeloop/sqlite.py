@@ -51,6 +51,16 @@ def connect_read_only(path: Path) -> apsw.Connection:
     return db
 
 
+@contextmanager
+def wiping(db: apsw.Connection) -> Iterator[None]:
+    """What is deleted inside is overwritten with zeros: SQLite else leaves it in the file until its place is needed."""
+    db.pragma("secure_delete", True)
+    try:
+        yield
+    finally:
+        db.pragma("secure_delete", False)
+
+
 def free_bytes(db: apsw.Connection) -> int:
     """How much of a database's file holds nothing, and is written next."""
     return int(db.pragma("freelist_count")) * int(db.pragma("page_size"))

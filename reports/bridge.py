@@ -20,8 +20,8 @@ _KINDS: dict[str, BarKind] = {
 _SHARE_DIGITS, _SCORE_DIGITS = 2, 2
 
 
-def bridge(analysis: Analysis, gathered: Sequence[ChangeRows], month: str, previous: str) -> Bridge:
-    """The section; ``month`` and ``previous`` as printed."""
+def bridge(analysis: Analysis, gathered: Sequence[ChangeRows], month: str, previous: str, timezone: str) -> Bridge:
+    """The section; ``month`` and ``previous`` as printed, ``timezone`` the company's."""
     bars = analysis.bridge
     ends = {b.bar: b for b in bars}
     if "month 0" not in ends or "month 1" not in ends:
@@ -49,7 +49,7 @@ def bridge(analysis: Analysis, gathered: Sequence[ChangeRows], month: str, previ
         _summary(made, ends, steps, (month, previous)),
         words.capital(made.label),
         tuple(drawn),
-        _notes(analysis, bars, titles, made),
+        (*_notes(analysis, bars, titles, made), *_untold(analysis, previous, timezone)),
     )
 
 
@@ -219,6 +219,17 @@ def _notes(analysis: Analysis, bars: Sequence[Bar], titles: dict[str, ChangeRows
                 )
             )
     return tuple(text)
+
+
+def _untold(analysis: Analysis, previous: str, timezone: str) -> tuple[str, ...]:
+    if analysis.untold_us is None:
+        return ()
+    text = t(
+        "New and returning customers are not told apart: the data begin on {day}, less than 28 days before {month}.",
+        day=numbers.day(analysis.untold_us, timezone),
+        month=previous,
+    )
+    return (text,)
 
 
 def _missing(analysis: Analysis, previous: str) -> str:

@@ -123,7 +123,7 @@ def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None, read: rea
             manifest.promoted, gathered, headline, month.name[:4], first=manifest.previous is None
         ),
         changes_notes=changes.notes(gathered),
-        bridge=bridge.bridge(analysis, gathered, name, previous),
+        bridge=bridge.bridge(analysis, gathered, name, previous, month.timezone),
         voices=said,
         voices_notes=voices.notes(said),
         feedback=feedback.feedback(

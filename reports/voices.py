@@ -18,6 +18,7 @@ FEWEST_ANSWERS = 30
 QUOTES = 2
 MOST_QUESTIONS = 12
 LONGEST_SCALE = 11
+_RESPONSE = ["subject", "response_id"]  # an id names a response of one person only
 _SCORED = ("nps", "csat", "ces", "rating", "boolean", "number")
 
 Side = Literal["customer", "agent"]
@@ -245,9 +246,9 @@ def _quotes(this: pd.DataFrame) -> tuple[Quote, ...]:
     wrote = wrote[wrote["line"].str.len() >= 12].drop_duplicates("line")
     if wrote.empty:
         return ()
-    rated = this[this["kind"].isin(("csat", "nps", "rating")) & this["value"].notna()].drop_duplicates("response_id")
-    scores = rated.set_index("response_id")[["value", "high"]]
-    wrote = wrote.join(scores.rename(columns={"value": "score", "high": "best"}), on="response_id")
+    rated = this[this["kind"].isin(("csat", "nps", "rating")) & this["value"].notna()].drop_duplicates(_RESPONSE)
+    scores = rated[[*_RESPONSE, "value", "high"]].rename(columns={"value": "score", "high": "best"})
+    wrote = wrote.drop(columns=["value", "high"]).merge(scores, how="left", on=_RESPONSE)
     wrote = wrote.sort_values(["score", "response_id", "position"], kind="stable", na_position="first")
     picked = wrote.iloc[[0, -1]] if len(wrote) > 1 else wrote
     return tuple(

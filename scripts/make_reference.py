@@ -39,8 +39,11 @@ def tables() -> str:
         lines += ["", f"## {table.name}", "", f"{table.comment[0].upper()}{table.comment[1:]}.", ""]
         lines += ["| column | kind | meaning |", "|---|---|---|"]
         lines += [f"| `{c.name}` | {c.kind} | {c.comment} |" for c in table.columns]
-    lines += ["", "## Views", "", "Each also runs in the SQLite of Python's standard library.", ""]
-    lines += ["| view | what it shows |", "|---|---|", *(f"| `{view.name}` | {view.comment} |" for view in VIEWS)]
+    lines += ["", "## Views", "", "Each also runs in the SQLite of Python's standard library."]
+    for view in VIEWS:
+        lines += ["", f"### {view.name}", "", f"{view.comment[0].upper()}{view.comment[1:]}.", ""]
+        lines += ["| column | kind | meaning |", "|---|---|---|"]
+        lines += [f"| `{c.name}` | {c.kind} | {c.comment} |" for c in view.columns]
     return "\n".join(lines) + "\n"
 
 

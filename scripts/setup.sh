@@ -48,6 +48,8 @@ touch .venv/.runtime
 if [ "$kind" = dev ]; then
   packages=()
   one_of chromium chromium-browser google-chrome || packages+=(chromium)
+  # Playwright's driver is linked to it, and Debian 12 does not have it by itself.
+  .venv/bin/playwright --version >/dev/null 2>&1 || packages+=(libatomic1)
   one_of java || packages+=(default-jre-headless)
   one_of mvn || packages+=(maven)
   one_of docker-compose || packages+=(docker-compose)

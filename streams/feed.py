@@ -90,6 +90,8 @@ class Feed:
     @property
     def partitions(self) -> list[TopicPartition]:
         """Those of this worker, by topic and number."""
+        if self._consumer is None:  # it waits for store or brokers, and its metrics are asked all the same
+            return []
         return sorted((self._name(tp), tp.partition) for tp in self._consumer.assignment())
 
     async def place(self, stored: Mapping[TopicPartition, StoredOffset], identities: Identities) -> None:

@@ -45,6 +45,8 @@ _IDENTITIES_S = 10.0
 _TELL_S = 5.0
 _LAST_BATCH_S = 40.0
 _COLLECT_S = 60.0
+_OLD_LETTERS_S, _OLD_LETTERS_AGAIN_S = 86_400.0, 3_600.0
+"""Between two looks for dead letters that were kept long enough, and after one that failed."""
 _UPDATES_AT_ONCE = 5_000
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
 
@@ -73,6 +75,10 @@ class Opened(Protocol):
 
     def partitions(self, topic: str) -> int:
         """How many a topic has, as `identities` found them."""
+        ...
+
+    def delete_old_letters(self) -> int:
+        """Delete some of the dead letters that were kept long enough, in one short transaction; how many."""
         ...
 
     def close(self) -> None:
@@ -130,6 +136,8 @@ class Join(faust.Service):
         """Held while a batch is worked in: partitions are given away, and the service ends, after it."""
         self._worked_off_at = self._told_at = self._identified_at = 0.0
         self._collected_at = time.monotonic()
+        self._old_letters_at = 0.0
+        """When to look for old dead letters, on the clock that only goes on."""
         self._to_flush: list[list[int]] = []
         self._failures = 0
         self._gathering: asyncio.Task[list[Chunk]] | None = None
@@ -269,6 +277,8 @@ class Join(faust.Service):
             await self._look_at_refused()
         if self._publish is not None:
             await self._publish_updates(self._publish)
+        if now > self._old_letters_at:
+            self._old_letters_at = time.monotonic() + await self._in_thread(self._delete_old_letters)
         if now - self._told_at > _TELL_S:
             self._told_at = now
             try:
@@ -351,6 +361,15 @@ class Join(faust.Service):
             self._collected_at = now
             gc.collect()
         return records
+
+    def _delete_old_letters(self) -> float:
+        """In the store's thread: delete some, between two batches; the seconds until the next try."""
+        try:
+            deleted = self._the_opened().delete_old_letters()
+        except Exception as error:  # events are more urgent than what is to be deleted
+            self._tell(logging.WARNING, "old dead letters could not be deleted: tried again later", "", error)
+            return _OLD_LETTERS_AGAIN_S
+        return 0.0 if deleted else _OLD_LETTERS_S
 
     async def _publish_updates(self, publish: Callable[[Sequence[tuple[str, bytes]]], Awaitable[Any]]) -> None:
         """Publish what the outbox holds, then take it out: a crash between the two publishes it again."""

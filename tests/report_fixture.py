@@ -96,6 +96,7 @@ def analysed(freeze: Freeze, month: Month | None = None, *, figures_alone: bool 
         month or freeze.month,
         freeze_id=manifest.freeze_id,
         as_of_us=manifest.as_of_us,
+        begins_us=manifest.begins_us,
         metrics=manifest.metrics,
         printed=manifest.printed,
         holidays=manifest.holidays,

@@ -80,3 +80,10 @@ def test_keys_that_are_made_and_removed_at_once_are_all_kept(home: Home) -> None
     names = [key.name for key in api_keys.read(home)]
     assert [names.count(name) for name in ("a", "b", "c")] == [20, 20, 20]
     assert [path.name for path in home.keys.glob(".*")] == [f".{API_KEYS}.lock"]
+
+
+def test_no_key_ends_in_what_a_command_takes_for_an_option(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`edgeloop keys remove -a_B` is an unknown option."""
+    drawn = iter(["A" * 39 + "-a_B", "A" * 39 + "a-_B"])
+    monkeypatch.setattr("secrets.token_urlsafe", lambda _bytes: next(drawn))
+    assert api_keys.create(home, "edge", CLOCK)[-4:] == "a-_B"

@@ -268,6 +268,67 @@ def test_a_month_before_without_anybody_has_no_bridge() -> None:
     assert run(people(MARCH, "w", BERKELEY["women"])).bridge == []
 
 
+def regulars(seed: int, months: list[Month], n: int = 3_000) -> dict[str, pd.DataFrame]:
+    """The same people in each month, half of them often there and apt to order, half seldom and not."""
+    rng = np.random.default_rng(seed)
+    often = np.arange(n) % 2 == 0
+    parts = []
+    for month in months:
+        span = month.end_us - month.start_us
+        visits = rng.poisson(np.where(often, 5.0, 0.4) * span / (30 * DAY_US))
+        who = np.repeat(np.arange(n), visits)
+        at = month.start_us + (rng.random(len(who)) * span).astype(np.int64)
+        ids = np.array([f"{month.name}x{i:06d}" for i in range(len(who))])
+        subject = np.array([f"c{i:05d}" for i in who])
+        exposures = pd.DataFrame(
+            {"exposure_id": ids, "subject": subject, "occurred_at": at, "zone": "north", "model_id": "eta",
+             "model_version": "v1", "touchpoint": "card", "anonymous": 0}
+        )  # fmt: skip
+        did = rng.random(len(who)) < np.where(often[who], 0.3, 0.05)
+        events = pd.DataFrame({"event_id": ids, "subject": subject, "occurred_at": at + 1, "name": "order",
+                               "anonymous": 0})[did]  # fmt: skip
+        tables = frames() | {"exposures": exposures, "engagement": events}
+        parts.append({name: frame.reindex(columns=list(COLUMNS[name])) for name, frame in tables.items()})
+    return joined(*parts)
+
+
+SECOND = [FEBRUARY, MARCH]
+FOUR_WEEKS = FEBRUARY.start_us - 28 * DAY_US
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_second_month_in_which_nothing_changed_has_no_mix(seed: int) -> None:
+    """In the first month nobody was recorded before: all would be new, and the next month's returning ones a mix."""
+    tables = regulars(seed, SECOND)
+    found = run(tables, begins_us=FEBRUARY.start_us)
+    told, artefact = bars(found), bars(run(tables))
+    assert abs(told["mix"].value) < 1e-12, "there is one zone and one touchpoint"
+    assert abs(told["unexplained"].value) < 0.05, "the luck of two months"
+    assert artefact["mix"].value > 0.05
+    assert artefact["unexplained"].value < -0.04
+    assert found.untold_us == FEBRUARY.start_us
+    for end in ("month 0", "month 1", "calendar", "total", "volume"):
+        assert told[end].value == pytest.approx(artefact[end].value, abs=1e-9), "only the groups are others"
+
+
+def test_where_the_data_reach_back_four_weeks_new_and_returning_are_told_apart() -> None:
+    tables = regulars(4, [FEBRUARY.previous(), *SECOND])
+    long_ago, just, late = (run(tables, begins_us=begins) for begins in (0, FOUR_WEEKS, FOUR_WEEKS + 1))
+    assert just.bridge == long_ago.bridge
+    assert (long_ago.untold_us, just.untold_us, late.untold_us) == (None, None, FOUR_WEEKS + 1)
+    assert bars(just)["mix"].value != bars(late)["mix"].value == pytest.approx(0, abs=1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(-40, 40))
+def test_the_bars_sum_whenever_the_data_begin(seed: int, days: int) -> None:
+    found = run(two_months(seed, effect=0.1, n=400), begins_us=FEBRUARY.start_us + days * DAY_US)
+    assert (found.untold_us is None) == (days <= -28)
+    told = bars(found)
+    steps = [b.value for b in found.bridge if b.bar in ("calendar", "mix", "version", "interaction", "unexplained")]
+    assert told["month 0"].value + sum(steps) == pytest.approx(told["month 1"].value, abs=1e-12)
+
+
 def change(change_id: str, to: str, before: str | None, day: int, kind: Any = "canary") -> LedgerChange:
     return LedgerChange(
         change_id, "eta", to, before, kind, True, (Stage(1, MARCH.start_us + day * DAY_US),), MARCH.end_us, change_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -80,8 +81,12 @@ def test_bad_lines_are_named_kept_sealed_and_exit_3(shell: Shell, tmp_path: Path
     assert "bad.ndjson, line 1: this is no JSON" in ran.err
     assert "bad.ndjson, line 2: `exposure_id` is missing" in ran.err
     assert "… and 4 more" in ran.err
+    (told,) = json.loads(shell("ingest", str(tmp_path / "bad.ndjson"), "--json").out)
+    assert (told["accepted"], told["dead_letters"]) == (2, 14)
     listed = json.loads(shell("dead-letters", "--json").out)
     assert len(listed) == 14
+    moments = [line.split("\t")[4] for line in shell("dead-letters").out.splitlines()[1:]]
+    assert moments == [letter["received"] for letter in listed], "RFC 3339 in the table as in the JSON"
     shell("process")
     assert json.loads(shell("dead-letters", "list", "--json").out) == listed, "the same before and after processing"
     (nonsense,) = [letter for letter in listed if letter["place"] == "line 1"]
@@ -113,6 +118,10 @@ def test_nothing_that_is_said_steers_a_terminal(shell: Shell, tmp_path: Path) ->
         (("frobnicate",), "Unknown command"),
         (("report", "--month", "March"), "write it as YYYY-MM"),
         (("process", "--frob"), "--frob"),
+        (("serve", "--port", "70000"), "65535"),
+        (("up", "--port", "-1"), "--port"),
+        (("simulate", "--scale", "0"), "--scale"),
+        (("demo", "--scale", "nan"), "--scale"),
     ],
 )
 def test_wrong_use_is_2_and_says_what_to_do(shell: Shell, arguments: tuple[str, ...], says: str) -> None:
@@ -178,6 +187,37 @@ def test_a_wrong_setting_names_itself(shell: Shell) -> None:
     assert ran.code == 2
     assert "window" in ran.err
     assert "edgeloop.toml" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("variable", "address", "command"),
+    [
+        ("EDGELOOP_STORE_URL", "postgresql://who:hush@127.0.0.1:{}/edge", "changes"),
+        ("EDGELOOP_STORE_URL", "postgresql://who:hush@127.0.0.1:{}/edge", "process"),
+        ("EDGELOOP_KAFKA_BOOTSTRAP", "127.0.0.1:{}", "process"),
+    ],
+)
+def test_a_server_that_does_not_answer_is_nothing_to_report_to_us(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, address: str, command: str
+) -> None:
+    shell("ingest", write(tmp_path / "a.ndjson", GOOD))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv(variable, address.format(port))
+    ran = shell(command)
+    assert ran.code == 1
+    assert str(port) in ran.err
+    assert "Try again" in ran.err
+    assert "unexpected" not in ran.err
+    assert "hush" not in ran.err
+
+
+def test_a_month_without_a_change_says_so(shell: Shell, tmp_path: Path) -> None:
+    shell("ingest", write(tmp_path / "a.ndjson", GOOD))
+    shell("process")
+    ran = shell("uplift", "--month", "2026-05", "--json")
+    assert (ran.code, json.loads(ran.out)) == (0, [])
+    assert "no change touches 2026-05: `edgeloop changes`" in ran.err
 
 
 def test_keys_are_shown_once(shell: Shell) -> None:

@@ -15,8 +15,10 @@ from deltalake import DeltaTable
 from edgeloop.app.cli import run
 from edgeloop.app.delta import Partition, export_delta
 from edgeloop.app.frozen import find_freeze
+from edgeloop.clock import SystemClock
 from edgeloop.errors import EdgeloopError
 from edgeloop.home import Home
+from edgeloop.months import Month
 from edgeloop.store.freeze import Freeze
 from edgeloop.store.schema import EXPOSURES
 from tests.small_company import CUSTOMERS, MONTH, add, make_frozen
@@ -189,3 +191,18 @@ def test_a_folder_that_cannot_be_written_is_named(company: Path, tmp_path: Path)
     (tmp_path / "file").write_text("x")
     with pytest.raises(EdgeloopError, match=r"cannot write exposures of 2026-03 below .*file"):
         export_delta(freeze(company, MONTH), str(tmp_path / "file"))
+
+
+def test_actions_are_in_the_lake_with_the_month_that_asked(tmp_path: Path) -> None:
+    """They happen when the report asks; `month` is the partition's as in every table."""
+    home = make_frozen(tmp_path / "home")
+    assert run(["report", "--month", MONTH, "--home", str(home)]) == 0
+    now = Month.of(SystemClock().now_us(), "Europe/Berlin").name
+    assert run(["uplift", "--month", now, "--home", str(home)]) == 0
+    done = export_delta(freeze(home, now), str(tmp_path / "lake"))
+    assert states(done)["actions", now] == "written"
+    asked = lake(tmp_path / "lake", "actions")
+    assert len(asked) > 0
+    assert set(asked["month"]) == {now}
+    assert set(asked["report_month"]) == {MONTH}
+    assert set(states(export_delta(freeze(home, now), str(tmp_path / "lake"))).values()) <= {"unchanged", "no rows"}

@@ -10,6 +10,7 @@ import pytest
 
 from edgeloop.app.commands import app
 from edgeloop.events import EVENT_TYPES, STAMPS
+from edgeloop.identity import NOBODY
 from edgeloop.settings import Settings
 from edgeloop.store.schema import TABLES
 from edgeloop.store.views import VIEWS
@@ -42,11 +43,18 @@ def test_every_table_view_and_setting_is_named() -> None:
             assert re.search(rf"^\| `{name}` \|.*`{key}`", CONTRACT, re.MULTILINE), (name, key)
 
 
+def test_every_id_that_names_nobody_is_in_the_contract() -> None:
+    for nobody in NOBODY - {""}:
+        assert re.search(rf"No usable id is one[^.]*`{re.escape(nobody)}`", CONTRACT), nobody
+
+
 def test_every_command_is_named() -> None:
     commands = {name for name in app if not name.startswith("-")}
     assert len(commands) > 10
-    for name in commands:
-        assert f"`{name}" in CONTRACT, name
+    table = CONTRACT.partition("## Command line")[2].partition("Exit codes:")[0]
+    rows = re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)
+    assert len(set(rows)) == len(rows), "each once"
+    assert {row.split()[0] for row in rows} == commands
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=[p.name for p in DOCUMENTS])

@@ -103,7 +103,7 @@ def test_workers_in_the_group(patient: Patient) -> None:
     worker = KafkaConsumer(
         kafka.topic_prefix + TOPIC, bootstrap_servers=kafka.bootstrap, group_id=kafka.topic_prefix + kafka.group
     )
-    wait_until(lambda: worker.poll(100) is not None and bool(worker.assignment()), "the group", 20)
+    wait_until(lambda: worker.poll(100) is not None and bool(worker.assignment()), "the group", 60)
     assert patient.wrong() == []
     assert patient.findings()["workers"][0].what.startswith("1 in group")
     worker.close()
@@ -117,7 +117,7 @@ def test_nobody_answers(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_topic_that_is_missing(patient: Patient) -> None:
     patient.broker.delete_topic(patient.settings.kafka.topic_prefix + "model.changes")
-    wait_until(lambda: "model.changes" not in patient.log.topic_ids(), "the deletion", 20)
+    wait_until(lambda: "model.changes" not in patient.log.topic_ids(), "the deletion", 60)
     findings = {f.check: f for f in examine(patient.home)}
     assert findings["topics"].state == "fail"
     assert "model.changes: there is no such topic" in findings["topics"].what
@@ -169,7 +169,7 @@ def test_records_that_nobody_saw_before_they_were_deleted(patient: Patient) -> N
     gone = seen + 3
     with patient.broker.admin() as admin:
         admin.delete_records({TopicPartition(patient.settings.kafka.topic_prefix + TOPIC, part): gone})
-    wait_until(lambda: patient.log.start_offsets()[TOPIC, part] == gone, "the deletion", 20)
+    wait_until(lambda: patient.log.start_offsets()[TOPIC, part] == gone, "the deletion", 60)
     assert ("fail", "offsets") in patient.wrong()
     (finding,) = patient.findings()["offsets"]
     assert finding.what == f"{TOPIC}/{part}: records {seen} to {gone - 1} were deleted before a worker saw them"
@@ -179,7 +179,7 @@ def test_records_that_nobody_saw_before_they_were_deleted(patient: Patient) -> N
 def test_a_topic_that_was_made_anew(patient: Patient) -> None:
     name = patient.settings.kafka.topic_prefix + TOPIC
     patient.broker.delete_topic(name)
-    wait_until(lambda: TOPIC not in patient.log.topic_ids(), "the deletion", 20)
+    wait_until(lambda: TOPIC not in patient.log.topic_ids(), "the deletion", 60)
     patient.broker.create_topic(name, 4)
     findings = [f for f in examine(patient.home) if f.check == "offsets"]
     assert {f.state for f in findings} == {"fail"}

@@ -105,6 +105,17 @@ def test_a_number_is_an_id_too(intake: Intake) -> None:
     assert text.key == number.key
 
 
+def test_an_empty_error_is_none_for_attribution_and_for_rates_alike(intake: Intake) -> None:
+    _, event = take(intake, EXPOSURE | {"error": ""})
+    assert isinstance(event, Exposure)
+    assert event.shown
+    assert event.error is None, "the views and the error rate count what is not NULL"
+    _, failed = take(intake, EXPOSURE | {"error": "timeout"})
+    assert isinstance(failed, Exposure)
+    assert failed.error == "timeout"
+    assert not failed.shown
+
+
 def test_an_agents_answer_joins_on_the_agent(intake: Intake) -> None:
     _, response = take(intake, RESPONSE | {"respondent": "agent", "courier_id": "K-7", "customer_id": "C-42"})
     _, exposure = take(intake, EXPOSURE | {"courier_id": "K-7"})
@@ -189,6 +200,8 @@ REFUSED = [
     ({**EXPOSURE, "occurred_at": "2026-02-03T12:05:01Z"}, "future", "5 minutes"),
     ({**RESPONSE, "respondent": "dog"}, "invalid", "respondent"),
     ({**RESPONSE, "answers": [{"kind": "nps"}]}, "invalid", "question"),
+    ({**RESPONSE, "answers": [{"question": "q", "kind": "nps", "value": 11}]}, "invalid", "answers[0].value"),
+    ({**RESPONSE, "answers": [{"question": "q", "kind": "boolean", "value": 7}]}, "invalid", "1 or 0"),
     ({**ENGAGEMENT, "value": "12"}, "invalid", "value"),
     ({**ENGAGEMENT, "currency": "euro"}, "invalid", "currency"),
     (["no object"], "malformed", "JSON object"),
@@ -385,6 +398,8 @@ AGREED = [
     RESPONSE | {"answers": {}}, RESPONSE | {"answers": []}, RESPONSE | {"answers": ["x"]}, RESPONSE | {"partial": None},
     RESPONSE | {"language": "x" * 36}, answer(value=9), answer(value=True), answer(value="9"), answer(value=None),
     answer(kind="boolean", value=True), answer(kind="boolean", value=0), answer(kind="stars"), answer(question=""),
+    answer(kind="boolean", value=7), answer(kind="boolean", value=0.5), answer(kind="boolean", value=None),
+    answer(value=0), answer(value=11), answer(value=-4), answer(value=9.5), answer(kind="csat", value=-4),
     answer(text="t", label="l", low=0, high=10, note="kept"), PROFILE | {"fields": {"a": [1]}}, PROFILE | {"fields": 1},
     PROFILE | {"side": "moon"}, CHANGE | {"allocation": {"2": -1}}, CHANGE | {"allocation": {"2": 0.5, "holdout": 0.5}},
     CHANGE | {"zones": [""]}, CHANGE | {"features": ["a", "b"]}, CHANGE | {"planned_units": 0},

@@ -10,12 +10,14 @@ from typing import Any
 import apsw
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 
 from edgeloop.app import ready, scrape
 from edgeloop.app.door import create_app
-from edgeloop.app.metrics import LATENESS_BOUNDS_S, METRICS
+from edgeloop.app.faust_worker import JoinCollector
+from edgeloop.app.metrics import LATENESS_BOUNDS_S, METRICS, WORKER_METRICS, reference
 from edgeloop.clock import iso
 from edgeloop.home import Home
 from edgeloop.log.base import Entry
@@ -26,6 +28,7 @@ from edgeloop.store.reader import SqliteReader
 from edgeloop.store.sqlite import SqliteStore
 from streams.batch import LATENESS_BOUNDS_S as BOUNDS_OF_THE_WORKER
 from streams.steps import TOPICS
+from streams.worker import Alert, Feed, Join
 from tests.fakes import FixedClock, at
 from tests.pipeline import Spine, entry
 
@@ -97,8 +100,26 @@ def test_the_list_is_what_is_shown_with_kind_labels_and_help(door: Served) -> No
         assert (family.type, family.documentation) == (metric.kind, metric.help)
 
 
+def test_a_worker_shows_its_own_list() -> None:
+    async def scraped() -> str:
+        async def alert(_alert: Alert) -> None: ...
+
+        feed = Feed({}, group="g", prefix="", gather_ms=1)
+        join = Join(lambda: pytest.fail("it is not started"), feed, alert, tell=lambda *_, **__: None)
+        registry = CollectorRegistry()
+        registry.register(JoinCollector(join))
+        return generate_latest(registry).decode()
+
+    families = {f.name: f for f in text_string_to_metric_families(asyncio.run(scraped()))}
+    assert set(families) == {metric.name.removesuffix("_total") for metric in WORKER_METRICS}
+    for metric in WORKER_METRICS:
+        family = families[metric.name.removesuffix("_total")]
+        assert (family.type, family.documentation) == (metric.kind, metric.help)
+        assert f"`{metric.name}`" in reference()
+
+
 def test_names_follow_the_conventions() -> None:
-    for metric in METRICS:
+    for metric in (*METRICS, *WORKER_METRICS):
         assert metric.name.startswith("edgeloop_")
         assert metric.name.endswith("_total") == (metric.kind == "counter")
         assert not any(unit in metric.name for unit in ("_us", "_ms", "_mb", "_minutes"))

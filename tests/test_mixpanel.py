@@ -41,6 +41,14 @@ def test_one_event() -> None:
     }  # fmt: skip
 
 
+def test_what_is_not_used_is_kept() -> None:
+    """Also where a property is called like a field of ours, or holds no currency."""
+    own = {"type": "express", "source": "push", "event_id": "E-9", "currency": "euro cents", "exposure_id": "null"}
+    (found,) = parse(line(**own))
+    assert found.value["extra"] == {"plan": "gold"} | own
+    assert (found.value["type"], found.value["source"]) == ("engagement", "mixpanel")
+
+
 def test_the_same_event_of_a_later_export_is_the_same() -> None:
     first, second = parse(LINE, line(mp_processing_time_ms=1767657600000))
     assert first.value == second.value

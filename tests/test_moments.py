@@ -63,9 +63,9 @@ def test_adding_is_the_same_as_totalling(units: list[tuple[float, int, int, bool
 def test_a_unit_lies_in_one_cell() -> None:
     days = cells(np.array([2.0, 3.0, 5.0]), np.array([1.0, 1.0, 2.0]), np.array([0, 2, 2]), 3)
     assert days == [
-        Moments(1, 2.0, 4.0, 1.0, 1.0, 2.0),
+        Moments(1, 2.0, 4.0, 1.0, 1.0, 2.0, 8.0),
         Moments(),
-        Moments(2, 8.0, 34.0, 3.0, 5.0, 13.0),
+        Moments(2, 8.0, 34.0, 3.0, 5.0, 13.0, 152.0),
     ]
 
 

@@ -56,7 +56,12 @@ _odd: dict[str, st.SearchStrategy[Any]] = {
 _answers = st.lists(
     st.fixed_dictionaries(
         {"question": st.sampled_from(["nps", ""]), "kind": st.sampled_from(["nps", "text", "boolean", "smell"])},
-        optional={"value": st.sampled_from([5, 1.5, True, None]), "text": _texts, "label": _texts, "odd": st.just(1)},
+        optional={
+            "value": st.sampled_from([5, 1.5, True, None, 0, 11, -1]),
+            "text": _texts,
+            "label": _texts,
+            "odd": st.just(1),
+        },
     ),
     max_size=2,
 )

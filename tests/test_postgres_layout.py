@@ -71,6 +71,12 @@ def test_everything_says_what_it_is(database_url: str, admin: psycopg.Connection
     for view in VIEWS:
         said = admin.execute("SELECT obj_description(%s::regclass)", (view.name,)).fetchall()
         assert said == [(view.comment,)]
+        found = admin.execute(
+            "SELECT attname, col_description(attrelid, attnum) FROM pg_attribute"
+            " WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum",
+            (f"public.{view.name}",),
+        ).fetchall()
+        assert found == [(column.name, column.comment) for column in view.columns]
 
 
 def test_tables_that_are_not_ours_stay_as_they_are(database_url: str, admin: psycopg.Connection) -> None:

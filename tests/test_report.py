@@ -9,12 +9,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import msgspec
+import pandas as pd
 import pytest
 
 import reports
 from analysis import Analysis
+from edgeloop.months import Month
 from edgeloop.store.rows import Estimate
 from reports.findings import Findings
+from reports.voices import voices
 from tests import report_fixture as fixture
 
 ORDER = ["summary", "decisions", "actions", "effects", "bridge", "voices", "feedback", "health", "trust", "method"]
@@ -166,6 +169,29 @@ def test_quotes_are_bounded_and_two_a_side(month: tuple[Findings, str, Analysis]
     for voice in month[0].voices:
         assert 0 < len(voice.quotes) <= 2
         assert all(len(quote.text) <= 200 for quote in voice.quotes)
+
+
+def test_a_quote_has_the_score_of_who_wrote_it() -> None:
+    """Also where an app numbers each person's responses from 1."""
+    march = Month.parse("2026-03", "UTC")
+    rows = [
+        (who, position, kind, value, high, text)
+        for who, stars, text in (("a" * 26, 1.0, "it came two hours late"), ("b" * 26, 5.0, "the courier was so kind"))
+        for position, kind, value, high, text in ((0, "csat", stars, 5.0, None), (1, "text", None, None, text))
+    ]
+    answers = pd.DataFrame(rows, columns=["subject", "position", "kind", "value", "high", "text"]).assign(
+        response_id="1", respondent="customer", survey_id="s", question="q", low=1.0, label=None,
+        occurred_at=march.start_us,
+    )  # fmt: skip
+    exposures = pd.DataFrame(columns=["occurred_at", "subject", "courier"])
+    attributions = pd.DataFrame(
+        columns=["occurred_at", "outcome_type", "outcome_name", "respondent", "model_id", "value", "credit"]
+    )
+    said, _ = voices(answers, exposures, attributions, (), march)
+    assert [(quote.text, quote.score) for quote in said.quotes] == [
+        ("it came two hours late", "gave 1 of 5"),
+        ("the courier was so kind", "gave 5 of 5"),
+    ]
 
 
 def test_few_answers_get_no_score(tmp_path: Path) -> None:

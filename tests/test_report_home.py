@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from edgeloop.app.cli import run
-from edgeloop.store.freeze import Freeze
-from tests.small_company import make
+from edgeloop.clock import DAY_US, to_us
+from edgeloop.home import Home
+from edgeloop.months import Month
+from edgeloop.settings import load
+from edgeloop.store.freeze import Freeze, write_freeze
+from edgeloop.store.opening import open_reader
+from tests.small_company import BEGIN, make
 
 TOML = """company = "Finch Parcels"
 timezone = "Europe/Berlin"
@@ -72,3 +78,17 @@ def test_what_was_promoted_is_in_the_next_freeze(home: Path) -> None:
     headline = next(p for p in told if p.metric == "slot_rebooked")
     assert 0.05 < headline.effect < 0.25
     assert headline.se is not None
+
+
+def test_a_freeze_knows_when_the_stores_data_began_wherever_it_was_cut(home: Path, tmp_path: Path) -> None:
+    """Orders go back to February, exposures to 2 March: from then on the store has both."""
+    first = to_us(BEGIN)
+    manifest = Freeze(home / "freezes" / "2026-03").manifest
+    assert (manifest.begins_us, manifest.since_us < first) == (first, True)
+    settings = load(home, {})
+    with closing(open_reader(Home(home), settings)) as reader:
+        cut = write_freeze(
+            reader, tmp_path / "cut", Month.parse("2026-04", settings.timezone), settings=settings,
+            since_us=first + 5 * DAY_US, provisional=True, simulated=False,
+        )  # fmt: skip
+    assert cut.manifest.begins_us == first < int(cut.frame("exposures")["occurred_at"].min())

@@ -108,6 +108,19 @@ def test_a_bar_that_was_not_drawn_is_hatched(months: dict[str, Freeze]) -> None:
     assert "url(#fall-" in reports.render(findings)
 
 
+def test_the_page_says_from_when_on_new_and_returning_customers_can_be_told(months: dict[str, Freeze]) -> None:
+    freeze = Freeze(months["everything"].path)
+    kind = "New and returning customers"
+    assert not any(kind in note for note in said(freeze).bridge.notes)
+    freeze.manifest = msgspec.structs.replace(freeze.manifest, begins_us=at(1, 20, 23))
+    (note,) = (note for note in said(freeze).bridge.notes if kind in note)
+    assert note == (
+        "New and returning customers are not told apart: the data begin on 21 January 2026, "
+        "less than 28 days before February 2026."
+    )
+    assert note in Page(reports.render(said(freeze))).text
+
+
 def test_everything_says_everything(months: dict[str, Freeze]) -> None:
     findings = said(months["everything"])
     text = Page(reports.render(findings)).text

@@ -114,6 +114,19 @@ def test_new_and_returning_customers() -> None:
     assert {v: (r.n_control or 0) + (r.n_treated or 0) for v, r in found.items()} == {"new": 1_200, "returning": 800}
 
 
+def test_new_and_returning_customers_are_no_segment_where_the_data_begin_later_than_four_weeks_before() -> None:
+    tables = trial(n=2_000, start=5)
+    known = tables["exposures"]["subject"].iloc[:800]
+    before = pd.DataFrame(
+        {"event_id": "b" + known, "subject": known, "occurred_at": at(1), "name": "rebooked", "anonymous": 0}
+    )
+    tables["engagement"] = pd.concat([tables["engagement"], before], ignore_index=True)
+    first = int(tables["exposures"]["occurred_at"].min())
+    for begins, dimensions in ((first - 28 * DAY_US, {"all", "customer"}), (first - 28 * DAY_US + 1, {"all"})):
+        found = analyse(tables, MARCH, freeze_id="f", as_of_us=LATER, begins_us=begins, metrics=GOAL)
+        assert {e.dimension for e in found.estimates} == dimensions
+
+
 def test_a_single_value_is_no_segment() -> None:
     tables = trial(n=2_000)
     tables["exposures"]["zone"] = "north"

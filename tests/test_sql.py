@@ -32,6 +32,7 @@ from edgeloop.store.base import StatementError
 from edgeloop.store.freeze import FreezeError
 from edgeloop.store.postgres import PostgresStore
 from edgeloop.store.rows import Estimate
+from edgeloop.store.schema import ESTIMATES
 from edgeloop.store.views import VIEWS
 from tests.pipeline import COUNTS
 from tests.small_company import CUSTOMERS, HOSTILE, MONTH, make_frozen
@@ -278,6 +279,12 @@ def test_csv_is_whole_and_runs_nothing_in_a_spreadsheet(shell: Shell) -> None:
     assert "either" in shell("sql", "SELECT 1", "--csv", "--json", code=2)[1]
 
 
+def test_a_pipe_has_all_digits_of_a_number(shell: Shell) -> None:
+    query = "SELECT 1234567.89 AS revenue, 0.1234567890123 AS share, 12.0 AS whole, 5 AS n, NULL AS none"
+    out, _ = shell("sql", query)
+    assert out == "revenue\tshare\twhole\tn\tnone\n1234567.89\t0.1234567890123\t12\t5\t\n"
+
+
 def test_cells_of_csv(capsys: pytest.CaptureFixture[str]) -> None:
     answers.print_csv(
         ["=a", "b"],
@@ -370,3 +377,24 @@ def test_uplift_as_csv_has_the_columns_of_estimates(shell: Shell) -> None:
             else:
                 assert float(text) == cell
     assert "either" in shell("uplift", "--month", MONTH, "--csv", "--json", code=2)[1]
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["metric_kind", "unit", "respondent", "dimension", "estimator", "grade", "p_adjust", "decided_by", "verdict"],
+)
+def test_the_dictionary_names_every_value_that_estimates_have(shell: Shell, column: str) -> None:
+    (meaning,) = [c.comment for c in ESTIMATES.columns if c.name == column]
+    found = {row[column] for row in shell.rows("uplift", "--month", "2026-03")} - {None}
+    assert found
+    for value in found:
+        assert value.partition("+")[0] in meaning, value
+
+
+def test_the_meaning_names_every_check(shell: Shell) -> None:
+    meaning = (Path(__file__).parents[1] / "docs" / "meaning.md").read_text(encoding="utf-8")
+    shell("uplift", "--month", "2026-03")
+    found = {row["check"].partition(":")[0] for row in shell.rows("sql", 'SELECT DISTINCT "check" FROM checks')}
+    assert len(found) > 5
+    for check in found:
+        assert f"`{check}" in meaning, check

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
 import pytest
 
+from edgeloop.clock import iso, to_us
 from edgeloop.log.partitioner import SHARDS
-from edgeloop.store.base import StaleStateError, StoredOffset, slot_of
+from edgeloop.store.base import StaleStateError, Store, StoredOffset, slot_of
+from edgeloop.store.gone_letters import gone_by_day, gone_by_reason
 from edgeloop.store.rows import Check, Estimate
 from edgeloop.store.schema import DEAD_LETTERS, ESTIMATES
 from edgeloop.store.writes import BATCH_BITS, Writes
@@ -322,10 +328,44 @@ def test_a_dead_letter_is_kept_once_and_for_a_while(place: Place) -> None:
     assert sorted(place.rows(f"SELECT {columns} FROM dead_letters")) == [
         letter(1), letter(2), letter(3, "log:edge.exposures/0", AT_US - 1),
     ]  # fmt: skip
-    assert store.delete_dead_letters(AT_US, [TOPIC]) == 1
-    assert store.delete_dead_letters(AT_US, [TOPIC]) == 0
-    assert store.delete_dead_letters(AT_US + 1, [TOPIC]) == 2
+    assert store.delete_dead_letters(AT_US, [TOPIC], "UTC") == 1
+    assert store.delete_dead_letters(AT_US, [TOPIC], "UTC") == 0
+    assert store.delete_dead_letters(AT_US + 1, [TOPIC], "UTC") == 2
     assert place.rows("SELECT label, value FROM counters WHERE name = 'pruned'") == [("dead_letters", 1)]
+    with contextlib.closing(place.reader()) as reader:
+        assert gone_by_reason(reader) == {"not JSON": 3}
+        assert gone_by_day(reader) == {iso(AT_US)[:10]: 3}
+
+
+def test_dead_letters_deleted_by_two_at_once_are_counted_once(place: Place) -> None:
+    store = place.store()
+    writes = batch(store)
+    writes.dead_letters += [letter(n, f"log:{TOPIC}/0" if n % 2 else "http", AT_US - 1 - n) for n in range(5_000)]
+    writes.dead_letters += [letter(n, received_us=AT_US + n) for n in range(5_000, 5_100)]
+    write(store, writes)
+
+    def delete(connection: Store) -> int:
+        deleted = 0
+        while n := connection.delete_dead_letters(AT_US, [TOPIC], "Asia/Tokyo"):
+            assert n <= 1_000, "a transaction that others wait for"
+            deleted += n
+        return deleted
+
+    with ThreadPoolExecutor(2) as two:
+        by_each = list(two.map(delete, [place.store(), place.store()]))
+    assert sum(by_each) == 5_000
+    assert place.rows("SELECT count(*) FROM dead_letters") == [(100,)]
+    assert place.rows("SELECT label, value FROM counters WHERE name = 'pruned'") == [("dead_letters", 2_500)]
+    assert gone_by_reason(place.reader()) == {"not JSON": 5_000}
+
+
+def test_a_dead_letter_may_say_any_time(place: Place) -> None:
+    store = place.store()
+    writes = batch(store)
+    writes.dead_letters += [letter(1, received_us=to_us(datetime(1, 1, 1, tzinfo=UTC)))]
+    write(store, writes)
+    assert store.delete_dead_letters(AT_US, [TOPIC], "America/New_York") == 1
+    assert gone_by_day(place.reader()) == {"0001-01-01": 1}
 
 
 def test_bodies_that_lost_are_found_by_key_and_deleted(place: Place) -> None:

@@ -28,7 +28,7 @@ from edgeloop.log.local import LocalLog
 from edgeloop.settings import Settings
 from edgeloop.store.sqlite import SqliteStore
 from streams import Drain, Rules
-from tests.fakes import at
+from tests.fakes import FixedClock, at
 from tests.pipeline import SEALER, counts, entry
 from tests.test_metrics_endpoint import engagement
 
@@ -178,7 +178,7 @@ class Ended:
 @contextmanager
 def working(home: Home) -> Iterator[tuple[Worker, Ended]]:
     ended = Ended()
-    made = Worker(home, Settings(), ended)
+    made = Worker(home, Settings(), ended, FixedClock(NOW))
     made.start()
     try:
         yield made, ended
@@ -331,7 +331,7 @@ def test_a_stop_lets_the_batch_in_flight_end_and_begins_no_other(home: Home, mon
     monkeypatch.setattr(SqliteStore, "transaction", slow)
     monkeypatch.setattr(Drain.__init__, "__kwdefaults__", Drain.__init__.__kwdefaults__ | {"max_records": 10})
     ended = Ended()
-    made = Worker(home, Settings(), ended)
+    made = Worker(home, Settings(), ended, FixedClock(NOW))
     made.start()
     assert in_a_batch.wait(WITHIN_S)
     assert not made.stop(0.2), "it did not wait for the batch"

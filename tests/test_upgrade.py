@@ -28,6 +28,7 @@ from edgeloop.store.reader import SqliteReader
 from edgeloop.store.schema import EVENT_TABLES, INSERT_COLUMNS, SCHEMA_NUMBER, TABLES
 from edgeloop.store.sqlite import SqliteStore
 from streams import RulesMismatchError
+from tests.fakes import FixedClock
 from tests.pipeline import Abort, counts, expect, logged, tables
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -152,7 +153,7 @@ def with_hash(table: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def test_the_worker_does_the_same(home: Home) -> None:
     ended: list[bool] = []
-    worker = Worker(home, load(home.path), lambda: ended.append(True))
+    worker = Worker(home, load(home.path), lambda: ended.append(True), FixedClock(0))
     worker.start()
     assert worker.caught_up.wait(30)
     assert worker.stop(30)

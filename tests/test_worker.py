@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
-from edgeloop.events import UPDATES_TOPIC
+from edgeloop.clock import DAY_US, SystemClock
+from edgeloop.events import DEAD_LETTERS_TOPIC, UPDATES_TOPIC
+from edgeloop.home import SEALING_KEY
 from edgeloop.log.base import Entry
+from edgeloop.sealing import Sealer, encode
 from edgeloop.store.schema import ATTRIBUTIONS
 from tests.chaos.load import worlds
 from tests.pipeline import Body, entry, in_order, tables_of
@@ -165,4 +168,40 @@ def test_a_batch_that_fails_three_times_in_a_row_ends_the_worker(company: Compan
     again = company.start_worker()
     company.wait_until_drained()
     assert again.end() == 0
+    company.expect(bodies)
+
+
+def test_dead_letters_that_were_kept_long_enough_go(company: Company) -> None:
+    company.create_topics(2)
+    bodies = some_worlds(13, 2)
+    append_in_pieces(company, bodies, random.Random(13))
+    sealer = Sealer(company.home.secret(SEALING_KEY))
+    now_us = SystemClock().now_us()
+    letters = [
+        sealer.dead_letter(
+            reason="invalid",
+            detail="d",
+            source="http",
+            place=f"{days} {n}",
+            received_us=now_us - days * DAY_US,
+            raw=b"{",
+        )
+        for days in (31, 29)
+        for n in range(20)
+    ]
+    log = company.log()
+    log.append([Entry(DEAD_LETTERS_TOPIC, one.dead_letter_id, encode(one)) for one in letters])
+    log.close()
+    workers = [company.start_worker(), company.start_worker()]
+    company.wait_until_drained()
+    for worker in workers:
+        wait_until(lambda worker=worker: ready(worker), "a worker", 60, worker.log)  # type: ignore[misc]
+    for worker in workers:
+        assert worker.end() == 0, worker.said
+    workers = [company.start_worker(), company.start_worker()]
+    for worker in workers:
+        wait_until(lambda worker=worker: ready(worker), "a worker", 60, worker.log)  # type: ignore[misc]
+    wait_until(lambda: company.count("dead_letters") == 20, "the old ones' end", 60, workers[0].log)
+    assert [worker.end() for worker in workers] == [0, 0]
+    assert company.count("dead_letters") == 20
     company.expect(bodies)

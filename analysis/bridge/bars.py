@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from scipy import stats
@@ -14,6 +14,7 @@ from analysis.bridge.decompose import Bridge, decompose, pooled
 from analysis.change import LedgerChange
 from analysis.frames import Frames
 from analysis.metrics import Metric
+from analysis.newcomers import told_apart
 from edgeloop.months import Month
 from edgeloop.store.rows import Bar
 
@@ -44,10 +45,14 @@ class Interplay:
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """What of the bridge stands in rows: ``unnamed`` are changes that grew or shrank and have no estimate."""
+    """What of the bridge stands in rows: ``unnamed`` are changes that grew or shrank and have no estimate.
+
+    ``untold_us`` is when the data begin, where that is too late to tell new from returning customers.
+    """
 
     bars: list[Bar]
     unnamed: list[str]
+    untold_us: int | None = None
 
 
 def month_bridge(
@@ -74,8 +79,11 @@ def month_bridge(
         return Printed([], [])
     steps = [c for c in changes if c.kind != "rollback" and c.start_us < month.end_us]
     less = cut_days(month, metric.window_us, as_of_us)
+    # By the earlier month for both: where only the later one has four weeks before it, its returning customers would
+    # stand beside an earlier month without any, and the mix would seem to have moved.
+    told = told_apart(frames.begins_us, month.previous().start_us)
     units = [
-        month_units(frames, m, metric, steps, as_of_us=as_of_us, less_days=less, holidays=holidays)
+        month_units(frames, m, metric, steps, as_of_us=as_of_us, less_days=less, newcomers=told, holidays=holidays)
         for m in (month.previous(), month)
     ]
     if min(u.d.sum() for u in units) <= 0:
@@ -84,9 +92,10 @@ def month_bridge(
     cells = [_with_pairs(u, pairs).cells(n_groups(frames)) for u in units]
     found = decompose(*pooled(cells[0], cells[1]))
     names = [c.change_id for c in steps]
-    return bridge_rows(
+    rows = bridge_rows(
         found, names, deltas, interplay, printed, freeze_id=freeze_id, month=month.name, metric=metric.name
     )
+    return rows if told else replace(rows, untold_us=frames.begins_us)
 
 
 def _with_pairs(units: MonthUnits, pairs: Mapping[str, tuple[str, str]]) -> MonthUnits:

@@ -17,19 +17,20 @@ from analysis.frames import ABSENT, BoolArray, Exposures, Frames
 from analysis.groups import first_places
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray
+from analysis.newcomers import KNOWN_US
 from analysis.values import Crowd, Matcher, outcome_values
 from edgeloop.clock import DAY_US, from_us
 from edgeloop.months import Month
 
 DAY_TYPES = ("working day", "Saturday", "Sunday or holiday")
-KNOWN_US = 28 * DAY_US  # a customer seen in the four weeks before the entry is a returning one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MonthUnits:
     """The people of one month with complete windows: what they did, when they entered, and what they had met.
 
-    ``group`` is their zone × touchpoint × new or returning, as codes; ``have`` says per change who had its version.
+    ``group`` is their zone × touchpoint × new or returning (where that is told apart), as codes; ``have`` says per
+    change who had its version.
     """
 
     y: FloatArray
@@ -63,6 +64,7 @@ def month_units(
     *,
     as_of_us: int,
     less_days: int,
+    newcomers: bool,
     holidays: Collection[date],
 ) -> MonthUnits:
     """The people who met any model in the month (holdouts aside), each by the first exposure.
@@ -70,6 +72,7 @@ def month_units(
     Args:
         changes: whose versions are looked for; see `lineage`.
         less_days: the last days of the month that are left out.
+        newcomers: whether new and returning customers are told apart.
     """
     x = frames.exposures
     days = midnights(month.start_us, month.end_us, month.timezone)
@@ -102,7 +105,7 @@ def month_units(
         y=values.y[kept],
         d=values.d[kept],
         day_type=types[day_of(entries.at[kept], days)],
-        group=_groups(frames, matcher)[kept],
+        group=_groups(frames, matcher, newcomers)[kept],
         have={name: had[kept] for name, had in have.items()},
     )
 
@@ -123,12 +126,13 @@ def lineage(change: LedgerChange, changes: Sequence[LedgerChange]) -> set[str]:
     return found
 
 
-def _groups(frames: Frames, matcher: Matcher) -> IntArray:
+def _groups(frames: Frames, matcher: Matcher, newcomers: bool) -> IntArray:
     x, crowd = frames.exposures, matcher.crowd
     zone = x.zone.of_rows(crowd.row) + 1  # 0: absent
     touchpoint = x.touchpoint.of_rows(crowd.row) + 1
     seen = np.zeros(len(crowd), dtype=bool)
-    for person, at in ((x.subject.codes, x.at), (frames.engagement.person, frames.engagement.at)):
+    histories = ((x.subject.codes, x.at), (frames.engagement.person, frames.engagement.at)) if newcomers else ()
+    for person, at in histories:
         if not len(at) or not len(crowd):
             continue
         near = np.flatnonzero((at >= int(crowd.at.min()) - KNOWN_US) & (at < int(crowd.at.max())))

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from analysis.estimators import always_valid, cuped
+from analysis.estimators import always_valid, cuped, skewed
 
-__all__ = ["always_valid", "cuped"]
+__all__ = ["always_valid", "cuped", "skewed"]

@@ -62,6 +62,16 @@ def adjusted_means(control: CovariateMoments, treated: CovariateMoments) -> tupl
     return _sample(control, pooled, theta, gradient), _sample(treated, pooled, theta, gradient)
 
 
+def residuals(columns: FloatArray, control: CovariateMoments, treated: CovariateMoments) -> FloatArray:
+    """Each unit's y less what the covariates explain, shape (units,): what `adjusted_means` are means of, but for a
+    constant that is the same for all.
+
+    Args:
+        columns: of any units, shape (units, k), as the moments are of.
+    """
+    return columns[:, 0] - columns[:, 1:] @ _theta(control + treated)
+
+
 def adjusted_ratios(control: CovariateMoments, treated: CovariateMoments) -> tuple[Sample, Sample]:
     """The two arms' ratios ΣM/ΣD less what the same ratio explains from before.
 

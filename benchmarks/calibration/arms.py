@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from analysis.estimators import quantiles
-from analysis.estimators.cuped import CovariateMoments
+from analysis.estimators.cuped import CovariateMoments, residuals
 from analysis.estimators.interaction import joint_model
 from analysis.lift import compare, log_ratio, ratio_sample
 from analysis.metrics import Metric
@@ -36,6 +36,8 @@ class Drawn:
     events: int
     people: int
     before: CovariateMoments | None = None
+    columns: FloatArray | None = None
+    """What ``before`` is of, where one draws few enough to keep it: shape (units, 3)."""
 
 
 DrawArm = Callable[[np.random.Generator, int, int, bool], Sequence[Drawn]]
@@ -53,6 +55,7 @@ class Design:
     draw: DrawArm = field(repr=False)
     truth: tuple[float, float]
     of: Crowd = SINGLE
+    piece: int = PIECE
 
     def run(self, rng: np.random.Generator, sets: int) -> Tally:
         """Coverage of data sets with the effect, alarms in data sets without."""
@@ -73,6 +76,7 @@ class Design:
             full_days=FULL_DAYS,
             of=self.of,
             before=before,
+            left=_left(control, treated),
         )
         if made.floor is not None or made.effect is None:
             return
@@ -92,20 +96,32 @@ class Design:
         if self.metric.source != "answer":
             rows.append(Row("lift", f"{self.what}: interval of the lift", coverage(SETS)))
         rows.append(Row("aa", f"{self.what}: A/A", false_alarms(SETS)))
-        return Scenario(self.name, self.what, SETS, PIECE, rows, self.run)
+        return Scenario(self.name, self.what, SETS, self.piece, rows, self.run)
+
+
+def _left(control: Drawn, treated: Drawn) -> tuple[Moments, Moments] | None:
+    """The moments of what was not known before."""
+    if control.columns is None or treated.columns is None or control.before is None or treated.before is None:
+        return None
+    both = [
+        residuals(arm.columns, control.before, treated.before) for arm in (control, treated) if arm.columns is not None
+    ]
+    made = [cells(r, np.ones(len(r)), np.zeros(len(r), dtype=np.int64), 1)[0] for r in both]
+    return made[0], made[1]
 
 
 def _units(y: FloatArray, x: FloatArray | None, history: np.ndarray | None) -> list[Drawn]:
     """One arm from units' values, shape (sets, units)."""
     n = y.shape[1]
-    sums, squares, there = y.sum(axis=1), (y * y).sum(axis=1), np.count_nonzero(y, axis=1)
+    sums, there = [y.sum(axis=1), (y * y).sum(axis=1), (y * y * y).sum(axis=1)], np.count_nonzero(y, axis=1)
     drawn = []
     for i in range(len(y)):
-        before = None
+        before = columns = None
         if x is not None and history is not None:
             known = history[i].astype(np.float64)
-            before = CovariateMoments.of(np.stack([y[i], np.where(history[i], x[i], 0.0), known], axis=1))
-        drawn.append(Drawn(sum_moments(n, float(sums[i]), float(squares[i])), int(there[i]), n, before))
+            columns = np.stack([y[i], np.where(history[i], x[i], 0.0), known], axis=1)
+            before = CovariateMoments.of(columns)
+        drawn.append(Drawn(sum_moments(n, *(float(s[i]) for s in sums)), int(there[i]), n, before, columns))
     return drawn
 
 
@@ -220,7 +236,8 @@ def answers(
     drawn = []
     for counts in rng.multinomial(n, [*(ANSWER * chance[new]), 1 - ANSWER], sets)[:, :-1]:
         k = int(counts.sum())
-        drawn.append(Drawn(sum_moments(k, float(counts @ of), float(counts @ of**2)), k, n))
+        powers = (float(counts @ of**power) for power in (1, 2, 3))
+        drawn.append(Drawn(sum_moments(k, *powers), k, n))
     return drawn
 
 
@@ -292,10 +309,10 @@ _TWO = (-100.0, 0.0, 100.0)
 
 def _design(
     name: str, what: str, metric: Metric, units: tuple[int, int], draw: DrawArm, truth: Sequence[float],
-    of: Crowd = SINGLE,
+    of: Crowd = SINGLE, piece: int = PIECE,
 ) -> Design:  # fmt: skip
     counted = f"{what}, {units[0]:,} and {units[1]:,}"
-    return Design(name, counted, metric, units, draw, (truth[0], truth[1]), of)
+    return Design(name, counted, metric, units, draw, (truth[0], truth[1]), of, piece)
 
 
 def _designs() -> list[Design]:
@@ -331,6 +348,10 @@ def _designs() -> list[Design]:
                 f"events_cuped_{rho:g}", f"1 % events {tail}", _EVENT, (10_000, 10_000), partial(events, rho=rho), rate
             ),
         ]
+    found.append(
+        _design("money_cuped_canary", "money correlated 0.5 with before, 5 % canary", _MONEY, (38_000, 2_000),
+                partial(money, rho=0.5), spent, piece=50)
+    )  # fmt: skip
     found.append(
         _design("couriers_cuped", "couriers as units, adjusted by the same couriers before", _REBOOKED, (100, 100),
                 partial(couriers, before=True), habits, CLUSTERED)

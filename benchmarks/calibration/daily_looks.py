@@ -14,38 +14,40 @@ import numpy as np
 
 from analysis.judge import judge
 from analysis.metrics import Metric
-from analysis.moments import FloatArray, Moments
+from analysis.moments import FloatArray
 from benchmarks.calibration.arms import BUYERS, LOG_MEAN, LOG_SPREAD, MEAN, RATE, SPREAD
 from benchmarks.calibration.pack import DAYS, Trial, trial
-from benchmarks.calibration.results import pack_metric, result_of, weighed
+from benchmarks.calibration.results import pack_metric, result_of, sum_moments, weighed
 from benchmarks.calibration.scenario import ALWAYS_VALID, Row, Scenario, Tally, add, percent
 
 LEVEL = 0.05
 ALARMS = ("promote", "roll back")
-DrawDays = Callable[[np.random.Generator, np.ndarray], tuple[FloatArray, FloatArray, FloatArray]]
-"""(generator, units per day and arm) → Σy, Σy² and units with something, each of that shape."""
+DrawDays = Callable[[np.random.Generator, np.ndarray], tuple[FloatArray, FloatArray, FloatArray, FloatArray]]
+"""(generator, units per day and arm) → Σy, Σy², Σy³ and units with something, each of that shape."""
 
 
-def means(rng: np.random.Generator, n: np.ndarray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Normal values, by the distributions of their sums."""
+def means(rng: np.random.Generator, n: np.ndarray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Normal values, by the distributions of their sums; their cubes around the mean are taken as 0."""
     y = MEAN * n + SPREAD * np.sqrt(n) * rng.standard_normal(n.shape)
     around = SPREAD**2 * 2 * rng.standard_gamma(np.maximum(n - 1, 0) / 2)
-    return y, around + y * y / np.maximum(n, 1), n.astype(np.float64)
+    mean = y / np.maximum(n, 1)
+    yy = around + y * mean
+    return y, yy, 3 * mean * yy - 2 * mean**2 * y, n.astype(np.float64)
 
 
-def money(rng: np.random.Generator, n: np.ndarray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def money(rng: np.random.Generator, n: np.ndarray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """95 % zeros, the others lognormal."""
     buyers = rng.binomial(n, BUYERS)
     spent = np.exp(LOG_MEAN + LOG_SPREAD * rng.standard_normal(int(buyers.sum())))
     of = np.repeat(np.arange(n.size), buyers.ravel())
-    y, yy = (np.bincount(of, weights=w, minlength=n.size).reshape(n.shape) for w in (spent, spent * spent))
-    return y, yy, buyers.astype(np.float64)
+    y, yy, yyy = (np.bincount(of, weights=spent**k, minlength=n.size).reshape(n.shape) for k in (1, 2, 3))
+    return y, yy, yyy, buyers.astype(np.float64)
 
 
-def events(rng: np.random.Generator, n: np.ndarray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def events(rng: np.random.Generator, n: np.ndarray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """1 % of the units."""
     k = rng.binomial(n, RATE).astype(np.float64)
-    return k, k, k
+    return k, k, k, k
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,11 @@ class Looks:
             add(tally, "naive", naive)
         return tally
 
-    def _look(self, n: np.ndarray, y: np.ndarray, yy: np.ndarray, there: np.ndarray, day: int) -> tuple[bool, bool]:
+    def _look(
+        self, n: np.ndarray, y: np.ndarray, yy: np.ndarray, yyy: np.ndarray, there: np.ndarray, day: int
+    ) -> tuple[bool, bool]:
         """Whether this look alarms, and whether the fixed test would."""
-        arms = [Moments(int(n[i]), float(y[i]), float(yy[i]), float(n[i]), float(n[i]), float(y[i])) for i in (0, 1)]
+        arms = [sum_moments(int(n[i]), float(y[i]), float(yy[i]), float(yyy[i])) for i in (0, 1)]
         people, seen = (int(n[0]), int(n[1])), (int(there[0]), int(there[1]))
         made = result_of(self.metric, (arms[0], arms[1]), people=people, events=seen, full_days=day)
         # One unit more than will ever enter is planned, so that every look is always-valid.

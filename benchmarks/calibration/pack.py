@@ -38,7 +38,7 @@ METRICS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:
-    """Sums of one trial up to each look: ``sums[metric]`` has shape (looks, arms, 6), ``events`` (looks, arms)."""
+    """Sums of one trial up to each look: ``sums[metric]`` has shape (looks, arms, 7), ``events`` (looks, arms)."""
 
     entered: FloatArray
     """People up to each day, shape (days, arms)."""
@@ -109,17 +109,17 @@ def trial(
     for name, rate in _SHARES.items():
         rates = np.array([rate, rate * (1 + adds.get(name, 0.0))])
         events[name] = rng.binomial(n, rates).astype(np.float64)
-        sums[name] = _moments(n, events[name], events[name])
+        sums[name] = _moments(n, events[name], events[name], events[name])
     orders = events["conversion"].astype(np.int64)
     spent = np.exp(ORDER_LOG_MEAN + ORDER_LOG_SPREAD * rng.standard_normal(int(orders.sum())))
     of = np.repeat(np.arange(orders.size), orders.ravel())
-    both = [np.bincount(of, weights=w, minlength=orders.size).reshape(orders.shape) for w in (spent, spent * spent)]
-    events["revenue"], sums["revenue"] = events["conversion"], _moments(n, *both)
+    powers = [np.bincount(of, weights=spent**k, minlength=orders.size).reshape(orders.shape) for k in (1, 2, 3)]
+    events["revenue"], sums["revenue"] = events["conversion"], _moments(n, *powers)
     for name, values, chance in (("csat", np.arange(1.0, 6.0), CSAT), ("nps", np.array([-100.0, 0.0, 100.0]), NPS)):
         of_arms = np.array([[*(ANSWER * c), 1 - ANSWER] for c in (chance, _moved(chance, adds.get(name, 0.0)))])
         counts = rng.multinomial(n, of_arms)[..., :-1].astype(np.float64)
         events[name] = counts.sum(axis=-1)
-        sums[name] = _moments(events[name], counts @ values, counts @ values**2)
+        sums[name] = _moments(events[name], *(counts @ values**k for k in (1, 2, 3)))
     for name, rate in (("over_budget", OVER_BUDGET), ("error_rate", ERROR)):
         events[name], sums[name] = _marked(rng, n, (rate, rate + adds.get(name, 0.0)))
     return Trial(
@@ -131,9 +131,9 @@ def trial(
     )
 
 
-def _moments(n: np.ndarray, y: np.ndarray, yy: np.ndarray) -> FloatArray:
+def _moments(n: np.ndarray, y: np.ndarray, yy: np.ndarray, yyy: np.ndarray) -> FloatArray:
     """Of units that count once each."""
-    return np.stack([n, y, yy, n, n, y], axis=-1).astype(np.float64)
+    return np.stack([n, y, yy, n, n, y, yyy], axis=-1).astype(np.float64)
 
 
 def _moved(chance: FloatArray, points: float) -> FloatArray:
@@ -153,5 +153,5 @@ def _marked(rng: np.random.Generator, n: np.ndarray, rates: tuple[float, float])
     )
     counts = rng.multinomial(n, chance / chance.sum(axis=1, keepdims=True)).astype(np.float64)
     d, y = (np.array(column, dtype=np.float64) for column in zip(*pairs, strict=True))
-    sums = np.stack([counts @ w for w in (np.ones(len(d)), y, y * y, d, d * d, y * d)], axis=-1)
+    sums = np.stack([counts @ w for w in (np.ones(len(d)), y, y * y, d, d * d, y * d, y**3)], axis=-1)
     return counts @ (y > 0), sums

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.change import LedgerChange, Stage
-from analysis.effects import LEAST_HISTORY, Result, plain_name, sample_of, with_harm
+from analysis.effects import LEAST_HISTORY, Result, contrast, plain_name, sample_of, with_harm
 from analysis.estimators import cuped
 from analysis.judge import Pace, Weighed
-from analysis.lift import Sample, compare, log_ratio
 from analysis.metrics import Metric, Source
 from analysis.moments import Moments
 from analysis.values import Crowd
@@ -52,6 +51,7 @@ def result_of(
     full_days: int,
     of: Crowd = SINGLE,
     before: tuple[cuped.CovariateMoments, cuped.CovariateMoments] | None = None,
+    left: Arms | None = None,
 ) -> Result:
     """One metric between two arms, (control, new version).
 
@@ -59,6 +59,7 @@ def result_of(
         people: complete ones.
         events: people with the event, a sum other than 0, an answer, or a marked exposure.
         before: moments with the covariates, where something is known of the days before.
+        left: moments of what the covariates do not explain, whose cubes are needed where arms are of unequal size.
     """
     plain = sample_of(metric, of, arms[0]), sample_of(metric, of, arms[1])
     samples = plain
@@ -66,7 +67,7 @@ def result_of(
         made = (cuped.adjusted_ratios if of.clustered else cuped.adjusted_means)(*before)
         if cuped.explains(made, (plain[0], plain[1])):
             samples = made
-    both: tuple[Sample, Sample] | None = (samples[0], samples[1]) if samples[0] and samples[1] else None
+    effect, lift = contrast(metric, of, samples, arms if samples is plain else left or (Moments(), Moments()))
     return with_harm(
         Result(
             metric=metric,
@@ -75,8 +76,8 @@ def result_of(
             events=events,
             control=samples[0].mean if samples[0] else None,
             treated=samples[1].mean if samples[1] else None,
-            effect=compare(*both) if both else None,
-            lift=log_ratio(*both) if both and metric.source != "answer" else None,
+            effect=effect,
+            lift=lift,
             floor=floor_missed(metric.source, *events, full_days),
             estimator=plain_name(metric, of) if samples is plain else "cuped",
             asked=people if metric.source == "answer" and not of.clustered else None,
@@ -103,9 +104,9 @@ def weighed(
 
 def share_moments(n: int, events: int) -> Moments:
     """Of units of which so many have the event."""
-    return Moments(n, events, events, n, n, events)
+    return Moments(n, events, events, n, n, events, events)
 
 
-def sum_moments(n: int, y: float, yy: float) -> Moments:
+def sum_moments(n: int, y: float, yy: float, yyy: float) -> Moments:
     """Of units' sums."""
-    return Moments(n, y, yy, n, n, y)
+    return Moments(n, y, yy, n, n, y, yyy)

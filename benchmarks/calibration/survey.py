@@ -145,7 +145,7 @@ def _entered(drawn: Survey) -> tuple[int, int]:
 
 
 def _moments(values: FloatArray) -> Moments:
-    return sum_moments(len(values), float(values.sum()), float(values @ values))
+    return sum_moments(len(values), float(values.sum()), float(values @ values), float(values @ values**2))
 
 
 SETS = 1_000

@@ -33,7 +33,7 @@ def print_answer(answer: Answer, *, as_json: bool, as_csv: bool) -> None:
     elif as_csv:
         print_csv(answer.names, answer.rows)
     elif not sys.stdout.isatty():
-        print_rows(answer.names, answer.rows, as_json=False)
+        print_rows(answer.names, [tuple(map(_exact, row)) for row in answer.rows], as_json=False)
     else:
         _print_for_people(answer)
     if answer.sealed:
@@ -111,6 +111,11 @@ def _line(cell: object) -> str:
     if isinstance(cell, bytes):
         return f"({len(cell)} bytes)"
     return printable(str(cell))
+
+
+def _exact(cell: object) -> object:
+    """A number with all of its digits: what reads a pipe goes on computing with it."""
+    return str(cell).removesuffix(".0") if isinstance(cell, float) else cell
 
 
 def _json(cell: object) -> object:

@@ -49,10 +49,17 @@ def create(
     role: str = "",
 ) -> str:
     """Make a key; this is the only time that it is seen."""
-    key = PREFIX + secrets.token_urlsafe(32)
+    key = _new()
     created = iso((clock or SystemClock()).now_us() // 1_000_000 * 1_000_000)
     with _alone(home):
         _write(home, [*read(home), ApiKey(name, key[-4:], created, _hash(key), kind, role)])
+    return key
+
+
+def _new() -> str:
+    """A key whose end is not taken for an option where `edgeloop keys remove` is given it."""
+    while (key := PREFIX + secrets.token_urlsafe(32))[-4] == "-":
+        pass
     return key
 
 

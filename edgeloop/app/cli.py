@@ -14,6 +14,8 @@ from cyclopts import CycloptsError
 from edgeloop.app.commands import DONE, FAILED, WRONG_USE, app
 from edgeloop.app.output import say
 from edgeloop.errors import EdgeloopError
+from edgeloop.log.base import LogUnavailableError
+from edgeloop.store.base import StoreUnavailableError
 
 
 def run(tokens: Sequence[str] | None = None) -> int:
@@ -25,6 +27,8 @@ def run(tokens: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except EdgeloopError as error:
         return _failed(error, debug, str(error), error.exit_code)
+    except (LogUnavailableError, StoreUnavailableError) as error:
+        return _failed(error, debug, f"{error}{'' if str(error).endswith('?') else '.'} Try again", FAILED)
     except CycloptsError as error:
         return _failed(error, debug, f"{error} See `edgeloop --help`.", WRONG_USE)
     except KeyboardInterrupt:

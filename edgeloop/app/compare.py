@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis import lift, moments
-from analysis.estimators import always_valid, cuped
+from analysis.estimators import always_valid, cuped, skewed
 from edgeloop.errors import UsageError
 
 FloatArray = npt.NDArray[np.float64]
@@ -63,6 +63,7 @@ def compare(
     kind: Literal["mean", "proportion", "nps"] = "mean",
     alpha: float = 0.05,
     planned_units: int | None = None,
+    skew: bool = False,
 ) -> Compared:
     """What one arm has over another, by Welch's test on the difference, with the lift by the log of the ratio.
 
@@ -78,12 +79,16 @@ def compare(
         kind: ``proportion`` where every unit is 0 or 1, ``nps`` where it is 100, 0 or −100.
         alpha: the intervals are at level 1 − alpha.
         planned_units: of both arms; with it the always-valid interval is there too.
+        skew: of means between arms of unequal size, intervals and p corrected for skew as the estimates' sums are
+            (docs/meaning.md, "Effects"); ``estimator`` then ends in ``+skew``.
 
     Raises:
         UsageError: a column or an arm is not there, a value is absent, or a unit is in both arms.
     """
     if kind != "mean" and denominator is not None:
         raise UsageError("a ratio has no kind: leave kind or denominator away")
+    if skew and (kind != "mean" or denominator is not None):
+        raise UsageError("the correction for skew is of means: leave skew, or kind and denominator, away")
     if control == treated:
         raise UsageError(f"control and treated are the same arm: {control!r}")
     if not 0 < alpha < 1:
@@ -96,8 +101,11 @@ def compare(
     if unit is not None:
         _refuse_crossovers(frame, arm, control, treated, unit)
     samples, estimator = _samples(arms, kind)
-    effect = lift.compare(*samples)
-    ratio = lift.log_ratio(*samples, alpha=alpha) if kind != "nps" else None
+    gamma = _skewness(arms, estimator) if skew else 0.0
+    effect = skewed.compare(*samples, gamma)
+    ratio = skewed.log_ratio(*samples, gamma, alpha=alpha) if kind != "nps" else None
+    if isinstance(effect, skewed.SkewedEffect):
+        estimator += "+skew"
     low, high = effect.interval(alpha) or (None, None)
     n = samples[0].n + samples[1].n
     always: tuple[float | None, float | None, float | None] = (None, None, None)
@@ -174,6 +182,16 @@ def _samples(arms: list[_Units], kind: str) -> tuple[tuple[lift.Sample, lift.Sam
         if cuped.explains(adjusted, plain):
             return adjusted, "cuped"
     return plain, "difference_in_means" if arms[0].d is None else "ratio"
+
+
+def _skewness(arms: list[_Units], estimator: str) -> float:
+    """Of the units around their arm's mean; of an adjusted one, less what the covariate explains."""
+    if estimator != "cuped":
+        return skewed.skewness(_moments(arms[0]), _moments(arms[1]))
+    columns = [_columns(part) for part in arms]
+    of = [cuped.CovariateMoments.of(c) for c in columns]
+    left = [_moments(_Units(cuped.residuals(c, of[0], of[1]), None, None)) for c in columns]
+    return skewed.skewness(left[0], left[1])
 
 
 def _moments(part: _Units) -> moments.Moments:

@@ -2,7 +2,8 @@
 
 One table per table of the freeze, partitioned by ``month``. A partition holds what happened in that month (in the
 company's zone) as one freeze knew it, so months add up and nothing is in two of them. A write replaces a whole
-partition at once; the columns ``freeze_id`` and ``freeze_as_of`` say which freeze it is from.
+partition at once; the columns ``freeze_id`` and ``freeze_as_of`` say which freeze it is from. The month that a row of
+``actions`` names itself, of the report that asked, is ``report_month`` here.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ _ADDED = pa.schema(
         pa.field("freeze_as_of", pa.timestamp("us", tz="UTC")),
     ]
 )
+_OWN_MONTH = "report_month"
+"""What a column ``month`` of the table itself (of ``actions``: whose report asked) is called here."""
 _ROWS_AT_ONCE = 200_000
 
 
@@ -156,7 +159,8 @@ def _count(path: Path, month: Month) -> int:
 def _batches(path: Path, month: Month, freeze: Freeze) -> pa.RecordBatchReader:
     """The month's rows as a stream, so that millions of them need no room at once."""
     file = pq.ParquetFile(path)
-    schema = pa.schema([*file.schema_arrow, *_ADDED]).remove_metadata()
+    own = (field.with_name(_OWN_MONTH) if field.name == "month" else field for field in file.schema_arrow)
+    schema = pa.schema([*own, *_ADDED]).remove_metadata()
     as_of = from_us(freeze.manifest.as_of_us)
 
     def stream() -> Iterator[pa.RecordBatch]:

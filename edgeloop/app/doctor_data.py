@@ -12,11 +12,12 @@ import msgspec
 from edgeloop.app.finding import Finding, Patient
 from edgeloop.app.ready import write_problem
 from edgeloop.app.scrape import lag, read_store, wal_bytes
-from edgeloop.clock import SECOND_US, iso
+from edgeloop.clock import DAY_US, SECOND_US, iso
 from edgeloop.events import DEAD_LETTERS_TOPIC
 from edgeloop.log.base import TopicPartition
 from edgeloop.log.local import SCHEMA_NUMBER as LOG_SCHEMA
 from edgeloop.log.local import LocalLog
+from edgeloop.sealing import LETTERS_KEPT_DAYS
 from edgeloop.sqlite import connect_read_only
 from edgeloop.store.base import Reader
 from edgeloop.store.engine import FIRST_IN_PLACE
@@ -31,6 +32,8 @@ _LARGE_WAL_BYTES = 256 << 20
 _LATE_S = 300
 _CLOCK_US = 300 * SECOND_US
 _LATEST_ROWS = 1_000
+_LETTERS_GONE_DAYS = LETTERS_KEPT_DAYS + 1
+"""Old ones are looked for once a day."""
 _MB = 1_000_000
 
 
@@ -152,13 +155,21 @@ def _drained(patient: Patient) -> dict[TopicPartition, int]:
 
 def check_dead_letters(patient: Patient) -> Iterator[Finding]:
     """Dead letters, in the table or on the way there."""
-    drained = waiting = 0
+    drained = waiting = old = 0
     if patient.store is not None:
-        ((drained,),) = patient.store.query(f"SELECT count(*) FROM {DEAD_LETTERS.name}")[1]
+        last_us = patient.store.moment(patient.now_us - _LETTERS_GONE_DAYS * DAY_US)
+        ((drained, old),) = patient.store.query(
+            f"SELECT count(*), count(*) FILTER (WHERE received_at < {last_us}) FROM {DEAD_LETTERS.name}"
+        )[1]
     if patient.log is not None:
         waiting = lag(patient.log, _drained(patient))[DEAD_LETTERS_TOPIC].records
     if drained or waiting:
-        yield Finding("warn", "dead letters", f"{drained + waiting:,} are kept sealed", "`edgeloop dead-letters list`")
+        what, do = f"{drained + waiting:,} are kept sealed", "`edgeloop dead-letters list`"
+        if old and not patient.home.simulated:
+            what += f", {old:,} of them for more than {_LETTERS_GONE_DAYS} days"
+            runs = "`edgeloop worker`" if patient.on_kafka else "`edgeloop up` or `edgeloop process`"
+            do += f"; {runs} deletes those: see why none runs, or what its log says of it"
+        yield Finding("warn", "dead letters", what, do)
     else:
         yield Finding("ok", "dead letters", "none")
 

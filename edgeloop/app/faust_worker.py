@@ -16,7 +16,10 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from edgeloop.app.logs import configure, note, note_failure
+from edgeloop.app.metrics import WORKER_METRICS
+from edgeloop.app.old_letters import delete_some, kept_from_us, tell_deleted
 from edgeloop.app.process import CONSUMER_LOCK, ConsumerBusyError, horizon_of
+from edgeloop.clock import SystemClock
 from edgeloop.errors import EdgeloopError, UsageError
 from edgeloop.events import ALERTS_TOPIC, UPDATES_TOPIC
 from edgeloop.home import SEALING_KEY, Home
@@ -43,6 +46,7 @@ class _Opened:
     """What the join works with, opened in its thread."""
 
     def __init__(self, home: Home, settings: Settings) -> None:
+        self._settings = settings
         self._log = KafkaLog(settings.kafka)
         try:
             self.store: Store = open_store(home, settings)
@@ -74,6 +78,12 @@ class _Opened:
     def partitions(self, topic: str) -> int:
         """How many a topic has, as `identities` found them."""
         return self._log.partitions(topic)
+
+    def delete_old_letters(self) -> int:
+        """Delete some of the dead letters that were kept long enough, in one short transaction; how many."""
+        deleted = delete_some(self.store, self._settings, kept_from_us(SystemClock().now_us()))
+        tell_deleted(deleted)
+        return deleted
 
     def close(self) -> None:
         """Close the connections."""
@@ -168,7 +178,7 @@ def _beside_other_workers(home: Home) -> Iterator[None]:
         yield
 
 
-class _JoinCollector(Collector):
+class JoinCollector(Collector):
     """The counts of one worker, read at each scrape."""
 
     def __init__(self, join: Join) -> None:
@@ -176,26 +186,29 @@ class _JoinCollector(Collector):
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         """The metrics as they are now."""
-        join = self._join
-        for name, told, value in (
-            ("records", "Records that this worker drained.", join.counts.records),
-            ("batches", "Batches that it committed.", join.counts.batches),
-            ("failed_batches", "Batches that raised and were read again.", join.counts.failed),
-            ("refused_batches", "Batches that came too late and were done again.", join.refused),
-            ("unavailable", "Times that store or brokers did not answer.", join.counts.unavailable),
-            ("assignments", "Times that the group gave it partitions.", join.counts.assignments),
-            ("updates", "Changed outcomes that it published.", join.counts.updates),
-            ("alerts", "Alerts that it published.", join.counts.alerts),
-        ):
-            yield CounterMetricFamily(f"edgeloop_worker_{name}", told, value=value)
-        yield GaugeMetricFamily("edgeloop_worker_partitions", "Partitions it has.", value=len(join.partitions))
-        yield GaugeMetricFamily("edgeloop_worker_lag_records", "Records behind, in its partitions.", value=join.lag)
+        join, counts = self._join, self._join.counts
+        values = {
+            "records_total": counts.records,
+            "batches_total": counts.batches,
+            "failed_batches_total": counts.failed,
+            "refused_batches_total": join.refused,
+            "unavailable_total": counts.unavailable,
+            "assignments_total": counts.assignments,
+            "updates_total": counts.updates,
+            "alerts_total": counts.alerts,
+            "partitions": len(join.partitions),
+            "lag_records": join.lag,
+        }
+        for metric in WORKER_METRICS:
+            family = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+            value = values[metric.name.removeprefix("edgeloop_worker_")]
+            yield family(metric.name.removesuffix("_total"), metric.help, value=value)
 
 
 def _pages(app: faust.App, join: Join) -> None:
     """``/livez``, ``/readyz`` and ``/metrics``."""
     registry = CollectorRegistry()
-    registry.register(_JoinCollector(join))
+    registry.register(JoinCollector(join))
 
     @app.page("/livez")
     async def livez(web: View, _request: Request) -> Response:

@@ -163,6 +163,46 @@ METRICS: tuple[Metric, ...] = (
 )
 
 
+_WORKER = "this worker"
+WORKER_METRICS: tuple[Metric, ...] = (
+    Metric(
+        name="edgeloop_worker_records_total", kind="counter", help="Records that this worker drained.", source=_WORKER
+    ),
+    Metric(name="edgeloop_worker_batches_total", kind="counter", help="Batches that it committed.", source=_WORKER),
+    Metric(
+        name="edgeloop_worker_failed_batches_total",
+        kind="counter",
+        help="Batches that raised and were read again.",
+        source=_WORKER,
+    ),
+    Metric(
+        name="edgeloop_worker_refused_batches_total",
+        kind="counter",
+        help="Batches that came too late and were done again.",
+        source=_WORKER,
+    ),
+    Metric(
+        name="edgeloop_worker_unavailable_total",
+        kind="counter",
+        help="Times that store or brokers did not answer.",
+        source=_WORKER,
+    ),
+    Metric(
+        name="edgeloop_worker_assignments_total",
+        kind="counter",
+        help="Times that the group gave it partitions.",
+        source=_WORKER,
+    ),
+    Metric(
+        name="edgeloop_worker_updates_total", kind="counter", help="Changed outcomes that it published.", source=_WORKER
+    ),
+    Metric(name="edgeloop_worker_alerts_total", kind="counter", help="Alerts that it published.", source=_WORKER),
+    Metric(name="edgeloop_worker_partitions", kind="gauge", help="Partitions it has.", source=_WORKER),
+    Metric(name="edgeloop_worker_lag_records", kind="gauge", help="Records behind, in its partitions.", source=_WORKER),
+)
+"""Of one ``edgeloop worker``, which shows nothing else."""
+
+
 def reference() -> str:
     """docs/metrics.md."""
     lines = [
@@ -172,12 +212,17 @@ def reference() -> str:
         "them, in Prometheus' text format. The store's counters count from its beginning and are the same from every",
         "process; before `edgeloop process` or `edgeloop up` has run once, they are absent or 0.",
         "",
-        "| metric | kind | labels | meaning | from |",
-        "|---|---|---|---|---|",
+        *_table(METRICS),
     ]
-    for metric in METRICS:
-        labels = ", ".join(f"`{label}`" for label in metric.labels)
-        lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} | {metric.source} |")
     bounds = ", ".join(bound for bound in LATENESS_BOUNDS_S if bound != "+Inf")
     lines += ["", f"Buckets of `edgeloop_lateness_seconds`: {bounds} (a minute to four weeks)."]
+    lines += ["", "`GET /metrics` of each `edgeloop worker`:", "", *_table(WORKER_METRICS)]
     return "\n".join(lines) + "\n"
+
+
+def _table(metrics: tuple[Metric, ...]) -> list[str]:
+    lines = ["| metric | kind | labels | meaning | from |", "|---|---|---|---|---|"]
+    for metric in metrics:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} | {metric.source} |")
+    return lines

@@ -102,6 +102,7 @@ def analyse_freeze(freeze: Freeze, month: Month | None = None) -> Analysis:
         month or freeze.month,
         freeze_id=manifest.freeze_id,
         as_of_us=manifest.as_of_us,
+        begins_us=manifest.begins_us,
         metrics=manifest.metrics,
         printed=manifest.printed if month is None else {},
         holidays=manifest.holidays,

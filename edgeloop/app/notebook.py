@@ -61,7 +61,9 @@ class Edgeloop:
     def tables(self) -> pd.DataFrame:
         """Tables, views and columns with their meaning: ``table``, ``column``, ``kind``, ``meaning``."""
         rows: list[tuple[Cell, ...]] = [(t.name, c.name, c.kind, c.comment) for t in TABLES for c in t.columns]
-        rows += [(view.name, None, "view", view.comment) for view in VIEWS]
+        for view in VIEWS:
+            rows.append((view.name, None, "view", view.comment))
+            rows += [(view.name, c.name, c.kind, c.comment) for c in view.columns]
         return frame_of_rows(("table", "column", "kind", "meaning"), ("text",) * 4, rows)
 
     def frame(

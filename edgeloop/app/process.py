@@ -13,6 +13,8 @@ import apsw
 
 from edgeloop.app.lanes import lanes_for, run_lanes
 from edgeloop.app.logs import note
+from edgeloop.app.old_letters import let_old_letters_go
+from edgeloop.clock import Clock
 from edgeloop.errors import HomeError
 from edgeloop.events import STORED_TOPICS
 from edgeloop.home import SEALING_KEY, Home
@@ -49,8 +51,9 @@ def process(
     *,
     wait_s: float = 0.0,
     standing_by: Callable[[], None] | None = None,
+    clock: Clock | None = None,
 ) -> Drained:
-    """Drain everything the log holds.
+    """Drain everything the log holds, then delete the dead letters that were kept long enough.
 
     Args:
         home: it must exist.
@@ -58,6 +61,7 @@ def process(
         progress: told how far it is.
         wait_s: how long to wait where another process is draining this home.
         standing_by: called once where that is so.
+        clock: tells the age of dead letters; without one none is deleted.
 
     Raises:
         ConsumerBusyError: another process is draining this home.
@@ -65,16 +69,23 @@ def process(
     """
     home.require()
     with in_words(home), sole_consumer(home, wait_s, standing_by) as lock:
-        with opened_drain(home, settings) as drain:
-            drain.check()
-            lanes = lanes_for(settings, drain)
-            if lanes == 1:
-                return drain.run(progress)
-        in_lanes = run_lanes(home, lanes, lock, progress)
-        # What one lane left for the other's couriers after that had ended.
-        with opened_drain(home, settings) as drain:
-            rest = drain.run()
-        return Drained(in_lanes.records + rest.records, in_lanes.dead_letters + rest.dead_letters)
+        drained = _drain(home, settings, lock, progress)
+        if clock is not None:
+            let_old_letters_go(home, settings, clock.now_us())
+        return drained
+
+
+def _drain(home: Home, settings: Settings, lock: int, progress: Progress | None) -> Drained:
+    with opened_drain(home, settings) as drain:
+        drain.check()
+        lanes = lanes_for(settings, drain)
+        if lanes == 1:
+            return drain.run(progress)
+    in_lanes = run_lanes(home, lanes, lock, progress)
+    # What one lane left for the other's couriers after that had ended.
+    with opened_drain(home, settings) as drain:
+        rest = drain.run()
+    return Drained(in_lanes.records + rest.records, in_lanes.dead_letters + rest.dead_letters)
 
 
 @contextmanager

@@ -17,10 +17,10 @@ from edgeloop.errors import EdgeloopError, UsageError
 from edgeloop.events import ALERTS_TOPIC, BACKFILL_TOPICS, DEAD_LETTERS_TOPIC, STORED_TOPICS, UPDATES_TOPIC
 from edgeloop.log import clients
 from edgeloop.log.base import LogUnavailableError
+from edgeloop.sealing import LETTERS_KEPT_DAYS
 from edgeloop.settings import KafkaSettings, Settings
 
 _DAY_MS = 86_400_000
-LETTERS_KEPT_DAYS = 30
 ALERTS_KEPT_DAYS = 7
 SHORTEST_DAYS = 7
 """With less, events are gone when a worker stands still for a week."""

@@ -35,7 +35,7 @@ def up(home: Home, settings: Settings, host: str, port: int, clock: Clock | None
             for server in servers:
                 server.should_exit = True
 
-        worker = Worker(home, settings, end)
+        worker = Worker(home, settings, end, now)
         schedule = Schedule(home, settings, now, worker.caught_up.is_set)
         servers.append(server_of(create_app(home, settings, log, now, worker)))
         with stopped_by_signals(end):

@@ -7,28 +7,23 @@ from contextlib import closing, contextmanager
 
 import msgspec
 
+from edgeloop.app.old_letters import delete_old, kept_from_us, old_in_log
 from edgeloop.app.output import Bar
 from edgeloop.app.process import horizon_of, in_words, opened_drain, sole_consumer
-from edgeloop.clock import DAY_US, Clock, SystemClock
+from edgeloop.clock import Clock, SystemClock
 from edgeloop.errors import EdgeloopError, HomeError, UsageError
-from edgeloop.events import DEAD_LETTERS_TOPIC, STORED_TOPICS
+from edgeloop.events import STORED_TOPICS
 from edgeloop.home import Home
 from edgeloop.horizon import Horizon
 from edgeloop.log.base import Log
 from edgeloop.log.local import LocalLog
 from edgeloop.log.opening import open_log
 from edgeloop.months import Month
-from edgeloop.sealing import received_us
 from edgeloop.settings import Settings
 from edgeloop.store.base import Reader, Store
 from edgeloop.store.opening import on_postgres, open_reader, open_store
 from edgeloop.store.schema import CHANGES, DEAD_LETTERS, EVENT_TABLES
 from streams import Rules, prune, prune_is_unfinished, recompute
-
-LETTERS_KEPT_DAYS = 30
-"""How long dead letters are kept from when they came; only a prune deletes them."""
-_AT_ONCE = 1_000
-_BYTES = 64 << 20
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -100,7 +95,7 @@ def prune_home(
     month = Month.parse(before, settings.timezone)
     if month.start_us > now_us:
         raise UsageError(f"{month.name} has not begun: prune before a month that has")
-    letters_us = now_us - LETTERS_KEPT_DAYS * DAY_US
+    letters_us = kept_from_us(now_us)
     with in_words(home), sole_consumer(home):
         with _opened(home, settings) as (log, store):
             horizon = _horizon(month, Rules.of(settings.attribution), horizon_of(log, store))
@@ -123,9 +118,10 @@ def prune_home(
             if isinstance(log, LocalLog):
                 log.set_horizon(horizon)
             prune(store, horizon, bar and bar("join keys"))
-            store.delete_dead_letters(letters_us, STORED_TOPICS)
-            if isinstance(log, LocalLog):  # how long Kafka keeps its records is its topics' own setting
-                _trim(log, store, horizon, letters_us, bar and bar("partitions"))
+            local = log if isinstance(log, LocalLog) else None  # how long Kafka keeps records is its topics' setting
+            if local is not None:
+                _trim(local, store, horizon, bar and bar("partitions"))
+            delete_old(local, store, settings, letters_us)
             return plan, Freed(store.free_bytes() - before_bytes[0], _free_bytes(log) - before_bytes[1])
 
 
@@ -216,7 +212,7 @@ def _old_records(log: Log, store: Store, horizon: Horizon, letters_us: int) -> l
         return []
     starts = log.start_offsets()
     events = sum(max(0, end - starts[tp]) for tp, end in _trims(log, store, horizon))
-    letters = sum(len(offsets) for _, offsets in _old_letters(log, store, letters_us))
+    letters = sum(len(offsets) for _, offsets in old_in_log(log, store, letters_us))
     return [Planned("records of the log", events), Planned("dead letters of the log", letters)]
 
 
@@ -231,28 +227,9 @@ def _trims(log: LocalLog, store: Store, horizon: Horizon) -> list[tuple[tuple[st
     ]
 
 
-def _old_letters(log: LocalLog, store: Store, letters_us: int) -> Iterator[tuple[int, list[int]]]:
-    """(partition, offsets) of drained dead letters that came before a time, some at a time."""
-    drained = store.offsets()
-    for part in range(log.partitions(DEAD_LETTERS_TOPIC)):
-        stored = drained.get((DEAD_LETTERS_TOPIC, part))
-        offset, end = 0, 0 if stored is None else stored.next_offset
-        while offset < end and len(chunk := log.read(DEAD_LETTERS_TOPIC, part, offset, _AT_ONCE, _BYTES)):
-            offset = chunk.offsets[-1] + 1
-            old = [
-                at
-                for at, value, appended_us in zip(chunk.offsets, chunk.values, chunk.appended_us, strict=True)
-                if at < end and received_us(value, appended_us) < letters_us
-            ]
-            if old:
-                yield part, old
-
-
-def _trim(log: LocalLog, store: Store, horizon: Horizon, letters_us: int, progress: Bar | None) -> None:
+def _trim(log: LocalLog, store: Store, horizon: Horizon, progress: Bar | None) -> None:
     trims = _trims(log, store, horizon)
     for done, ((topic, part), offset) in enumerate(trims, start=1):
         log.trim(topic, part, offset)
         if progress is not None:
             progress(done, len(trims))
-    for part, offsets in list(_old_letters(log, store, letters_us)):
-        log.drop(DEAD_LETTERS_TOPIC, part, offsets)

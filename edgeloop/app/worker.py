@@ -14,9 +14,11 @@ from collections.abc import Callable, Sequence
 import apsw
 
 from edgeloop.app.logs import note, note_failure
+from edgeloop.app.old_letters import DailyDeletion
 from edgeloop.app.process import ConsumerBusyError, opened_drain, sole_consumer
 from edgeloop.app.ready import Condition
 from edgeloop.app.scrape import read_store
+from edgeloop.clock import Clock
 from edgeloop.errors import EdgeloopError
 from edgeloop.home import Home
 from edgeloop.log.base import Chunk, Entry, Log, TopicPartition
@@ -43,7 +45,8 @@ class _StoppedError(Exception):
 class Worker:
     """Drains one home until it is stopped, or until it cannot go on."""
 
-    def __init__(self, home: Home, settings: Settings, on_end: Callable[[], None]) -> None:
+    def __init__(self, home: Home, settings: Settings, on_end: Callable[[], None], clock: Clock) -> None:
+        """``clock`` tells the age of dead letters, and when to look for old ones."""
         self._home = home
         self._settings = settings
         self._on_end = on_end
@@ -58,6 +61,7 @@ class Worker:
         """Set once it has drained everything that was there when a round began, until it fails or ends."""
         self._holding = False
         self._rounds = 0
+        self._old_letters = DailyDeletion(home, settings, clock, lambda: not self._stopping.is_set())
 
     def start(self) -> None:
         """Begin."""
@@ -146,6 +150,7 @@ class Worker:
                 self._succeeded_at = time.monotonic()
                 self._rounds += 1
                 self.caught_up.set()
+                self._old_letters.when_due()
                 self._wake.wait(_IDLE_S)
                 self._stopping.wait(_GATHER_S)
 

@@ -22,7 +22,7 @@ from edgeloop.events import DEAD_LETTERS_TOPIC, STORED_TOPICS
 from edgeloop.horizon import Horizon
 from edgeloop.log.base import Chunk, Entry, LogUnavailableError, TopicPartition
 from edgeloop.log.partitioner import murmur2_of
-from edgeloop.sqlite import connect, connect_read_only, free_bytes, transaction
+from edgeloop.sqlite import connect, connect_read_only, free_bytes, transaction, wiping
 
 SCHEMA_NUMBER = 1
 _HORIZON = "horizon"
@@ -263,10 +263,10 @@ class LocalLog:
                 return deleted
 
     def drop(self, topic: str, partition: int, offsets: Sequence[int]) -> None:
-        """Delete single records."""
+        """Delete single records; nothing of them stays in the file."""
         number, _ = self._topics[topic]
         start = _place(number, partition)
-        with self._lock, transaction(self._db):
+        with self._lock, transaction(self._db), wiping(self._db):
             self._db.executemany("DELETE FROM records WHERE place = ?", [(start + offset,) for offset in offsets])
 
     def free_bytes(self) -> int:

@@ -207,8 +207,11 @@ class Store(Protocol):
         """(rowid, event type, event id) of a key's bodies that lost."""
         ...
 
-    def delete_dead_letters(self, before_us: int, stored_topics: Collection[str]) -> int:
-        """Delete those received before a time; how many. Those of records of these topics are counted as pruned."""
+    def delete_dead_letters(self, before_us: int, stored_topics: Collection[str], timezone: str) -> int:
+        """Delete some of those received before a time, in one short transaction; how many, 0 where none is left.
+
+        What stays of them are counts (edgeloop/store/gone_letters.py): of these topics' records, and by days of a zone.
+        """
         ...
 
     def free_bytes(self) -> int:

@@ -81,6 +81,7 @@ def prepare(db: apsw.Connection, path: Path) -> None:
     if found >= FIRST_IN_PLACE:
         for number in range(found + 1, SCHEMA_NUMBER + 1):
             db.execute(_STEPS[number])
+        _make_views(db)
         db.pragma("user_version", SCHEMA_NUMBER)
         return
     if found != 0:
@@ -93,9 +94,14 @@ def prepare(db: apsw.Connection, path: Path) -> None:
         db.execute(_ddl(table))
         if table.name in _KEYS:
             db.execute(_KEYS[table.name])
-    for view in VIEWS:
-        db.execute(f"CREATE VIEW {view.name} AS {view.sql}")
+    _make_views(db)
     db.pragma("user_version", SCHEMA_NUMBER)
+
+
+def _make_views(db: apsw.Connection) -> None:
+    for view in VIEWS:
+        db.execute(f"DROP VIEW IF EXISTS {view.name}")
+        db.execute(f"CREATE VIEW {view.name} AS {view.sql}")
 
 
 def _ddl(table: Table) -> str:

@@ -29,6 +29,7 @@ from edgeloop.months import Month
 from edgeloop.roles import Responsibility, responsibility
 from edgeloop.settings import Settings, SurveySettings
 from edgeloop.store.base import Reader
+from edgeloop.store.gone_letters import gone_by_day, gone_by_reason
 from edgeloop.store.rows import Verdict
 from edgeloop.store.schema import (
     ACTION_HISTORY,
@@ -165,6 +166,8 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     """The latest ``received_at`` in it: the moment up to which it knows the world."""
     since_us: int
     """Rows of earlier events are not in it (declared changes are, all of them)."""
+    begins_us: int = 0
+    """When the store's data began, earlier than ``since_us`` or later; 0: an older freeze, which does not tell."""
     schema: int
     code_version: str
     writer: str
@@ -326,6 +329,7 @@ def write_freeze(
                 simulated=simulated,
                 as_of_us=latest_received_us(reader),
                 since_us=since_us,
+                begins_us=begins_us(reader),
                 schema=SCHEMA_NUMBER,
                 code_version=__version__,
                 writer=f"pyarrow {pa.__version__}",
@@ -387,6 +391,15 @@ def latest_received_us(reader: Reader) -> int:
     if not times:
         raise FreezeError("the store holds no events yet: `edgeloop ingest FILE`, then `edgeloop process`")
     return max(times)
+
+
+def begins_us(reader: Reader) -> int:
+    """From when on the store has both exposures and engagement, or the one of them that it has; 0: neither.
+
+    The later of the two: a customer is known by either, so that before it fewer are than later.
+    """
+    times = [reader.query(f"SELECT min(occurred_at) FROM {table.name}")[1][0][0] for table in (EXPOSURES, ENGAGEMENT)]
+    return max((us for us in times if isinstance(us, int)), default=0)
 
 
 def final_freezes(folder: Path) -> list[Freeze]:
@@ -483,11 +496,13 @@ def _meta(reader: Reader, name: str) -> bytes:
 
 
 def _refused(reader: Reader, month: Month) -> dict[str, int]:
-    """Date → dead letters received on it."""
+    """Date → dead letters received on it, also those that were deleted since."""
     begin, end = reader.moment(month.previous().start_us), reader.moment(month.end_us)
     sql = f"SELECT received_at FROM dead_letters WHERE received_at >= {begin} AND received_at < {end}"
     zone = ZoneInfo(month.timezone)
     days = Counter(str(from_us(us).astimezone(zone).date()) for (us,) in reader.query(sql)[1])
+    months = (month.previous().name, month.name)
+    days += Counter({day: n for day, n in gone_by_day(reader).items() if day[:7] in months})
     return dict(sorted(days.items()))
 
 
@@ -498,6 +513,7 @@ def _counts(reader: Reader) -> dict[str, int]:
         ("duplicates", "SELECT coalesce(sum(duplicates), 0) FROM offsets"),
     ):
         ((counts[name],),) = reader.query(sql)[1]
-    for reason, n in reader.query("SELECT reason, count(*) FROM dead_letters GROUP BY reason ORDER BY reason")[1]:
+    letters = Counter(dict(reader.query("SELECT reason, count(*) FROM dead_letters GROUP BY reason")[1]))
+    for reason, n in sorted((letters + gone_by_reason(reader)).items()):
         counts[f"dead_letters:{reason}"] = n
     return counts

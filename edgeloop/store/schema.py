@@ -42,7 +42,7 @@ class Table(msgspec.Struct, frozen=True):
         return tuple(column.name for column in self.columns)
 
 
-def _columns(text: str) -> tuple[Column, ...]:
+def columns_of(text: str) -> tuple[Column, ...]:
     """Columns from lines of ``name kind comment``."""
     parts = (line.split(None, 2) for line in text.splitlines() if line)
     return tuple(Column(name, msgspec.convert(kind, Kind), comment) for name, kind, comment in parts)
@@ -61,7 +61,7 @@ body_sha256 blob of the canonical body: deliveries with the same one are the sam
 EXPOSURES = Table(
     "exposures",
     "a gateway asked a model for a personalisation; one row each, in every arm",
-    _columns(
+    columns_of(
         """
 exposure_id text id of the exposure
 subject text the customer's pseudonym
@@ -90,7 +90,7 @@ energy_mj real energy of the inference in millijoules
 RESPONSES = Table(
     "responses",
     "one person's answers to one survey",
-    _columns(
+    columns_of(
         """
 response_id text id of the response, prefixed by its source
 subject text pseudonym of who answered (an agent's for agents)
@@ -108,7 +108,7 @@ partial bool 1 while the person has not finished
 ANSWERS = Table(
     "answers",
     "one row per answered question",
-    _columns(
+    columns_of(
         """
 response_id text the response it belongs to
 subject text pseudonym of who answered
@@ -130,7 +130,7 @@ text text free text, scrubbed of personal data
 ENGAGEMENT = Table(
     "engagement",
     "something a customer did",
-    _columns(
+    columns_of(
         """
 event_id text id of the event, prefixed by its source
 subject text the customer's pseudonym
@@ -147,7 +147,7 @@ exposure_id text the exposure it names itself
 PROFILES = Table(
     "profiles",
     "the profile version that the cloud or one edge site holds of a customer",
-    _columns(
+    columns_of(
         """
 profile_id text id of the record
 subject text the customer's pseudonym
@@ -162,7 +162,7 @@ fields json profile fields, scrubbed
 TELEMETRY = Table(
     "telemetry",
     "what an edge site tells of itself",
-    _columns(
+    columns_of(
         """
 telemetry_id text id of the record
 site text the gateway or hub
@@ -181,7 +181,7 @@ energy_mj real energy in millijoules
 CHANGES = Table(
     "changes",
     "declared model changes and their stages",
-    _columns(
+    columns_of(
         """
 change_id text id of the change (or of one stage of it)
 model_id text the model changed
@@ -208,7 +208,7 @@ note text anything else
 ATTRIBUTIONS = Table(
     "attributions",
     "every outcome with the exposures credited for it; an outcome without any keeps one row with credit 0",
-    _columns(
+    columns_of(
         """
 outcome_id text e: + event_id, or a: + response_id + / + question
 outcome_type text engagement or answer
@@ -234,7 +234,7 @@ lag_s real seconds from exposure to outcome
 SUPERSEDED = Table(
     "superseded",
     "bodies that lost against another of the same id",
-    _columns(
+    columns_of(
         """
 event_type text exposure, response, …
 key text its join key
@@ -248,7 +248,7 @@ occurred_at_raw time when it happened by the sender's own clock
 DEAD_LETTERS = Table(
     "dead_letters",
     "input that could not be taken; the bytes are sealed and opened only with the key",
-    _columns(
+    columns_of(
         """
 dead_letter_id text id, from the content: the same bad input twice is one
 reason text short reason
@@ -265,7 +265,7 @@ sealed blob the original bytes, AES-GCM
 OFFSETS = Table(
     "offsets",
     "how far the log is drained",
-    _columns(
+    columns_of(
         """
 topic text the topic
 partition int the partition
@@ -313,13 +313,13 @@ from_version the version before
 to_version the version after
 control_arm arm compared with (before, for a switch)
 treated_arm arm of the new version (after, for a switch)
-metric NAME (share), NAME:value (sum per person), SURVEY/QUESTION; * for a change without any
-metric_kind proportion, mean, nps or none
-unit what was assigned
+metric as configured, or NAME (share), NAME:value (sum per person), SURVEY/QUESTION; * for a change without any
+metric_kind proportion, mean, ratio, quantile, nps or none
+unit what was assigned: subject, courier, zone or zone_time
 respondent customer or agent
-dimension segment dimension; all
-segment segment; all
-estimator difference_in_means, ratio or before_after
+dimension touchpoint, zone, device, segment, customer (new or returning at the entry), or all
+segment value of the dimension; all
+estimator difference_in_means, cuped, ratio, quantile, weighted, staged, switchback, structural_time_series; +cap, +skew
 grade randomised, quasi or before_after
 window_h length of the outcome window in hours
 n_control units in the control figure
@@ -339,8 +339,8 @@ lift_low lower end of its 95 % interval
 lift_high upper end of its 95 % interval
 p two-sided p of effect = 0
 p_adjusted p after adjustment for many metrics
-p_adjust the adjustment
-decided_by the test that decides; empty where a floor is missed
+p_adjust the adjustment: benjamini-hochberg
+decided_by always_valid, fixed, permutation or placebo: the test that decides; empty where a floor is missed
 decision_low lower end of the deciding interval, absolute
 decision_high upper end of the deciding interval, absolute
 always_low lower end of the always-valid interval
@@ -349,7 +349,7 @@ srm_p p of the sample ratio check
 crossovers units that met two arms in the stage
 days_left at least so many days until the plan is reached
 expected_loss expected loss per unit of the wrong decision
-verdict the change's verdict
+verdict the change's: promote, keep testing, roll back, repair the data first, or stop, no effect
 reason why, in words
 """,
 )
@@ -359,7 +359,7 @@ CHECKS = _of_struct(
     Check,
     _OF_A_CHANGE
     + """
-check name of the check
+check name of the check (docs/meaning.md, Checks that come first), with : and what it is about where there are several
 value what it measured
 p its p, where it is a test
 state ok, warn, block or no data

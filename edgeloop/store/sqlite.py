@@ -12,18 +12,20 @@ import msgspec
 
 from edgeloop.errors import HomeError
 from edgeloop.log.base import TopicPartition
-from edgeloop.sqlite import connect, free_bytes, transaction
+from edgeloop.sqlite import connect, free_bytes, transaction, wiping
 from edgeloop.store import sqlite_actions
 from edgeloop.store.actions import Action, Answer, Notice
 from edgeloop.store.base import StaleStateError, StoredOffset, heads_of
 from edgeloop.store.engine import prepare
+from edgeloop.store.gone_letters import counters_of
 from edgeloop.store.rows import Bar, Check, Estimate
 from edgeloop.store.schema import BRIDGE, CHECKS, DEAD_LETTERS, ESTIMATES, INSERT_COLUMNS, SUPERSEDED, Row, Table
 from edgeloop.store.writes import Head, Writes
 
 _CACHE_KIB = 64 << 10
 _HEAD_FIELDS = Head.__struct_fields__
-_LETTERS_AT_ONCE = 1_000
+_LETTERS_AT_ONCE, _LETTERS_BYTES = 1_000, 8 << 20
+"""Dead letters deleted in one transaction, for which other writers wait."""
 _OUTBOX = """CREATE TABLE IF NOT EXISTS outbox(rowid INTEGER PRIMARY KEY AUTOINCREMENT, shard INTEGER NOT NULL,
   key TEXT NOT NULL, body BLOB NOT NULL)"""
 
@@ -139,21 +141,34 @@ class SqliteStore:
         rows = self._db.execute("SELECT rowid, event_type, event_id FROM superseded WHERE key = ?", (key,))
         return [(int(rowid), str(kind), str(event_id)) for rowid, kind, event_id in rows]
 
-    def delete_dead_letters(self, before_us: int, stored_topics: Collection[str]) -> int:
-        """Delete those received before a time; how many. Those of records of these topics are counted as pruned."""
-        of_records = tuple(f"log:{topic}/" for topic in stored_topics)
-        after = deleted = 0
-        while rows := self._db.execute(
-            "SELECT rowid, source FROM dead_letters WHERE rowid > ? AND received_at < ? ORDER BY rowid LIMIT ?",
-            (after, before_us, _LETTERS_AT_ONCE),
-        ).fetchall():
-            after = int(rows[-1][0])  # type: ignore[arg-type]
-            deleted += len(rows)
-            counted = sum(str(source).startswith(of_records) for _, source in rows)
-            with self.transaction() as inner:
-                self._db.executemany("DELETE FROM dead_letters WHERE rowid = ?", [(rowid,) for rowid, _ in rows])
-                inner.count({("pruned", DEAD_LETTERS.name): counted})
-        return deleted
+    def delete_dead_letters(self, before_us: int, stored_topics: Collection[str], timezone: str) -> int:
+        """Delete some of those received before a time, in one short transaction; how many, 0 where none is left."""
+        while rowids := self._letters_before(before_us):
+            with self.transaction() as inner, wiping(self._db):
+                # Somebody else may delete the same ones now: each is counted by the one who did.
+                gone: list[tuple[Any, ...]] = self._db.execute(
+                    "DELETE FROM dead_letters WHERE rowid IN (SELECT value FROM json_each(?))"
+                    " RETURNING source, reason, received_at",
+                    (str(rowids),),
+                ).fetchall()
+                inner.count(counters_of(gone, stored_topics, timezone))
+            if gone:
+                return len(gone)
+        return 0
+
+    def _letters_before(self, before_us: int) -> list[int]:
+        """Some of those received before a time, outside any transaction: no other writer waits for the search."""
+        size = 0
+        rowids: list[int] = []
+        for rowid, n in self._db.execute(
+            "SELECT rowid, length(sealed) FROM dead_letters WHERE received_at < ? ORDER BY rowid LIMIT ?",
+            (before_us, _LETTERS_AT_ONCE),
+        ):
+            rowids.append(rowid)
+            size += n
+            if size >= _LETTERS_BYTES:
+                break
+        return rowids
 
     def free_bytes(self) -> int:
         """How much of the file is free for new rows."""

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import msgspec
 
+from edgeloop.store.schema import Column, columns_of
+
 LATENCY_BOUNDS_MS = (50, 100, 200, 300, 500, 750, 1000, 2000)
+_PERCENTS = (50, 95, 99)
 
 
 class Dialect(msgspec.Struct, frozen=True):
@@ -35,7 +38,7 @@ _histogram = ",\n  ".join(
 )
 # Nearest rank: the smallest value that at least the share p of the values does not exceed.
 _percentiles = ",\n  ".join(
-    f"min(latency_ms) FILTER (WHERE latency_rank * 100 >= {p} * latency_n) AS latency_p{p}" for p in (50, 95, 99)
+    f"min(latency_ms) FILTER (WHERE latency_rank * 100 >= {p} * latency_n) AS latency_p{p}" for p in _PERCENTS
 )
 # `a:RESPONSE/question` up to the last slash: a question's own slashes are percent-encoded.
 _RESPONSE_OF = "rtrim(outcome_id, replace(outcome_id, '/', ''))"
@@ -46,6 +49,8 @@ _HONOURED = (
     " ON exposure_id IS NOT NULL AND named_by = subject AND outcome = {named}"
 )
 _IGNORED = "count(*) FILTER (WHERE exposure_id IS NOT NULL AND outcome IS NULL)"
+# An id names an outcome of one person only; pseudonyms have one length.
+_OUTCOMES = "count(DISTINCT subject || outcome_id)"
 _CELL = "day, model_id, model_version, arm, touchpoint"
 
 
@@ -54,7 +59,75 @@ class View(msgspec.Struct, frozen=True):
 
     name: str
     comment: str
+    columns: tuple[Column, ...]
     sql: str
+
+
+_DAY = "day text UTC date\n"
+_VERSION = """
+model_id text the model
+model_version text its version
+arm text arm of the exposure
+"""
+_TOUCHPOINT = "touchpoint text where it was shown\n"
+_OUTCOME = """
+respondent text customer or agent
+outcome_type text engagement or answer
+outcome_name text engagement name, or survey_id + / + question
+"""
+_COLUMNS = {
+    "version_daily": _DAY
+    + _VERSION
+    + _TOUCHPOINT
+    + """
+exposures int exposures in this cell
+subjects int customers among them
+errors int exposures that failed
+fallbacks int exposures where a default was shown
+"""
+    + "".join(f"latency_le_{b} int exposures of at most {b} ms\n" for b in LATENCY_BOUNDS_MS)
+    + "latency_count int exposures with a latency\nlatency_sum real sum of their latencies in milliseconds\n"
+    + "".join(f"latency_p{p} real percentile {p} of the latency in milliseconds\n" for p in _PERCENTS),
+    "version_outcomes_daily": "day text UTC date of the outcome\n"
+    + _VERSION
+    + _TOUCHPOINT
+    + _OUTCOME
+    + """
+currency text of the values
+outcomes int outcomes credited, in whole or in part
+subjects int people whose they are
+credit real sum of the credits
+credited_value real sum of credit times value
+mean_lag_s real mean seconds from exposure to outcome
+""",
+    "version_answers": _VERSION
+    + """
+respondent text customer or agent
+survey_question text survey_id + / + question
+answers int answers credited, in whole or in part
+respondents int people who gave them
+credit real sum of the credits
+mean_value real mean of the values, weighted by credit
+lowest real smallest value
+highest real largest value
+""",
+    "unattributed": "day text UTC date of the outcome\n"
+    + _OUTCOME
+    + """
+outcomes int outcomes of that day
+unattributed int those that no exposure matched
+share real unattributed / outcomes
+""",
+    "freshness": """
+table_name text the table
+rows int its rows
+anonymous int those that came without a usable id
+ignored_links int those that name an exposure which is none of the person's shown ones
+latest_occurred_at time when the latest of them happened
+latest_received_at time when the latest of them came
+greatest_delay_s real longest time from happening to coming, in seconds
+""",
+}
 
 
 def views(dialect: Dialect) -> tuple[View, ...]:
@@ -65,6 +138,7 @@ def views(dialect: Dialect) -> tuple[View, ...]:
         View(
             "version_daily",
             "per UTC day, model, version, arm and touchpoint: exposures, subjects, errors, latency",
+            columns_of(_COLUMNS["version_daily"]),
             f"""
 WITH ranked AS (
   SELECT {day} AS day, model_id, model_version, arm, touchpoint, subject, error, fallback,
@@ -88,10 +162,11 @@ FROM ranked GROUP BY {_CELL}""",
         View(
             "version_outcomes_daily",
             "per UTC day of the outcome, model, version, arm, touchpoint and outcome: credited outcomes and value",
+            columns_of(_COLUMNS["version_outcomes_daily"]),
             f"""
 SELECT {day} AS day, model_id, model_version, arm, touchpoint, respondent, outcome_type,
   outcome_name, currency,
-  count(DISTINCT outcome_id) AS outcomes,
+  {_OUTCOMES} AS outcomes,
   count(DISTINCT subject) AS subjects,
   sum(credit) AS credit,
   sum(credit * value) AS credited_value,
@@ -102,9 +177,10 @@ GROUP BY day, model_id, model_version, arm, touchpoint, respondent, outcome_type
         View(
             "version_answers",
             "per model, version, arm and survey question: answers and their credited mean, customers and agents apart",
-            """
+            columns_of(_COLUMNS["version_answers"]),
+            f"""
 SELECT model_id, model_version, arm, respondent, outcome_name AS survey_question,
-  count(DISTINCT outcome_id) AS answers,
+  {_OUTCOMES} AS answers,
   count(DISTINCT subject) AS respondents,
   sum(credit) AS credit,
   sum(credit * value) / nullif(sum(CASE WHEN value IS NOT NULL THEN credit END), 0) AS mean_value,
@@ -116,17 +192,19 @@ GROUP BY model_id, model_version, arm, respondent, outcome_name""",
         View(
             "unattributed",
             "per UTC day and outcome: how many there were and how many nothing matched",
+            columns_of(_COLUMNS["unattributed"]),
             f"""
 SELECT {day} AS day, respondent, outcome_type, outcome_name,
-  count(DISTINCT outcome_id) AS outcomes,
-  count(DISTINCT outcome_id) FILTER (WHERE model_id = '') AS unattributed,
-  CAST(count(DISTINCT outcome_id) FILTER (WHERE model_id = '') AS double precision) / count(DISTINCT outcome_id)
+  {_OUTCOMES} AS outcomes,
+  {_OUTCOMES} FILTER (WHERE model_id = '') AS unattributed,
+  CAST({_OUTCOMES} FILTER (WHERE model_id = '') AS double precision) / {_OUTCOMES}
     AS share
 FROM attributions GROUP BY day, respondent, outcome_type, outcome_name""",
         ),
         View(
             "freshness",
             "per table: rows, nameless ones, ignored links, and the latest times in it",
+            columns_of(_COLUMNS["freshness"]),
             " UNION ALL ".join(
                 f"""
 SELECT '{table}' AS table_name, count(*) AS rows,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from edgeloop import __version__
 from edgeloop.errors import UsageError
@@ -24,6 +24,8 @@ app = App(
 )
 
 Flag = Parameter(negative="")
+a_port = validators.Number(gte=0, lte=65_535)
+above_zero = validators.Number(gt=0, lte=1_000)
 
 
 def _no_option(_type: object, path: Path) -> None:

@@ -42,7 +42,7 @@ def dead_letters_list(*, reason: str | None = None, source: str | None = None, c
             letter.reason,
             letter.source,
             letter.place,
-            letter.received_at,
+            letter.received,
             letter.size,
             letter.detail,
             "replayed" if letter.dead_letter_id in replayed else "waiting",

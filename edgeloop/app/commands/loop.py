@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, Flag, InputFile, app
+from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, Flag, InputFile, a_port, above_zero, app
 from edgeloop.app.output import print_json, progress_bars, say, say_problems
+from edgeloop.clock import SystemClock
 from edgeloop.errors import UsageError
 from edgeloop.home import Home
 
@@ -48,7 +49,7 @@ def ingest(
     with progress_bars() as bar:
         report = ingest_files(home, settings, files, source, bar("reading"), form=form)
     if common.json:
-        print_json(report)
+        print_json([report])
     say(
         f"taken in: {report.accepted:,} events"
         + (f"; {report.dead_letters:,} dead letters" if report.dead_letters else "")
@@ -61,10 +62,10 @@ def ingest(
 def serve(
     *,
     host: Annotated[str | None, Parameter(help="Address to listen on.")] = None,
-    port: Annotated[int | None, Parameter(help="Port to listen on; 0 takes a free one.")] = None,
+    port: Annotated[int | None, Parameter(validator=a_port, help="Port to listen on; 0 takes a free one.")] = None,
     common: Common = Common(),
 ) -> int:
-    """Open the door: POST /v1/events and POST /hooks/typeform."""
+    """Open the door: POST /v1/events, the vendors' /hooks, and the pages /reports and /actions."""
     from edgeloop.app.serve import serve as run_server
 
     home, settings = common.open()
@@ -89,6 +90,7 @@ def process(*, common: Common = Common()) -> int:
             standing_by=lambda: say(
                 f"another process is draining {home.path}: standing by, for {STANDBY_S:.0f} s at most"
             ),
+            clock=SystemClock(),
         )
     if common.json:
         print_json([drained])
@@ -103,7 +105,9 @@ def process(*, common: Common = Common()) -> int:
 def simulate(
     *,
     seed: Annotated[int, Parameter(help="Of every random number.")] = DEFAULT_SEED,
-    scale: Annotated[float, Parameter(help="Size of the company; 1 is about 180,000 events.")] = 1.0,
+    scale: Annotated[
+        float, Parameter(validator=above_zero, help="Size of the company; 1 is about 180,000 events.")
+    ] = 1.0,
     common: Common = Common(),
 ) -> int:
     """Send three months of an invented company through the real doors, on simulated time."""
@@ -120,7 +124,9 @@ def simulate(
 def demo(
     *,
     seed: Annotated[int, Parameter(help="Of every random number.")] = DEFAULT_SEED,
-    scale: Annotated[float, Parameter(help="Size of the company; 1 is about 180,000 events.")] = 1.0,
+    scale: Annotated[
+        float, Parameter(validator=above_zero, help="Size of the company; 1 is about 180,000 events.")
+    ] = 1.0,
     home: Annotated[Path, Parameter(help="Where to run it; a demo that is there is replaced.")] = Path(
         ".edgeloop-demo"
     ),

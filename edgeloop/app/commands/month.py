@@ -29,6 +29,8 @@ def uplift(
         raise UsageError("either --csv or --json")
     home, settings = common.open()
     _, analysis = estimate_month(home, settings, Month.parse(month, settings.timezone))
+    if not analysis.estimates:
+        say(f"no change touches {month}: `edgeloop changes` says when each began and ended")
     if common.json:
         print_json(analysis.estimates)
         return DONE

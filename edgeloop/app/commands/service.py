@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from edgeloop.app.commands.base import DONE, FAILED, NEEDS_A_PERSON, Common, app
+from edgeloop.app.commands.base import DONE, FAILED, NEEDS_A_PERSON, Common, a_port, app
 from edgeloop.app.output import print_json, print_rows
 from edgeloop.errors import UsageError
 from edgeloop.home import Home
@@ -16,7 +16,7 @@ from edgeloop.home import Home
 def up(
     *,
     host: Annotated[str | None, Parameter(help="Address to listen on.")] = None,
-    port: Annotated[int | None, Parameter(help="Port to listen on; 0 takes a free one.")] = None,
+    port: Annotated[int | None, Parameter(validator=a_port, help="Port to listen on; 0 takes a free one.")] = None,
     common: Common = Common(),
 ) -> int:
     """Run it all in one process: the door, the worker behind it, and the report of each month when it is over."""
@@ -42,7 +42,7 @@ def up(
 def worker(
     *,
     host: Annotated[str | None, Parameter(help="Address of /livez, /readyz and /metrics.")] = None,
-    port: Annotated[int | None, Parameter(help="Port of the same.")] = None,
+    port: Annotated[int | None, Parameter(validator=a_port, help="Port of the same.")] = None,
     common: Common = Common(),
 ) -> int:
     """Join Kafka's streams into the tables, beside as many other workers as there are partitions."""

@@ -61,7 +61,9 @@ def tables(*, common: Common = Common()) -> int:
     for table in TABLES:
         rows.append((table.name, "", "table", table.comment))
         rows.extend((table.name, column.name, column.kind, column.comment) for column in table.columns)
-    rows.extend((view.name, "", "view", view.comment) for view in VIEWS)
+    for view in VIEWS:
+        rows.append((view.name, "", "view", view.comment))
+        rows.extend((view.name, column.name, column.kind, column.comment) for column in view.columns)
     print_rows(("table", "column", "kind", "meaning"), rows, as_json=common.json)
     return DONE
 

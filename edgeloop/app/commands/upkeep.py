@@ -39,7 +39,8 @@ def prune(
     common: Common = Common(),
 ) -> int:
     """Delete what happened before a month, for good; interrupted, the next one goes on."""
-    from edgeloop.app.upkeep import LETTERS_KEPT_DAYS, prune_home
+    from edgeloop.app.upkeep import prune_home
+    from edgeloop.sealing import LETTERS_KEPT_DAYS
 
     home, settings = common.open()
 

@@ -119,6 +119,8 @@ def views_and_comments() -> Iterator[str]:
         yield f"DROP VIEW IF EXISTS {CONTRACT_SCHEMA}.{view.name}"
         yield f"CREATE VIEW {CONTRACT_SCHEMA}.{view.name} AS {view.sql}"
         yield f"COMMENT ON VIEW {CONTRACT_SCHEMA}.{view.name} IS {_quoted(view.comment)}"
+        for column in view.columns:
+            yield f'COMMENT ON COLUMN {CONTRACT_SCHEMA}.{view.name}."{column.name}" IS {_quoted(column.comment)}'
     for table in TABLES:
         name = f"{CONTRACT_SCHEMA}.{table.name}"
         yield f"COMMENT ON TABLE {name} IS {_quoted(table.comment)}"

@@ -9,9 +9,11 @@ from typing import Any
 
 import msgspec
 
+from edgeloop.clock import to_us
 from edgeloop.log.base import TopicPartition
 from edgeloop.store.actions import Action, Answer, Notice
 from edgeloop.store.base import StaleStateError, StoredOffset, heads_of
+from edgeloop.store.gone_letters import counters_of
 from edgeloop.store.postgres import actions as people
 from edgeloop.store.postgres import ddl, migrations
 from edgeloop.store.postgres.copying import stored_text
@@ -19,7 +21,7 @@ from edgeloop.store.postgres.moments import load_plain, moment
 from edgeloop.store.postgres.session import ENGINE_SCHEMA, Address, Connection, Session
 from edgeloop.store.postgres.writing import PostgresTransaction, put_meta
 from edgeloop.store.rows import Bar, Check, Estimate
-from edgeloop.store.schema import BRIDGE, CHECKS, DEAD_LETTERS, ESTIMATES, INSERT_COLUMNS, Row
+from edgeloop.store.schema import BRIDGE, CHECKS, ESTIMATES, INSERT_COLUMNS, Row
 from edgeloop.store.writes import Head
 
 READER_ROLE = "edgeloop_reader"
@@ -254,25 +256,19 @@ class PostgresStore:
         """(rowid, event type, event id) of a key's bodies that lost."""
         return self._rows("SELECT rowid, event_type, event_id FROM superseded WHERE key = %s", (stored_text(key),))
 
-    def delete_dead_letters(self, before_us: int, stored_topics: Collection[str]) -> int:
-        """Delete those received before a time; how many. Those of records of these topics are counted as pruned."""
-        of_records = tuple(f"log:{topic}/" for topic in stored_topics)
-        after = deleted = 0
-        while rows := self._rows(
-            "SELECT rowid, source FROM dead_letters"
-            f" WHERE rowid > %s AND received_at < {moment(before_us)} ORDER BY rowid LIMIT %s",
-            (after, _LETTERS_AT_ONCE),
-        ):
-            after = rows[-1][0]
-            with self.transaction() as transaction, self._session.connection() as db:
-                # Somebody else may delete the same ones now: each is counted by the one who did.
-                gone = db.execute(
-                    "DELETE FROM dead_letters WHERE rowid = ANY(%s) RETURNING source", ([rowid for rowid, _ in rows],)
-                ).fetchall()
-                counted = sum(str(source).startswith(of_records) for (source,) in gone)
-                transaction.count({("pruned", DEAD_LETTERS.name): counted})
-            deleted += len(gone)
-        return deleted
+    def delete_dead_letters(self, before_us: int, stored_topics: Collection[str], timezone: str) -> int:
+        """Delete some of those received before a time, in one short transaction; how many, 0 where none is left."""
+        with self.transaction() as transaction, self._session.connection() as db:
+            # What somebody else deletes now is theirs, and counted by them.
+            gone: list[tuple[Any, ...]] = db.execute(
+                "DELETE FROM dead_letters WHERE rowid = ANY(ARRAY(SELECT rowid FROM dead_letters"
+                f" WHERE received_at < {moment(before_us)} ORDER BY rowid LIMIT %s FOR UPDATE SKIP LOCKED))"
+                " RETURNING source, reason, received_at",
+                (_LETTERS_AT_ONCE,),
+            ).fetchall()
+            letters = ((source, reason, to_us(received_at)) for source, reason, received_at in gone)
+            transaction.count(counters_of(letters, stored_topics, timezone))
+        return len(gone)
 
     def free_bytes(self) -> int:
         """Always 0: the database keeps house itself."""
