@@ -15,7 +15,7 @@ import pytest
 
 from connectors import Intake, Item, intake, native, typeform, zigpoll
 from edgeloop import sealing
-from edgeloop.clock import SystemClock, to_us
+from edgeloop.clock import DAY_US, SystemClock, to_us
 from edgeloop.events import DEAD_LETTERS_TOPIC, decode
 from edgeloop.home import SEALING_KEY, Home
 from edgeloop.horizon import Horizon
@@ -35,7 +35,8 @@ from tests.worlds import shuffled_with_duplicates, world
 
 __all__ = ["shell"]  # a fixture
 
-THEN = at("2026-10-07T08:00:00Z")
+THEN = SystemClock().now_us() - DAY_US
+"""Yesterday: dead letters are kept 30 days."""
 FIRST, SECOND = GOOD.encode().splitlines()
 MIXPANEL = (
     b'{"event":"order","properties":{"time":1790000000,"distinct_id":"C-1","$insert_id":"i1","value":3,'
