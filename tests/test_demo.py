@@ -184,7 +184,7 @@ def test_the_report_finds_what_was_planted_of_the_edge(demo: Demo) -> None:
     assert parity.state == "met"
     seconds, count = numbers.number(now.delay_p95_s, 1), numbers.count(now.messages)
     (delay,) = [line for line in findings.health.lines if line.label == "Sync delay"]
-    assert delay.text == f"95 of 100 messages reached the edge within {seconds} s ({count} messages)."
+    assert delay.text == f"95 of 100 messages reached the edge within {seconds}\u00a0s ({count} messages)."
     # Corrected clocks are late by the network's moment: an exposure at midnight may count to the next month.
     shown = {(m.model_id, m.version): m for m in pack.models}
     for was, month in ((True, before), (False, now)):
