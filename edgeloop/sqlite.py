@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import apsw
 from edgeloop.errors import HomeError
 
 BUSY_MS = 10_000
+_AGAIN_S = 0.02
 _WAL_BYTES_KEPT = 64 << 20
 
 
@@ -19,9 +21,18 @@ def connect(path: Path, *, synchronous: str) -> apsw.Connection:
     """A read-write connection; ``synchronous`` is FULL (a commit is on disk) or NORMAL (a crash keeps a prefix)."""
     db = apsw.Connection(str(path))
     db.set_busy_timeout(BUSY_MS)
-    db.execute(
-        f"PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous}; PRAGMA journal_size_limit={_WAL_BYTES_KEPT}"
-    )
+    # Two that open a new file at once both want it alone for a moment, for which SQLite itself does not wait.
+    until = time.monotonic() + BUSY_MS / 1_000
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            break
+        except apsw.BusyError:
+            if time.monotonic() > until:
+                db.close()
+                raise
+            time.sleep(_AGAIN_S)
+    db.execute(f"PRAGMA synchronous={synchronous}; PRAGMA journal_size_limit={_WAL_BYTES_KEPT}")
     return db
 
 
