@@ -8,6 +8,7 @@ from typing import Literal
 
 from edgeloop.clock import DAY_US
 from edgeloop.months import Month
+from edgeloop.store.facts import AnyFact
 
 Kind = Literal["canary", "staged", "switch", "rollback", "mixed"]
 FULL_SWITCH = ("switch", "rollback")
@@ -50,8 +51,8 @@ class LedgerChange:
     shares_capacity: bool = False
     owner: str | None = None
     note: str | None = None
-    refusal: str | None = None
-    """Why no effect can be estimated, in words; None: it can be tried."""
+    refusal: AnyFact | None = None
+    """Why no effect can be estimated; None: it can be tried."""
 
     @property
     def start_us(self) -> int:

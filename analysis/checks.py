@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,8 @@ from analysis.frames import Exposures
 from analysis.moments import IntArray
 from analysis.srm import ALARM_P, ChiSquare, alarm, combined, sample_ratio, share_drift
 from analysis.verdict import MIN_FULL_DAYS
+from edgeloop.store import facts
+from edgeloop.store.facts import AnyFact
 
 CROSSOVER_WARN_SHARE, CROSSOVER_WARN_UNITS = 0.01, 10
 CROSSOVER_BLOCK_SHARE = 0.05
@@ -27,14 +29,14 @@ State = Literal["ok", "warn", "block", "no data"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check of one stage (stage 0: over all stages). ``alarm`` is the sentence where it blocks."""
+    """One check of one stage (stage 0: over all stages). ``alarm`` says why where it blocks."""
 
     check: str
     stage: int
     state: State
     value: float | None = None
     p: float | None = None
-    alarm: str | None = None
+    alarm: AnyFact | None = None
 
 
 def sample_ratio_checks(x: Exposures, change: LedgerChange, cohorts: Sequence[Cohort]) -> list[Finding]:
@@ -42,13 +44,11 @@ def sample_ratio_checks(x: Exposures, change: LedgerChange, cohorts: Sequence[Co
     tests = [_sample_ratio(x, change, cohort) for cohort in cohorts]
     done = [test for test in tests if test is not None]
     found = [
-        _chi("srm", cohort.stage.number, test, len(done), "units are not shared out as declared")
+        _chi("srm", cohort.stage.number, test, len(done), facts.SampleRatio)
         for cohort, test in zip(cohorts, tests, strict=True)
     ]
     if len(done) > 1:
-        found.append(
-            _chi("srm_combined", 0, combined(done), 1, "units are not shared out as declared, over all stages")
-        )
+        found.append(_chi("srm_combined", 0, combined(done), 1, lambda p: facts.SampleRatio(p, combined=True)))
     return found
 
 
@@ -58,7 +58,7 @@ def stage_checks(x: Exposures, change: LedgerChange, cohort: Cohort, window_us: 
     found = [_crossovers(cohort), _arm_silent(x, change, cohort)]
     if cohort.stage.allocation is None:
         drift = share_drift(_per_day(cohort, CONTROL), _per_day(cohort, cohort.treated_group))
-        found.append(_chi("share_drift", number, drift, 1, "the arms' share changes from day to day"))
+        found.append(_chi("share_drift", number, drift, 1, facts.ShareDrift))
     if number > 1:
         found.append(_met_before(x, change, cohort))
     return [*found, *common_checks(cohort, window_us)]
@@ -108,12 +108,12 @@ def _sample_ratio(x: Exposures, change: LedgerChange, cohort: Cohort) -> ChiSqua
     return sample_ratio(observed, weights)
 
 
-def _chi(check: str, stage: int, test: ChiSquare | None, tests: int, sentence: str) -> Finding:
+def _chi(check: str, stage: int, test: ChiSquare | None, tests: int, alarm_of: Callable[[float], AnyFact]) -> Finding:
     if test is None:
         return Finding(check, stage, "no data")
     blocked = alarm(test.p, tests)
-    text = f"{sentence} (p = {test.p:.1e})" if blocked else None
-    return Finding(check, stage, "block" if blocked else "ok", test.statistic, test.p, text)
+    said = alarm_of(test.p) if blocked else None
+    return Finding(check, stage, "block" if blocked else "ok", test.statistic, test.p, said)
 
 
 def _crossovers(cohort: Cohort) -> Finding:
@@ -121,8 +121,7 @@ def _crossovers(cohort: Cohort) -> Finding:
     if share is None:
         return Finding("crossovers", number, "no data")
     if share > CROSSOVER_BLOCK_SHARE:
-        text = f"{share:.1%} of the units met two arms (at most {CROSSOVER_BLOCK_SHARE:.0%})"
-        return Finding("crossovers", number, "block", share, alarm=text)
+        return Finding("crossovers", number, "block", share, alarm=facts.Crossovers(share, CROSSOVER_BLOCK_SHARE))
     warned = share >= CROSSOVER_WARN_SHARE and cohort.crossovers >= CROSSOVER_WARN_UNITS
     return Finding("crossovers", number, "warn" if warned else "ok", share)
 
@@ -145,8 +144,7 @@ def _arm_silent(x: Exposures, change: LedgerChange, cohort: Cohort) -> Finding:
     p = min((min(1.0, p * tests) for _, p in runs), default=1.0)
     if not alarming:
         return Finding("arm_silent", number, "ok", 0.0, p)
-    text = f"an arm was silent on {sum(alarming)} days while the other spoke"
-    return Finding("arm_silent", number, "block", float(sum(alarming)), p, text)
+    return Finding("arm_silent", number, "block", float(sum(alarming)), p, facts.ArmSilent(sum(alarming)))
 
 
 def _silences(quiet: IntArray, other: IntArray, entered: IntArray, share: float) -> list[tuple[int, float]]:

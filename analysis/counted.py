@@ -23,7 +23,7 @@ class Counted:
 def counted(change_id: str, stages: Sequence[StageOutcome]) -> list[Counted]:
     """One per question and stage of which the estimates have an effect."""
     return [
-        Counted(change_id, stage.facts.number, r.metric.name, r.metric.respondent, r.answers)
+        Counted(change_id, stage.stage.number, r.metric.name, r.metric.respondent, r.answers)
         for stage in stages
         for r in stage.results
         if r.answers is not None and r.effect is not None and not r.beside

@@ -17,7 +17,7 @@ from analysis.frames import Frames
 from analysis.judge import Judged, Pace, Weighed
 from analysis.metrics import ENGAGEMENT_WINDOW_US, Metric
 from analysis.novelty import novelty_checks
-from analysis.rows import NO_ALLOCATION, NO_CONTROL, SAME_CAPACITY, StageFacts
+from analysis.rows import StageFacts
 from analysis.segments import Segment, segments
 from analysis.survey import Covariates, surveyed
 from analysis.switches import SwitchData, daily, switch_data, switch_result
@@ -26,18 +26,16 @@ from analysis.verdict import ALPHA, floor_missed
 from analysis.zones import ZoneData, staged_data, staged_result, switchback_data, switchback_result
 from edgeloop.clock import DAY_US
 from edgeloop.months import Month
+from edgeloop.store import facts
+from edgeloop.store.facts import AnyFact, Said
 from edgeloop.store.rows import Grade
-
-UNLABELLED = (
-    "the arms are not labelled and no random assignment was declared, so nothing says which version is the stable one"
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StageOutcome:
     """One stage's results; ``complete`` are units of the two arms with complete windows."""
 
-    facts: StageFacts
+    stage: StageFacts
     results: Sequence[Result]
     complete: tuple[int, int]
     data: StageData | None = None
@@ -55,7 +53,7 @@ class Measured:
     """A change as far as it could be measured; ``weighed`` is None where it was refused."""
 
     weighed: Weighed | None
-    refusal: str | None = None
+    refusal: AnyFact | None = None
     stages: Sequence[StageOutcome] = ()
     headline: int = 1
     checks: Sequence[tested.Finding] = ()
@@ -66,7 +64,7 @@ class Measured:
     @property
     def deciding(self) -> StageData | None:
         """The people of the deciding stage, where its arms were concurrent."""
-        return next((s.data for s in self.stages if s.facts.number == self.headline), None)
+        return next((s.data for s in self.stages if s.stage.number == self.headline), None)
 
     def all_checks(self, judged: Judged, more: Sequence[tested.Finding] = ()) -> list[tested.Finding]:
         """Its checks, with what was found on the way to the verdict."""
@@ -93,7 +91,7 @@ def measure(
     if change.refusal is not None:
         return Measured(None, change.refusal)
     if not any(stage.start_us < min(month.end_us, as_of_us + 1) for stage in change.stages):
-        return Measured(None, "not enough data: it has not begun yet")
+        return Measured(None, Said("not begun"))
     if change.full_switch:
         return _switch(frames, times, change, known, metrics, month, as_of_us)
     if change.by_zone:
@@ -119,7 +117,7 @@ def _arms(
         for stage in begun
     ]
     if _unlabelled(change, cohorts):
-        return Measured(None, UNLABELLED)
+        return Measured(None, Said("unlabelled stable"))
     first_us = first_met(x, change)
     stages = [stage_data(frames, cohort, first_us) for cohort in cohorts]
     window_us = next((m.window_us for m in metrics if m.headline), ENGAGEMENT_WINDOW_US) or ENGAGEMENT_WINDOW_US
@@ -142,11 +140,11 @@ def _arms(
     hidden = [] if by_courier else [m for m in metrics if m.respondent == "agent" and _answered(frames, main, m)]
     parted: Sequence[Segment] = ()
     if by_segment:
-        parted = segments(frames, main, next(o for o in outcomes if o.facts.number == number).results)
+        parted = segments(frames, main, next(o for o in outcomes if o.stage.number == number).results)
     outcomes = [outcome.lean() for outcome in outcomes]
     # A wrong ratio anywhere says that the draw is broken; the other alarms concern the stage that decides.
     alarms = [f.alarm for f in found if f.alarm and (f.stage in (number, 0) or f.check.startswith("srm"))]
-    of_main = next(o for o in outcomes if o.facts.number == number)
+    of_main = next(o for o in outcomes if o.stage.number == number)
     shared = change.shares_capacity and change.unit == "subject"
     weighed = Weighed(
         change,
@@ -154,7 +152,7 @@ def _arms(
         alarms,
         tested.full_days(main.cohort, window_us),
         _pace(main.cohort),
-        quasi=of_main.facts.grade != "randomised" or shared,
+        quasi=of_main.stage.grade != "randomised" or shared,
         assigned=_assigned(change, main.cohort.stage),
     )
     return Measured(weighed, None, outcomes, number, found, hidden, parted)
@@ -175,10 +173,7 @@ def _zones(
     stages = [read(frames.exposures, change, stage, month_end_us=month.end_us, as_of_us=as_of_us) for stage in begun]
     main = max(stages, key=lambda d: (min(d.cells), d.stage.number))
     if min(main.cells) == 0:
-        what = "blocks" if block else "zones"
-        return Measured(
-            None, f"{main.cells[0]} {what} have the old version and {main.cells[1]} the new one: nothing to compare"
-        )
+        return Measured(None, facts.OneSided("blocks" if block else "zones", *main.cells))
     number = main.stage.number
     grade: Grade = "randomised" if change.assignment == "random" else "quasi"
     found = [history.joined_share(times, number, main.until_us)]
@@ -192,13 +187,13 @@ def _zones(
             if effect is not None:
                 made = _zone_result(data, metric, effect, values, "switchback" if block else "staged")
                 results.append(replace(made, answers=answer_rows(frames, metric, values)))
-        notes = () if change.assignment == "random" else ("zones were not drawn at random",)
-        facts = StageFacts(
+        notes = () if change.assignment == "random" else (Said("zones not drawn"),)
+        about = StageFacts(
             data.stage.number, ("old version", "new version"), ("", ""), grade, None, None, notes,
             data.stage.end_us is not None and as_of_us >= data.stage.end_us,
         )  # fmt: skip
-        outcomes.append(StageOutcome(facts, results, data.complete_people(ENGAGEMENT_WINDOW_US)))
-    of_main = next(o.results for o in outcomes if o.facts.number == number)
+        outcomes.append(StageOutcome(about, results, data.complete_people(ENGAGEMENT_WINDOW_US)))
+    of_main = next(o.results for o in outcomes if o.stage.number == number)
     alarms = [f.alarm for f in found if f.alarm]
     weighed = Weighed(
         change, of_main, alarms, main.full_days, Pace(len(main.matcher.crowd), 0.0), quasi=grade != "randomised",
@@ -225,7 +220,7 @@ def _zone_result(data: ZoneData, metric: Metric, effect: ZoneEffect, values: Val
         estimator=estimator,
         left_out=values.left_out,
         n_immature=int(np.count_nonzero(~data.matcher.crowd.complete(metric.window_us))),
-        notes=(f"{effect.assignments} possible assignments of {'blocks' if data.by_block else 'zones'}",),
+        notes=(facts.Draws(effect.assignments, "blocks" if data.by_block else "zones"),),
     )
 
 
@@ -244,12 +239,12 @@ def _switch(
         as_of_us=as_of_us, timezone=month.timezone,
     )  # fmt: skip
     if data is None:
-        return Measured(None, "not enough data: nothing is known of the days before the switch")
+        return Measured(None, Said("nothing before"))
     found = [history.joined_share(times, 1, data.until_us)]
     results = [_switch_result(frames, data, m) for m in metrics if m.respondent == "customer" and m.kind != "quantile"]
     number = change.stages[0].number
-    facts = StageFacts(
-        number, ("before", "after"), ("before", "after"), "before_after", None, None, (NO_CONTROL,),
+    about = StageFacts(
+        number, ("before", "after"), ("before", "after"), "before_after", None, None, (Said("no control"),),
         change.end_us is not None,
     )  # fmt: skip
     kept = [r for r in results if _told(r)]
@@ -260,7 +255,7 @@ def _switch(
     )  # fmt: skip
     n_days = data.switch_day, len(data.days) - 1 - data.switch_day
     hidden = [m for m in metrics if m.respondent == "agent" and frames.agent_answers.name.code(m.key) is not None]
-    return Measured(weighed, None, [StageOutcome(facts, kept, n_days)], number, found, hidden)
+    return Measured(weighed, None, [StageOutcome(about, kept, n_days)], number, found, hidden)
 
 
 def _switch_result(frames: Frames, data: SwitchData, metric: Metric) -> Result:
@@ -282,7 +277,7 @@ def _switch_result(frames: Frames, data: SwitchData, metric: Metric) -> Result:
         floor=floor_missed(metric.source, *events, days[1]) or effect.refusal,
         estimator="structural_time_series",
         left_out=values.left_out,
-        notes=("n are days",),
+        notes=(Said("days are units"),),
         answers=answer_rows(frames, metric, values),
     )
 
@@ -292,13 +287,13 @@ def _facts(change: LedgerChange, data: StageData, found: Sequence[tested.Finding
     number = cohort.stage.number
     shared = change.shares_capacity and change.unit == "subject"
     doubted = any(f.alarm and (f.stage in (number, 0) or f.check.startswith("srm")) for f in found)
-    notes = []
+    notes: list[AnyFact] = []
     if cohort.stage.allocation is None:
-        notes.append(NO_ALLOCATION)
+        notes.append(Said("no allocation"))
     if shared:
-        notes.append(SAME_CAPACITY)
+        notes.append(Said("same capacity"))
     if cohort.unclustered:
-        notes.append(f"{cohort.unclustered} customers without a courier left out")
+        notes.append(facts.NoCourier(cohort.unclustered))
     srm_p = next((f.p for f in found if f.check == "srm" and f.stage == number), None)
     return StageFacts(
         number,

@@ -16,6 +16,7 @@ from analysis.days import day_of, local_date, midnights
 from analysis.frames import ABSENT, Coded
 from analysis.groups import distinct, ranks
 from analysis.moments import IntArray
+from edgeloop.store.facts import AnyFact, Said
 
 LIVE_SUBJECTS, LIVE_SHARE = 20, 0.005
 NOT_LIVE_DAYS = 28  # a version that was away this long and comes back is a change
@@ -23,8 +24,6 @@ FROM_DAYS = 7
 SWITCH_DAYS, GONE_SHARE = 3, 0.05
 NEW_SHARE = 0.9
 LEAST_EXPOSURES = 5  # of a zone on a day, for its share to say something
-UNLABELLED = "mixed, unlabelled: both versions were in use without labelled arms, so nothing says who was to get which"
-NO_DRAW = "no rollout_id and no declared random assignment, so nothing says that the arms can be compared"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,7 +165,7 @@ def _change(
 
 def _kind(
     model: _Model, v: int, before: int, start: int, seen_before: bool
-) -> tuple[Kind, tuple[str, ...], str | None]:
+) -> tuple[Kind, tuple[str, ...], AnyFact | None]:
     """(kind, zones that changed, why nothing can be estimated)."""
     for day in range(start, min(start + SWITCH_DAYS + 1, model.n.shape[2])):
         total = model.n[:, :, day].sum(axis=0)
@@ -183,5 +182,5 @@ def _kind(
     if changed.any() and (old >= NEW_SHARE).any():
         return "staged", tuple(model.zones[i] for i in np.flatnonzero(changed)), None
     if model.labelled:
-        return "canary", (), NO_DRAW
-    return "mixed", (), UNLABELLED
+        return "canary", (), Said("not drawn")
+    return "mixed", (), Said("mixed")

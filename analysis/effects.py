@@ -37,6 +37,7 @@ from analysis.values import (
     outcome_values,
 )
 from analysis.verdict import floor_missed
+from edgeloop.store.facts import AnyFact
 from edgeloop.store.rows import Grade
 
 PRACTICAL_SHARE, PRACTICAL_ANSWER, PRACTICAL_NPS = 0.02, 0.1, 3.0
@@ -91,7 +92,7 @@ class Result:
     treated: float | None
     effect: Comparison | None
     lift: Lift | None
-    floor: str | None
+    floor: AnyFact | None
     estimator: str
     left_out: int = 0
     plain: Comparison | None = None
@@ -102,9 +103,9 @@ class Result:
     """Where this metric's differs from its stage's."""
     n_immature: int | None = None
     n_effective: float | None = None
-    beside: str | None = None
+    beside: AnyFact | None = None
     """Why this row stands beside another of the same metric, and decides nothing."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[AnyFact, ...] = ()
     control_var: float | None = None
     """The variance of the control arm's figure, where the arms were compared as means."""
     answers: IntArray | None = field(default=None, repr=False)

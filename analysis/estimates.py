@@ -25,6 +25,7 @@ from analysis.segments import Segment, judge_segments
 from analysis.words import WordsOfMonth, words_of_month
 from edgeloop.metrics import PACK, MetricSettings
 from edgeloop.months import Month
+from edgeloop.store.facts import AnyFact, Ruled, Said
 from edgeloop.store.rows import Bar, Check, Estimate
 
 LARGE = ("exposures", "engagement", "attributions")
@@ -50,6 +51,8 @@ class Analysis:
     """Every change that the freeze tells of, of other months too."""
     counted: list[Counted] = field(default_factory=list)
     """The answers behind each figure of a question."""
+    rulings: Mapping[str, Ruled] = field(default_factory=dict)
+    """Per change of the month its verdict and what that rests on."""
     untold_us: int | None = None
     """When the data begin, where that is too late for the bridge to tell new from returning customers."""
 
@@ -101,11 +104,15 @@ def analyse(
     estimates: list[Estimate] = []
     for write, m, own in zip(writers, measured, decided, strict=True):
         if own is None:
-            estimates.append(write.refused(m.refusal or "not enough data"))
+            estimates.append(write.refused(*_refused(m)))
         else:
             estimates += _rows(write, m, own, next(parted))
+    rulings = {
+        change.change_id: own.ruling if own is not None else Ruled("keep testing", 3, _refused(m))
+        for change, m, own in zip(listed, measured, decided, strict=True)
+    }
     if figures_alone:
-        return Analysis(listed, estimates, [], wanted, known=known)
+        return Analysis(listed, estimates, [], wanted, known=known, rulings=rulings)
     drawn = [
         Randomised(w.change.change_id, m.deciding)
         for m, w in weighed
@@ -134,8 +141,12 @@ def analyse(
     used = [c for change, m in zip(listed, measured, strict=True) for c in counted(change.change_id, m.stages)]
     words = words_of_month(tables, month) if "text" in tables["answers"] else None
     return Analysis(
-        listed, estimates, found, wanted, bridge.bars, bridge.unnamed, words, known, used, untold_us=bridge.untold_us
+        listed, estimates, found, wanted, bridge.bars, bridge.unnamed, words, known, used, rulings, bridge.untold_us
     )
+
+
+def _refused(m: Measured) -> tuple[AnyFact, ...]:
+    return (m.refusal or Said("no goal data"),)
 
 
 def _delta(m: Measured, w: Weighed, metric: Metric) -> Delta | None:
@@ -157,8 +168,8 @@ def _interplay(found: Interaction) -> Interplay:
 def _rows(write: ChangeRows, m: Measured, judged: Judged, parted: Sequence[Segment]) -> list[Estimate]:
     rows: list[Estimate] = []
     for stage in m.stages:
-        decides = stage.facts.number == m.headline
-        writer = StageRows(write, stage.facts, m.headline, judged if decides else None)
+        decides = stage.stage.number == m.headline
+        writer = StageRows(write, stage.stage, m.headline, judged if decides else None)
         rows += [writer.row(r) for r in stage.results] or [writer.empty(stage.complete)]
         if decides:
             rows += [writer.segment(s) for s in parted]

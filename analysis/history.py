@@ -19,6 +19,7 @@ from analysis.srm import alarm
 from analysis.values import before_values
 from analysis.verdict import MIN_EVENTS, MIN_NONZERO
 from edgeloop.clock import DAY_US
+from edgeloop.store import facts
 
 JOINED_DAYS, MEDIAN_DAYS = 7, 28
 JOINED_LEAST = 0.8  # of the median of the days before
@@ -38,8 +39,8 @@ def pre_period_checks(frames: Frames, stages: Sequence[StageData], metrics: Sequ
     findings = []
     for number, name, effect, p in found:
         blocked = alarm(p, len(found))
-        text = f"the arms differed in {name} before they met the change (p = {p:.1e})" if blocked else None
-        findings.append(Finding(f"pre_period:{name}", number, "block" if blocked else "ok", effect, p, text))
+        said = facts.PrePeriod(name, p) if blocked else None
+        findings.append(Finding(f"pre_period:{name}", number, "block" if blocked else "ok", effect, p, said))
     return findings
 
 
@@ -78,8 +79,7 @@ def joined_share(times: JoinTimes | None, stage: int, until_us: int) -> Finding:
     daily = 1 - lost[:MEDIAN_DAYS][spoken] / per_day[:MEDIAN_DAYS][spoken]
     median, share = float(np.median(daily)), 1 - float(lost[MEDIAN_DAYS:].sum()) / float(lately)
     if share < JOINED_LEAST * median:
-        text = f"only {share:.0%} of the outcomes meet an exposure ({median:.0%} in the weeks before)"
-        return Finding(name, stage, "block", share, None, text)
+        return Finding(name, stage, "block", share, None, facts.Joined(share, median))
     return Finding(name, stage, "ok", share)
 
 

@@ -17,8 +17,9 @@ from analysis.estimators import always_valid, rare_events
 from analysis.families import adjust
 from analysis.guards import guard, rare_guard
 from analysis.metrics import Metric
-from analysis.verdict import ALPHA, MIN_EVENTS, Case, Goal, Guard, Ruling, days_left, rule
+from analysis.verdict import ALPHA, MIN_EVENTS, Case, Goal, Guard, days_left, rule
 from edgeloop.clock import DAY_US
+from edgeloop.store.facts import AnyFact, Ruled, Said
 
 UNDECLARED_PLAN = 5_000
 DecidedBy = Literal["always_valid", "fixed", "permutation", "placebo", "e_process"]
@@ -38,7 +39,7 @@ class Weighed:
 
     change: LedgerChange
     results: Sequence[Result]
-    alarms: Sequence[str]
+    alarms: Sequence[AnyFact]
     full_days: int
     pace: Pace
     quasi: bool = False
@@ -69,7 +70,7 @@ class Decision:
 class Judged:
     """What a change's headline stage decided."""
 
-    ruling: Ruling
+    ruling: Ruled
     decisions: Mapping[Metric, Decision]
     guards: Mapping[Metric, Guard]
     days_left: Mapping[Metric, int]
@@ -188,7 +189,7 @@ def _goal(w: Weighed, r: Result, decision: Decision | None, rare_harm: bool) -> 
     if decision is not None:
         low, high, decided = decision.low, decision.high, decision.rejected
     elif floor is None:
-        floor = "not enough data: nothing varies"
+        floor = Said("nothing varies")
     if r.metric.lower_is_better:
         low, high = -high, -low
     if rare_harm:

@@ -20,6 +20,7 @@ from analysis.detect import Shown, detect
 from analysis.frames import ABSENT
 from analysis.groups import first_places, ranks
 from edgeloop.clock import DAY_US, HOUR_US
+from edgeloop.store.facts import AnyFact, Said
 
 SAME_CHANGE_US = 48 * HOUR_US  # a declaration this near a detected start of the same version means the same change
 FROM_VERSION_US = 7 * DAY_US  # where the version before a switch is looked for
@@ -143,13 +144,13 @@ def _version_before(shown: Shown, change: LedgerChange) -> str | None:
     return min(found)[1] if found else None
 
 
-def _refusal(change: LedgerChange) -> str | None:
+def _refusal(change: LedgerChange) -> AnyFact | None:
     if change.full_switch or change.by_zone:
         return None
     if change.assignment == "chosen":
-        return "who got the new version was chosen, not drawn, so the arms cannot be compared"
+        return Said("chosen")
     if change.rollout_id is None and change.assignment != "random":
-        return "no rollout_id and no declared random assignment, so nothing says that the arms can be compared"
+        return Said("not drawn")
     return None
 
 
@@ -190,17 +191,17 @@ def _detected_in(model_id: str, rollout_id: str, rows: pd.DataFrame, timezone: s
         return []
     stable = rows[rows["arm"] == "stable"]
     kind: Kind = "canary"
-    refusal = None
+    refusal: AnyFact | None = None
     versions = sorted({str(v) for v in new["model_version"]})
     from_version = _most_exposures(stable)
     if (new["arm"] == "").all() and stable.empty:
         # Nobody said which arm is which: one change, to the version that came last.
-        kind, refusal = "mixed", "the rollout's arms are not labelled, so nothing says which version is the stable one"
+        kind, refusal = "mixed", Said("unlabelled arms")
         by_age = new.groupby("model_version", sort=True)["first"].min().sort_values(kind="stable")
         versions = [str(by_age.index[-1])]
         from_version = _most_exposures(new[new["model_version"] != versions[0]])
     elif stable.empty:
-        refusal = "the rollout has no arm named stable to compare with"
+        refusal = Said("no stable arm")
     start = int(rows["first"].min())
     return [
         LedgerChange(

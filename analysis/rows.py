@@ -1,4 +1,4 @@
-"""How is a result written down? Rows of ``estimates`` and ``checks``, each with a reason that a person can read."""
+"""How is a result written down? Rows of ``estimates`` and ``checks``, each with the facts that say why."""
 
 from __future__ import annotations
 
@@ -12,20 +12,16 @@ from analysis.change import LedgerChange
 from analysis.effects import Result
 from analysis.judge import Decision, Judged
 from analysis.metrics import Metric
-from analysis.segments import Segment, segment_reason
+from analysis.segments import Segment, segment_fact
 from analysis.verdict import expected_loss
 from edgeloop.clock import HOUR_US
 from edgeloop.months import Month
+from edgeloop.store import facts
+from edgeloop.store.facts import AnyFact, Said
 from edgeloop.store.rows import Check, Estimate, Grade
 
 ALL_METRICS = "*"
 """The metric of the one row of a change of which no single metric can be told."""
-NO_CONTROL = "before and after: nobody kept the old version, so other causes are not ruled out"
-NOT_IDENTIFIABLE = "not identifiable: customers were assigned, not delivery agents, and an agent meets both versions"
-RESPONDENTS_ONLY = "respondents only, unweighted"
-SAME_CAPACITY = "arms compete for the same capacity"
-SKEW = "interval and p corrected for skew between arms of unequal size"
-NO_ALLOCATION = "no allocation was declared, so the arms' share over the days was tested instead of the sample ratio"
 ADJUSTMENT = "benjamini-hochberg"
 
 
@@ -37,22 +33,24 @@ class ChangeRows:
     month: Month
     change: LedgerChange
 
-    def refused(self, reason: str) -> Estimate:
+    def refused(self, why: AnyFact) -> Estimate:
         """The one row of a change without an estimate."""
-        row = self.bare(self.change.stages[-1].number, reason)
+        row = self.bare(self.change.stages[-1].number, [why])
         return msgspec.structs.replace(row, verdict="keep testing")
 
     def not_identifiable(self, metric: Metric, stage: int) -> Estimate:
         """The row of a question that delivery agents answered, where customers were assigned."""
         return msgspec.structs.replace(
-            self.bare(stage, NOT_IDENTIFIABLE),
+            self.bare(stage, [Said("not identifiable")]),
             metric=metric.name,
             metric_kind=metric.kind,
+            role=metric.role,
+            source=metric.source,
             respondent="agent",
             window_h=metric.window_us / HOUR_US,
         )
 
-    def bare(self, stage: int, reason: str) -> Estimate:
+    def bare(self, stage: int, why: Sequence[AnyFact]) -> Estimate:
         """A row that names the change and says nothing else."""
         return Estimate(
             freeze_id=self.freeze_id,
@@ -66,7 +64,8 @@ class ChangeRows:
             metric=ALL_METRICS,
             metric_kind="none",
             unit=self.change.unit,
-            reason=reason,
+            reason=facts.english(why) or None,
+            facts=tuple(why),
         )
 
     def check(self, found: checks.Finding) -> Check:
@@ -93,7 +92,7 @@ class StageFacts:
     grade: Grade
     srm_p: float | None
     crossovers: int | None
-    notes: Sequence[str]
+    notes: Sequence[AnyFact]
     ended: bool
 
 
@@ -105,20 +104,20 @@ class StageRows:
     """
 
     of_change: ChangeRows
-    facts: StageFacts
+    stage: StageFacts
     headline: int
     judged: Judged | None
 
     def empty(self, n: tuple[int, int]) -> Estimate:
         """The row of a stage in which no metric occurs; ``n`` are units with complete windows."""
-        why = "nobody in either arm has a complete window yet" if not any(n) else "no event or answer in any window"
-        parts = [self._repair() or f"not enough data: {why}", *self.facts.notes]
-        return self._common("; ".join(parts), n)
+        return self._common(
+            [*(self._repair() or [Said("no outcome" if any(n) else "no complete window")]), *self.stage.notes], n
+        )
 
     def row(self, result: Result) -> Estimate:
         """The row of one metric."""
         metric = result.metric
-        base = self._common(self._reason(result), result.n, metric, result.grade or self.facts.grade)
+        base = self._common(self._facts(result), result.n, metric, result.grade or self.stage.grade)
         return self._decided(self._figures(base, result), result)
 
     def _figures(self, base: Estimate, result: Result) -> Estimate:
@@ -145,7 +144,7 @@ class StageRows:
     def segment(self, segment: Segment) -> Estimate:
         """The row of one metric in one segment; the verdict is the change's and not on it."""
         result, decision = segment.result, segment.decision
-        row = self._figures(self._common(segment_reason(segment), result.n, result.metric), result)
+        row = self._figures(self._common([segment_fact(segment)], result.n, result.metric), result)
         row = msgspec.structs.replace(row, dimension=segment.dimension, segment=segment.value, verdict=None)
         if decision is None:
             return row
@@ -162,6 +161,9 @@ class StageRows:
         judged, metric = self.judged, result.metric
         if judged is None or result.beside:
             return base
+        guard = judged.guards.get(metric)
+        if guard is not None:
+            base = msgspec.structs.replace(base, guard=guard.state)
         if metric in judged.always:
             low, high = judged.always[metric]
             base = msgspec.structs.replace(base, always_low=low, always_high=high)
@@ -173,7 +175,7 @@ class StageRows:
             better = -result.effect.effect if metric.lower_is_better else result.effect.effect
             promote = judged.ruling.verdict == "promote"
             loss = expected_loss(better, result.effect.se, promote=promote)
-        waits = judged.ruling.verdict == "keep testing" and not self.facts.ended
+        waits = judged.ruling.verdict == "keep testing" and not self.stage.ended
         return msgspec.structs.replace(
             base,
             p_adjusted=decision.p_adjusted,
@@ -186,20 +188,20 @@ class StageRows:
         )
 
     def _common(
-        self, reason: str, n: tuple[int, int], metric: Metric | None = None, grade: Grade | None = None
+        self, why: Sequence[AnyFact], n: tuple[int, int], metric: Metric | None = None, grade: Grade | None = None
     ) -> Estimate:
-        facts = self.facts
+        stage = self.stage
         agent = metric is not None and metric.respondent == "agent"
-        labels = facts.agent_labels if agent else facts.labels
+        labels = stage.agent_labels if agent else stage.labels
         row = msgspec.structs.replace(
-            self.of_change.bare(facts.number, reason),
+            self.of_change.bare(stage.number, why),
             control_arm=labels[0],
             treated_arm=labels[1],
-            grade=grade or facts.grade,
+            grade=grade or stage.grade,
             n_control=n[0],
             n_treated=n[1],
-            srm_p=facts.srm_p,
-            crossovers=facts.crossovers,
+            srm_p=stage.srm_p,
+            crossovers=stage.crossovers,
             verdict=self.judged.ruling.verdict if self.judged else None,
         )
         if metric is None:
@@ -210,62 +212,53 @@ class StageRows:
             metric_kind=metric.kind,
             respondent=metric.respondent,
             window_h=metric.window_us / HOUR_US if metric.window_us else None,
+            role=metric.role,
+            source=metric.source,
         )
 
-    def _repair(self) -> str | None:
-        if self.judged is None or self.judged.ruling.verdict != "repair the data first":
-            return None
-        return f"repair the data first: {self.judged.ruling.why}"
+    def _repair(self) -> list[AnyFact]:
+        ruling = None if self.judged is None else self.judged.ruling
+        return [ruling] if ruling is not None and ruling.verdict == "repair the data first" else []
 
-    def _reason(self, result: Result) -> str:
-        metric, parts = result.metric, [self._repair() or self._word(result)]
+    def _facts(self, result: Result) -> list[AnyFact]:
+        metric, repair = result.metric, self._repair()
+        found: list[AnyFact] = repair or self._word(result)
         if metric.source == "answer" and result.estimator != "weighted":
-            parts.append(RESPONDENTS_ONLY)
+            found.append(Said("respondents only"))
         if result.plain is not None:
-            parts.append(f"without adjustment for the days before {result.plain.effect:.4g}")
+            found.append(facts.Unadjusted(result.plain.effect))
         if "+cap" in result.estimator:
-            parts.append("capped")
+            found.append(Said("capped"))
         if result.estimator.endswith("+skew"):
-            parts.append(SKEW)
+            found.append(Said("skew"))
         if result.left_out:
-            currency = metric.currency or "values without a currency"
-            parts.append(f"{currency} only; {result.left_out} values in another currency left out")
+            found.append(facts.LeftOut(metric.currency, result.left_out))
         guard = self.judged.guards.get(metric) if self.judged and not result.beside else None
-        if guard is not None and guard.state != "open":
-            parts.append(f"guardrail {guard.state}")
-        elif guard is not None:
-            seen = f": harm up to {guard.visible:.3g} is not ruled out" if guard.visible is not None else ""
-            parts.append(f"guardrail open{seen}")
-        if self.judged is not None and metric.headline and not result.beside and self._repair() is None:
-            parts.append(f"{self.judged.ruling.verdict}: {self.judged.ruling.why}")
-        return "; ".join([*parts, *result.notes, *self.facts.notes])
+        if guard is not None:
+            found.append(facts.Guardrail(guard.state, guard.visible, guard.margin, guard.days_left))
+        if self.judged is not None and metric.headline and not result.beside and not repair:
+            found.append(self.judged.ruling)
+        return [*found, *result.notes, *self.stage.notes]
 
-    def _word(self, result: Result) -> str:
+    def _word(self, result: Result) -> list[AnyFact]:
         if result.beside:
-            return result.beside
+            return [result.beside]
         if self.judged is None:
-            own = f"shown on its own: the verdict rests on stage {self.headline}"
-            return f"{own}; {result.floor}" if result.floor else own
+            own = facts.Alone(self.headline)
+            return [own, result.floor] if result.floor else [own]
         if result.floor is not None:
-            return result.floor
+            return [result.floor]
         decision = self.judged.decisions.get(result.metric)
         if decision is None:
-            return "no interval: nothing varies"
-        side = _side(decision, result.metric.lower_is_better)
-        word = _word(decision, result.metric.lower_is_better)
-        return side if self.facts.grade == "before_after" else f"{word}: {side}"
+            return [facts.NoInterval()]
+        return [decided(decision, result.metric.lower_is_better, named=self.stage.grade != "before_after")]
 
 
-def _word(decision: Decision, lower_is_better: bool) -> str:
-    if decision.by is None:
-        return "not enough data"
+def decided(decision: Decision, lower_is_better: bool, *, named: bool = True) -> AnyFact:
+    """Where a deciding interval lies, and what that means."""
     if decision.low <= 0 <= decision.high:
-        return "no clear change"
-    return "better" if (decision.low > 0) != lower_is_better else "worse"
-
-
-def _side(decision: Decision, lower_is_better: bool) -> str:
-    if decision.low <= 0 <= decision.high:
-        return "the deciding interval holds 0"
-    less = ", and less is better" if lower_is_better else ""
-    return f"the deciding interval lies wholly {'above' if decision.low > 0 else 'below'} 0{less}"
+        return facts.Decided("unclear", "holds 0", lower_is_better, named)
+    above = decision.low > 0
+    return facts.Decided(
+        "better" if above != lower_is_better else "worse", "above" if above else "below", lower_is_better, named
+    )

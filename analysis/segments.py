@@ -24,6 +24,8 @@ from analysis.moments import IntArray
 from analysis.newcomers import told_apart
 from analysis.values import Crowd
 from analysis.verdict import ALPHA, floor_missed
+from edgeloop.store import facts
+from edgeloop.store.facts import AnyFact
 
 MOST_VALUES = 12  # of a dimension; the rest are one segment
 OTHER, UNKNOWN = "other", "unknown"
@@ -201,17 +203,15 @@ def _count(dimension: Dimension, crowd: Crowd, who: BoolArray, n_cells: int) -> 
     )
 
 
-def segment_reason(segment: Segment) -> str:
-    """The row's reason, in words."""
+def segment_fact(segment: Segment) -> AnyFact:
+    """Why the row says what it says."""
     if segment.result.floor is not None:
         return segment.result.floor
-    if segment.differ is None:
-        return "for looking only: no other segment to compare with"
-    if not segment.gated:
-        return f"for looking only: no sign that {segment.dimension}s differ (p = {segment.differ:.2g})"
+    if segment.differ is None or not segment.gated:
+        return facts.OnlyLooking(segment.dimension, segment.differ)
     if segment.decision is None:
-        return "no interval: nothing varies"
+        return facts.NoInterval()
     holds = segment.decision.low <= 0 <= segment.decision.high
     less = segment.result.metric.lower_is_better
-    word = "no clear change" if holds else "better" if (segment.decision.low > 0) != less else "worse"
-    return f"{word}; the effects differ between {segment.dimension}s (p = {segment.differ:.2g})"
+    direction: facts.Direction = "unclear" if holds else "better" if (segment.decision.low > 0) != less else "worse"
+    return facts.Differ(direction, segment.dimension, segment.differ)

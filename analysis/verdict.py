@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from scipy import stats
 
-from edgeloop.store.rows import Verdict
+from edgeloop.store import facts
+from edgeloop.store.facts import AnyFact, FewOf, GuardState, Ruled, Said
 
 ALPHA = 0.05
 MIN_FULL_DAYS = 7
@@ -24,7 +24,7 @@ POWER_Z = 1.96 + 0.84  # two-sided 5 %, power 80 %
 POWER_Z_ONE_SIDED = 1.645 + 0.84
 PATIENCE_DAYS = 28  # longer than this nobody waits
 
-State = Literal["breach", "cleared", "open"]
+State = GuardState
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Goal:
     high: float
     decided: bool
     """p_adjusted ≤ α, and no floor missed: the interval excludes 0."""
-    floor: str | None = None
+    floor: AnyFact | None = None
     practical: float | None = None
     plan_reached: bool = False
     placebo_p: float | None = None
@@ -69,6 +69,8 @@ class Guard:
     state: State
     visible: float | None = None
     days_left: int | None = None
+    margin: float | None = None
+    """The harm that is forbidden, in the unit of what is tested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,8 @@ class Case:
 
     goals: Sequence[Goal] = ()
     guards: Sequence[Guard] = ()
-    alarms: Sequence[str] = ()
-    refused: str | None = None
+    alarms: Sequence[AnyFact] = ()
+    refused: AnyFact | None = None
     before_after: bool = False
     quasi: bool = False
     full_days: int = 0
@@ -86,51 +88,47 @@ class Case:
     """Of the headline: until an effect of the practical size would show; None: nobody enters any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """The verdict, the row of the table that gave it, and why in words."""
-
-    verdict: Verdict
-    row: int
-    why: str
-
-
-def rule(case: Case) -> Ruling:
+def rule(case: Case) -> Ruled:
     """The first row that holds (docs/meaning.md, "Verdicts")."""
-    breached = [g.metric for g in case.guards if g.state == "breach"]
-    worse = [g for g in case.goals if g.worse and not (case.before_after and not _placebo_agrees(g))]
+    breached = tuple(g.metric for g in case.guards if g.state == "breach")
+    worse = tuple(g for g in case.goals if g.worse and not (case.before_after and not _placebo_agrees(g)))
     if breached:
-        return Ruling("roll back", 1, f"guardrail breached: {', '.join(breached)}")
+        return Ruled("roll back", 1, (facts.Breached(breached),))
     if worse and not case.alarms:
-        return Ruling("roll back", 1, f"worse: {', '.join(g.metric for g in worse)}")
+        return Ruled("roll back", 1, (facts.Worse(_names(worse), _names([g for g in worse if g.floor is not None])),))
     if case.alarms:
-        return Ruling("repair the data first", 2, ", ".join(case.alarms))
+        return Ruled("repair the data first", 2, tuple(case.alarms))
     if case.refused is not None or case.before_after:
-        why = case.refused or "before and after only"
-        return Ruling("keep testing", 3, f"{why}; hold back 5 % of the units to compare with")
+        return Ruled("keep testing", 3, (case.refused or Said("no control"), facts.HoldBack()))
     floors = [g.floor for g in case.goals if g.floor is not None]
     if case.full_days < MIN_FULL_DAYS:
-        return Ruling("keep testing", 4, f"{case.full_days} of {MIN_FULL_DAYS} full entry days with complete windows")
+        return Ruled("keep testing", 4, (facts.FewDays(case.full_days, MIN_FULL_DAYS),))
     if len(floors) == len(case.goals):
-        return Ruling("keep testing", 4, floors[0] if floors else "not enough data: no goal has data yet")
+        return Ruled("keep testing", 4, (floors[0] if floors else Said("no goal data"),))
     if all(g.plan_reached and g.no_effect_of_size for g in case.goals):
-        return Ruling("stop, no effect", 5, "every goal's whole range is smaller than what is worth acting on")
-    better = [g.metric for g in case.goals if g.better]
+        return Ruled("stop, no effect", 5, (Said("small throughout"),))
+    better = _names([g for g in case.goals if g.better])
     waits = [g for g in case.guards if g.state != "cleared"]
     if better and not waits:
-        how = "; the comparison has a known weakness" if case.quasi else ""
-        return Ruling("promote", 6, f"better: {', '.join(better)}{how}")
-    days = [d for d in (case.days_left, _slowest(waits)) if d is not None]
+        return Ruled("promote", 6, (facts.Better(better, case.quasi),))
+    slowest = _slowest(waits)
+    days = [d for d in (case.days_left, slowest) if d is not None]
     if days and min(days) <= PATIENCE_DAYS:
-        what = f"guardrails not cleared yet: {', '.join(g.metric for g in waits)}" if better else "nothing decided yet"
-        return Ruling("keep testing", 7, f"{what}; at least {min(d for d in days if d <= PATIENCE_DAYS)} more days")
+        left = min(d for d in days if d <= PATIENCE_DAYS)
+        if better:
+            return Ruled("keep testing", 7, (facts.GuardsOpen(tuple(g.metric for g in waits), left),))
+        return Ruled("keep testing", 7, (facts.Undecided(left),))
     if better:
-        return Ruling("stop, no effect", 8, f"guardrails that cannot be cleared: {', '.join(g.metric for g in waits)}")
-    return Ruling("stop, no effect", 8, "none of a size worth acting on could be shown")
+        return Ruled("stop, no effect", 8, (facts.GuardsOpen(tuple(g.metric for g in waits)),))
+    return Ruled("stop, no effect", 8, (facts.NotShown(""),))
 
 
-def floor_missed(source: str, control: int, treated: int, full_days: int) -> str | None:
-    """Why a metric may not decide yet, in words; None if it may.
+def _names(goals: Sequence[Goal]) -> tuple[str, ...]:
+    return tuple(g.metric for g in goals)
+
+
+def floor_missed(source: str, control: int, treated: int, full_days: int) -> AnyFact | None:
+    """Why a metric may not decide yet; None if it may.
 
     Args:
         source: ``share``, ``sum``, ``answer`` or ``exposure``.
@@ -138,19 +136,16 @@ def floor_missed(source: str, control: int, treated: int, full_days: int) -> str
         treated: the same in the new version's arm.
         full_days: full entry days whose windows are complete.
     """
-    seen = f"{control} and {treated}"
     if source == "answer":
         if min(control, treated) < MIN_ANSWERS:
-            return f"not enough data: {seen} people answered (control, new version); {MIN_ANSWERS} in each are needed"
+            return facts.Few("answer", control, treated, MIN_ANSWERS)
     elif source in ("share", "sum"):
-        least, what = (MIN_EVENTS, "people with the event") if source == "share" else (MIN_NONZERO, "people with a sum")
+        of: FewOf = "event" if source == "share" else "sum"
+        least = MIN_EVENTS if source == "share" else MIN_NONZERO
         if min(control, treated) < least or control + treated < MIN_BOTH:
-            return (
-                f"not enough data: {seen} {what} (control, new version); "
-                f"{least} in each and {MIN_BOTH} in both are needed"
-            )
+            return facts.Few(of, control, treated, least, MIN_BOTH)
     if full_days < MIN_FULL_DAYS:
-        return f"not enough data: {full_days} of {MIN_FULL_DAYS} full entry days with complete windows"
+        return facts.FewDays(full_days, MIN_FULL_DAYS)
     return None
 
 

@@ -68,6 +68,7 @@ def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None, read: rea
         {m.name: m.currency for m in analysis.metrics if m.currency is not None},
         analysis.metrics,
         analysis.checks,
+        analysis.rulings,
     )
     asked = decisions.decisions(gathered, manifest.as_of_us, month, exposures, manifest.responsibility, analysis.known)
     followed = followup.followups(frames.get("actions"), analysis, gathered, month, manifest.as_of_us)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis import ALL_METRICS
+from edgeloop.store import facts
 from edgeloop.store.rows import Estimate
 from reports import foreign, novelty, numbers, punctuation, reasons, segments, words
 from reports.findings import Change, Effect, OpenTest
@@ -124,12 +125,12 @@ def _summary(own: ChangeRows, rows: Sequence[Estimate], *, doubted: bool) -> str
         if rest > 0:
             said.append(tn("{n} more below", "{n} more below", rest, n=numbers.count(rest)))
         return punctuation.semicolon().join(said) + "."
-    ruled = reasons.ruling([*rows, *own.others], "roll back") if own.verdict == "roll back" else ""
+    ruled = reasons.ruling(own.ruling) if own.verdict == "roll back" else ""
     if ruled:
         return ruled
     if not rows:
-        why = next((e for e in own.others if e.metric == ALL_METRICS and e.reason), None)
-        why = why or next((e for e in own.others if e.reason and e.respondent != "agent"), None)
+        why = next((e for e in own.others if e.metric == ALL_METRICS and e.facts), None)
+        why = why or next((e for e in own.others if e.facts and e.respondent != "agent"), None)
         return t("No effect can be told: {why}.", why=reasons.floor(why) if why else t("no metric has an interval"))
     if all(own.direction(e) == "early" for e in rows):
         return t("Not enough data to say anything yet.")
@@ -197,13 +198,13 @@ def _effect(own: ChangeRows, e: Estimate, *, doubted: bool) -> Effect:
 
 
 def _guard(e: Estimate) -> str:
-    found = reasons.guard(e)
+    found = reasons.of(e, facts.Guardrail)
     if found is None:
         return ""
-    state, visible = found
-    if state == "breach":
+    visible = found.harm
+    if found.state == "breach":
         return t("limit broken")
-    if state == "cleared":
+    if found.state == "cleared":
         return t("within its limit")
     if visible is None:
         return t("not yet shown to be within its limit")
@@ -245,7 +246,7 @@ def _remarks(e: Estimate, found: words.Direction, *, doubted: bool) -> tuple[str
 
 def _silent(e: Estimate, found: words.Direction) -> list[str]:
     """What those who did not answer could change, in plain words."""
-    known = reasons.silent(e)
+    known = reasons.of(e, facts.Silent)
     if known is None or found == "early":
         return []
     made = []

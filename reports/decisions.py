@@ -137,12 +137,12 @@ def _why(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
     if deciding is not None:
         text = words.capital(words.sentence(t("it"), deciding, own.currency(deciding))) + "."
         return " ".join([text, *_against(own, verdict, deciding), *novelty.told(own, deciding.metric)])
-    told = [e for e in (*own.rows, *own.others) if e.verdict is not None and e.reason]
-    if verdict == "repair the data first":
-        return words.capital(reasons.said(reasons.parts(told[0])[0])) + "."
+    told = [e for e in (*own.rows, *own.others) if e.verdict is not None and e.facts]
+    if verdict == "repair the data first" and own.ruling is not None:
+        return words.capital(reasons.said(own.ruling)) + "."
     if _held_back(own, verdict):
         return t("Everybody changed at once: nobody kept the old version, so only before and after can be compared.")
-    ruled = reasons.ruling(told, verdict)
+    ruled = reasons.ruling(own.ruling)
     if ruled and verdict == "roll back":
         return " ".join([ruled, *_against(own, verdict, None)])
     better = max(_better_goals(own), key=strength, default=None)
@@ -166,7 +166,7 @@ def _against(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> li
     """
     if verdict == "roll back":
         gains = [e for e in own.rows if own.direction(e) == "better"]
-        found = reasons.rolled_back_by([*own.rows, *own.others])
+        found = reasons.rolled_back_by(own.ruling)
         cause, metrics = found or ("goal", () if deciding is None else (deciding.metric,))
         if not gains or not metrics:
             return []

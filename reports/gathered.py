@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from analysis import LedgerChange, Metric
+from edgeloop.store.facts import Ruled
 from edgeloop.store.rows import Check, Estimate, Grade, Verdict
 from reports import foreign, words
 from reports.findings import Role, Scale
@@ -27,6 +29,8 @@ class ChangeRows:
     parted: tuple[Estimate, ...] = ()
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
+    ruling: Ruled | None = None
+    """The verdict and what it rests on."""
 
     @property
     def verdict(self) -> Verdict | None:
@@ -88,6 +92,7 @@ def gather(
     currencies: Mapping[str, str],
     metrics: Sequence[Metric] = (),
     checks: Sequence[Check] = (),
+    rulings: Mapping[str, Ruled] = MappingProxyType({}),
 ) -> list[ChangeRows]:
     """The changes that touch the month, the one that asks most of the reader first."""
     made = []
@@ -104,6 +109,7 @@ def gather(
                 tuple(e for e in own if e.dimension != "all"),
                 {m.name: m for m in metrics},
                 tuple(c for c in checks if c.change_id == change.change_id),
+                rulings.get(change.change_id),
             )
         )
     return sorted(made, key=lambda c: (_rank(c), c.change.start_us, c.change.change_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgeloop.store import facts
 from edgeloop.store.rows import Estimate
 from reports import foreign, numbers, reasons, words
 from reports.findings import Segment, Split
@@ -15,7 +16,12 @@ def splits(own: ChangeRows) -> tuple[Split, ...]:
     """The metrics × dimensions of a change whose gate is open, those with the clearest parts first."""
     groups: dict[tuple[str, str], list[Estimate]] = {}
     for e in own.parted:
-        if reasons.differs(e) and e.effect is not None and e.decision_low is not None and e.decision_high is not None:
+        if (
+            reasons.of(e, facts.Differ) is not None
+            and e.effect is not None
+            and e.decision_low is not None
+            and e.decision_high is not None
+        ):
             groups.setdefault((e.metric, e.dimension), []).append(e)
     ranked = sorted(groups.items(), key=lambda item: (-max(strength(e) for e in item[1]), item[0]))
     return tuple(

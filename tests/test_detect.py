@@ -88,13 +88,13 @@ def test_labelled_arms_without_a_draw_are_refused() -> None:
     days = Days().show("v1", 0, 20, arm="stable").show("v2", 10, 20, arm="canary")
     (change,) = days.found()
     assert change.kind == "canary"
-    assert "no rollout_id" in (change.refusal or "")
+    assert "no rollout_id" in (change.refusal.english if change.refusal else "")
 
 
 def test_unlabelled_side_by_side_is_refused() -> None:
     (change,) = Days().show("v1", 0, 20).show("v2", 10, 20).found()
     assert change.kind == "mixed"
-    assert "mixed, unlabelled" in (change.refusal or "")
+    assert "mixed, unlabelled" in (change.refusal.english if change.refusal else "")
 
 
 def test_holdouts_and_rollouts_are_not_looked_at() -> None:

@@ -1,14 +1,17 @@
-"""What analysis writes as a reason, the report reads back: held to the rows of real months, so that neither drifts."""
+"""What analysis states as facts, the report says in its language: every kind of fact, and the rows of real months."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from analysis import ALL_METRICS, Analysis
+from analysis import Analysis
 from analysis.verdict import Case, Goal, rule
+from edgeloop.store import facts
+from edgeloop.store.facts import AnyFact, Few, Ruled, Said
 from edgeloop.store.rows import Estimate
 from reports import language, reasons
 from tests import report_months
@@ -21,36 +24,85 @@ def months(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Analysis]:
     return {name: analysed(make(folder / name)) for name, make in report_months.MONTHS.items()}
 
 
-def rows(months: dict[str, Analysis]) -> list[Estimate]:
-    return [e for analysis in months.values() for e in analysis.estimates if e.dimension == "all"]
-
-
-def test_every_floor_is_understood(months: dict[str, Analysis], monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a language of brackets what is not understood stays bare."""
+@pytest.fixture
+def bracketed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A language of brackets, in which what is not translated stays bare."""
 
     class Bracketed(dict[tuple[str, ...], tuple[str, ...]]):
         def get(self, key: tuple[str, ...], default: object = None) -> tuple[str, ...]:
             return tuple(f"⟦{text}⟧" for text in key)
 
     monkeypatch.setattr(language, "_catalogue", lambda _: Bracketed())
+
+
+def rows(months: dict[str, Analysis]) -> list[Estimate]:
+    return [e for analysis in months.values() for e in analysis.estimates if e.dimension == "all"]
+
+
+@pytest.mark.usefixtures("bracketed")
+def test_every_floor_is_said_in_the_reports_language(months: dict[str, Analysis]) -> None:
     early = [e for e in rows(months) if (e.reason or "").startswith(("not enough data", "repair the data first"))]
     assert len(early) > 50
-    for e in early:
-        assert reasons.floor(e).startswith("⟦") or reasons.said(reasons.parts(e)[0]).startswith("⟦"), e.reason
-    refused = [e for e in rows(months) if e.metric == ALL_METRICS]
-    assert all(reasons.floor(e).startswith("⟦") for e in refused), refused
+    assert [e.reason for e in early if not reasons.floor(e).startswith("⟦")] == []
 
 
-def test_guardrails_are_read(months: dict[str, Analysis]) -> None:
+@pytest.mark.usefixtures("bracketed")
+@pytest.mark.parametrize("what", ["chosen", "mixed", "no stable arm", "not begun", "not drawn", "unlabelled arms"])
+def test_every_refusal_has_its_sentence(what: facts.What) -> None:
+    assert reasons.said(Said(what)).startswith("⟦")
+
+
+@pytest.mark.usefixtures("bracketed")
+@pytest.mark.parametrize("of", get_args(facts.FewOf))
+def test_every_kind_of_floor_has_its_sentence(of: facts.FewOf) -> None:
+    assert reasons.said(Few(of, 3, 4, 25, 150)).startswith("⟦")
+
+
+def test_the_reason_is_the_english_of_the_facts(months: dict[str, Analysis]) -> None:
+    for e in rows(months):
+        assert e.facts
+        assert e.reason == facts.english(e.facts)
+        assert facts.decoded(facts.encoded(e.facts)) == e.facts
+
+
+def test_every_kind_of_fact_has_english_and_comes_back_from_json() -> None:
+    made = {
+        "str": "x", "int": 2, "float": 0.25, "bool": True, "int | None": 2, "float | None": 0.25, "str | None": "x",
+        "tuple[str, ...]": ("a", "b"), "tuple[AnyFact, ...]": (Said("chosen"),), "Verdict": "promote",
+        "GuardState": "open", "Direction": "better", "What": "chosen", "FewOf": "answer",
+    }  # fmt: skip
+    for kind in get_args(AnyFact):
+        fields = {n: made[a] if a in made else first_of(kind, n) for n, a in annotations(kind).items()}
+        fact = kind(**fields)
+        assert fact.english
+        assert not fact.english.endswith(".")
+        assert facts.decoded(facts.encoded([fact])) == (fact,)
+
+
+def annotations(kind: type[facts.Fact]) -> dict[str, str]:
+    return {name: str(text) for name, text in kind.__annotations__.items()}
+
+
+def first_of(kind: type[facts.Fact], name: str) -> object:
+    text = str(kind.__annotations__[name])
+    assert text.startswith("Literal["), f"{kind.__name__}.{name}: {text} is not made here"
+    return text.removeprefix("Literal[").split(",")[0].strip(chr(34) + chr(39) + "]")
+
+
+def test_a_number_beyond_all_use_is_its_order_of_magnitude() -> None:
+    assert facts.Draws(math.comb(1_000, 500), "zones").english == "more than 10^299 possible assignments of zones"
+    assert facts.Draws(792, "zones").english == "792 possible assignments of zones"
+
+
+def test_guardrails_are_told_by_their_rows(months: dict[str, Analysis]) -> None:
     guarded = [
-        (analysis, e) for analysis in months.values() for e in analysis.estimates
+        e for analysis in months.values() for e in analysis.estimates
         if e.dimension == "all" and e.metric in ("error_rate", "over_budget", "latency_p95")
     ]  # fmt: skip
-    states = {reasons.guard(e)[0] for _, e in guarded if reasons.guard(e)}  # type: ignore[index]
-    assert states >= {"cleared", "open"}
-    assert all(reasons.guard(e) is not None for _, e in guarded if e.grade != "before_after")
-    assert reasons.guard(Estimate(freeze_id="", month="", change_id="", model_id="", to_version="", metric="m",
-                                  metric_kind="mean", unit="subject", reason="better")) is None  # fmt: skip
+    assert {e.guard for e in guarded} >= {"cleared", "open"}
+    for e in guarded:
+        found = reasons.of(e, facts.Guardrail)
+        assert (found.state if found else None) == e.guard
 
 
 def test_weights_bounds_and_tipping_points_are_those_of_the_rows(months: dict[str, Analysis]) -> None:
@@ -66,40 +118,36 @@ def test_weights_bounds_and_tipping_points_are_those_of_the_rows(months: dict[st
             )  # fmt: skip
             assert plain.effect is not None
             assert e.effect is not None
-            assert reasons.unweighted(e) == pytest.approx(plain.effect, rel=0.01)
-            silent = reasons.silent(e)
+            assert reasons.unweighted(e) == plain.effect
+            silent = reasons.of(e, facts.Silent)
             assert silent is not None
             assert silent.low <= silent.high
             assert silent.tips is not None
             assert e.response_treated is not None
-            assert silent.tips == pytest.approx(e.effect / (1 - e.response_treated), rel=0.02)
+            assert silent.tips == pytest.approx(e.effect / (1 - e.response_treated))
             found += 1
     assert found >= 4
 
 
-def test_the_ruling_is_a_sentence(months: dict[str, Analysis]) -> None:
-    told = {
-        reasons.ruling([e for e in analysis.estimates if e.change_id == change.change_id], verdict)
-        for analysis in months.values()
-        for change in analysis.changes
-        for verdict in {e.verdict for e in analysis.estimates if e.change_id == change.change_id and e.verdict}
-    }
+def test_the_ruling_is_a_sentence_and_belongs_to_the_change(months: dict[str, Analysis]) -> None:
+    told = set()
+    for analysis in months.values():
+        for change in analysis.changes:
+            ruled = analysis.rulings[change.change_id]
+            told.add(reasons.ruling(ruled))
+            verdicts = {e.verdict for e in analysis.estimates if e.change_id == change.change_id and e.verdict}
+            assert verdicts == {ruled.verdict}
     assert any("full days have complete windows" in text for text in told)
     assert any("No effect of a size worth acting on" in text for text in told)
     assert all(text == "" or text.endswith(".") for text in told)
 
 
 def test_a_roll_back_for_rare_events_says_so() -> None:
-    worse = Goal("complaint", -math.inf, -math.ulp(0.0), True, floor="not enough data", practical=0.01)
-    why = rule(Case(goals=[worse], full_days=20)).why
-    row = Estimate(freeze_id="", month="", change_id="c", model_id="", to_version="", metric="complaint",
-                   metric_kind="proportion", unit="subject", verdict="roll back",
-                   reason=f"not enough data; roll back: {why}")  # fmt: skip
-    assert reasons.ruling([row], "roll back").startswith("It made “complaint” worse")
-
-
-def test_what_is_not_known_is_shown_as_it_is() -> None:
-    assert reasons.said("a reason of a later version") == "a reason of a later version"
+    worse = Goal("complaint", -math.inf, -math.ulp(0.0), True, floor=Few("event", 1, 20, 25, 150), practical=0.01)
+    assert reasons.ruling(rule(Case(goals=[worse], full_days=20))).startswith("It made “complaint” worse")
+    assert reasons.rolled_back_by(Ruled("roll back", 1, (facts.Breached(("error_rate",)),))) == (
+        "guardrail", ("error_rate",),
+    )  # fmt: skip
 
 
 def test_the_folder_of_a_month_is_no_part_of_it(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ import pytest
 
 import reports
 from analysis import Analysis, LedgerChange, Stage
+from edgeloop.store import facts
+from edgeloop.store.facts import AnyFact, FewDays, Ruled
 from edgeloop.store.freeze import Freeze
 from edgeloop.store.rows import Estimate
 from tests import report_fixture as fixture
@@ -201,7 +203,7 @@ def page(freeze: Freeze, findings: list[Finding]) -> Iterator[tuple[Finding, Blo
                 grade=f.grade,  # type: ignore[arg-type]
                 n_control=900, n_treated=900, control=0.5, treated=0.5, effect=(f.low + f.high) / 2, se=0.1,
                 decision_low=f.low, decision_high=f.high, decided_by="fixed" if f.enough else None,
-                reason="not enough data: 4 of 7 full entry days with complete windows",
+                facts=(FewDays(4, 7),),
             )
         )  # fmt: skip
     from analysis import Metric
@@ -282,26 +284,31 @@ def card(freeze: Freeze, verdict: str, cause: str, role: str, *, other: str, ran
     )  # fmt: skip
     sign = -1 if verdict == "roll back" else 1
 
-    def row(metric: str, middle: float, *, ranged: bool, reason: str | None = None) -> Estimate:
+    def row(metric: str, middle: float, *, ranged: bool) -> Estimate:
         return Estimate(
             freeze_id="f", month="2026-03", change_id="c", model_id="m", from_version="1", to_version="2",
             metric=metric, metric_kind="proportion", unit="subject", window_h=72.0, grade="randomised", n_control=900,
             n_treated=900, control=0.5, treated=0.5, effect=middle, se=0.01,
             decision_low=middle - 0.04 if ranged else None, decision_high=middle + 0.04 if ranged else None,
             decided_by="fixed", verdict=verdict,  # type: ignore[arg-type]
-            reason=reason,
         )  # fmt: skip
 
     way = {"against": -sign, "along": sign, "unclear": 0}[other]
     estimates = [
-        row("disliked", sign * 0.1, ranged=ranged, reason=f"fixed; {verdict}: {cause}: disliked"),
+        row("disliked", sign * 0.1, ranged=ranged),
         row("liked", way * 0.1, ranged=True),
     ]
     known = [
         Metric("disliked", "proportion", "share", "disliked", 1, role="goal", headline=True),
         Metric("liked", "proportion", "share", "liked", 1, role=role),  # type: ignore[arg-type]
     ]
-    html = reports.render(reports.build(freeze, Analysis([change], estimates, [], known)))
+    because: dict[str, AnyFact] = {
+        "worse": facts.Worse(("disliked",), () if ranged else ("disliked",)),
+        "guardrail breached": facts.Breached(("disliked",)),
+        "better": facts.Better(("disliked",)),
+    }
+    ruled = Ruled(verdict, 1, (because[cause],))  # type: ignore[arg-type]
+    html = reports.render(reports.build(freeze, Analysis([change], estimates, [], known, rulings={"c": ruled})))
     found = re.search(r'<li class="decision .*?<p>(.*?)</p>', html, re.DOTALL)
     assert found is not None
     return " ".join(re.sub("<[^>]+>", "", found[1]).split())

@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.verdict import Case, Goal, Guard, days_left, expected_loss, floor_missed, rule
+from edgeloop.store.facts import Few, FewDays, Said, SampleRatio
 
 BETTER = Goal("orders", 0.01, 0.03, True, practical=0.004)
 WORSE = Goal("csat", -0.5, -0.1, True, practical=0.1)
 UNDECIDED = Goal("orders", -0.01, 0.02, False, practical=0.004)
 SMALL = Goal("orders", -0.003, 0.003, False, practical=0.004, plan_reached=True)
-EARLY = Goal("orders", -0.01, 0.02, False, floor="not enough data: 3 and 4 people with the event")
+EARLY = Goal("orders", -0.01, 0.02, False, floor=Few("event", 3, 4, 25, 150))
+SRM = SampleRatio(1e-9)
 CLEARED, OPEN, BREACH = (Guard("errors", state) for state in ("cleared", "open", "breach"))
 
 
@@ -28,12 +30,12 @@ def case(*goals: Goal, guards: tuple[Guard, ...] = (), **more: object) -> Case:
     ("given_case", "row", "verdict", "says"),
     [
         (case(BETTER, guards=(BREACH,)), 1, "roll back", "guardrail breached: errors"),
-        (case(BETTER, guards=(BREACH,), alarms=["SRM"]), 1, "roll back", "guardrail breached"),
+        (case(BETTER, guards=(BREACH,), alarms=[SRM]), 1, "roll back", "guardrail breached"),
         (case(BETTER, WORSE), 1, "roll back", "worse: csat"),
-        (case(WORSE, alarms=["SRM"]), 2, "repair the data first", "SRM"),
-        (case(BETTER, alarms=["SRM"], full_days=2), 2, "repair the data first", "SRM"),
+        (case(WORSE, alarms=[SRM]), 2, "repair the data first", "not shared out"),
+        (case(BETTER, alarms=[SRM], full_days=2), 2, "repair the data first", "not shared out"),
         (case(BETTER, before_after=True), 3, "keep testing", "hold back 5 %"),
-        (case(refused="chosen, not drawn"), 3, "keep testing", "chosen, not drawn"),
+        (case(refused=Said("chosen")), 3, "keep testing", "chosen, not drawn"),
         (case(dataclasses.replace(WORSE, placebo_p=0.3), before_after=True), 3, "keep testing", "before and after"),
         (case(dataclasses.replace(WORSE, placebo_p=0.04), before_after=True), 1, "roll back", "worse"),
         (case(BETTER, full_days=6), 4, "keep testing", "6 of 7"),
@@ -47,15 +49,15 @@ def case(*goals: Goal, guards: tuple[Guard, ...] = (), **more: object) -> Case:
         (case(BETTER, quasi=True), 6, "promote", "known weakness"),
         (case(BETTER, guards=(CLEARED, OPEN)), 7, "keep testing", "guardrails not cleared yet: errors"),
         (case(UNDECIDED, days_left=28), 7, "keep testing", "at least 28"),
-        (case(UNDECIDED, days_left=29), 8, "stop, no effect", "could be shown"),
-        (case(UNDECIDED, days_left=None), 8, "stop, no effect", "could be shown"),
+        (case(UNDECIDED, days_left=29), 8, "stop, no effect", "not shown"),
+        (case(UNDECIDED, days_left=None), 8, "stop, no effect", "not shown"),
         (
             case(UNDECIDED, guards=(dataclasses.replace(OPEN, days_left=20),), days_left=90),
             7, "keep testing", "at least 20",
         ),
         (
             case(BETTER, guards=(dataclasses.replace(OPEN, days_left=40),), days_left=90),
-            8, "stop, no effect", "cannot be cleared: errors",
+            8, "stop, no effect", "not cleared yet: errors",
         ),
     ],
 )  # fmt: skip
@@ -71,7 +73,7 @@ goals = st.builds(
         "g", b[0], b[1], floor is None and not b[0] <= 0 <= b[1], floor=floor, practical=s, plan_reached=plan
     ),
     bounds,
-    st.sampled_from([None, None, "not enough data: few"]),
+    st.sampled_from([None, None, FewDays(3, 7)]),
     st.floats(0.001, 0.5),
     st.booleans(),
 )
@@ -82,7 +84,7 @@ cases = st.builds(
     Case,
     goals=st.lists(goals, max_size=4),
     guards=st.lists(guards, max_size=3),
-    alarms=st.lists(st.just("SRM"), max_size=1),
+    alarms=st.lists(st.just(SRM), max_size=1),
     before_after=st.booleans(),
     full_days=st.integers(0, 30),
     days_left=st.none() | st.integers(0, 90),
@@ -141,10 +143,10 @@ class TestExpectedLoss:
     [
         ("share", 125, 25, 7, None),
         ("share", 125, 24, 7, "125 and 24 people with the event"),
-        ("share", 124, 25, 7, "150 in both"),
+        ("share", 124, 25, 7, "150 in total"),
         ("sum", 100, 50, 7, None),
         ("sum", 101, 49, 7, "people with a sum"),
-        ("sum", 75, 74, 7, "150 in both"),
+        ("sum", 75, 74, 7, "150 in total"),
         ("answer", 30, 30, 7, None),
         ("answer", 500, 29, 7, "500 and 29 people answered"),
         ("share", 900, 900, 6, "6 of 7 full entry days"),
@@ -159,8 +161,8 @@ def test_floors(source: str, control: int, treated: int, days: int, words: str |
         assert missed is None
     else:
         assert missed is not None
-        assert missed.startswith("not enough data: ")
-        assert words in missed
+        assert missed.english.startswith("not enough data: ")
+        assert words in missed.english
 
 
 class TestDaysLeft:

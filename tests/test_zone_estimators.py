@@ -99,7 +99,7 @@ class TestStaged:
     def test_too_few_assignments_have_no_p(self) -> None:
         found = staged(np.random.default_rng(4), 6, 2)
         assert (found.assignments, found.p, found.interval()) == (15, None, None)
-        assert "15 possible assignments; 20 are needed" in (found.refusal or "")
+        assert "15 possible assignments; 20 are needed" in (found.refusal.english if found.refusal else "")
 
     @settings(max_examples=30, deadline=None)
     @given(st.integers(0, 10_000), st.sampled_from([0.05, 0.1, 0.2]))
@@ -192,7 +192,7 @@ class TestSwitch:
         sums, rows = series(np.random.default_rng(9), days)
         found = switch_effect(sums, rows, switch, np.zeros((days, 0)))
         assert (found.p, found.interval(), found.se) == (None, None, None)
-        assert (found.refusal or "").startswith("not enough data: ")
+        assert (found.refusal.english if found.refusal else "").startswith("not enough data: ")
         assert found.control == pytest.approx(10, abs=1)
 
     def test_the_interval_excludes_nought_exactly_where_p_is_at_most_alpha(self) -> None:

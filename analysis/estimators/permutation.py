@@ -11,6 +11,7 @@ import numpy as np
 
 from analysis.frames import BoolArray
 from analysis.moments import FloatArray, IntArray
+from edgeloop.store.facts import FewDraws
 
 MOST = 10_000  # assignments looked at; of more that many are drawn
 LEAST = 20  # of fewer possible assignments no p can be small enough to say anything
@@ -35,11 +36,11 @@ class ZoneEffect:
     slopes: FloatArray = field(repr=False)
 
     @property
-    def refusal(self) -> str | None:
+    def refusal(self) -> FewDraws | None:
         """Why there is no p."""
         if self.assignments >= LEAST:
             return None
-        return f"not enough data: {self.assignments} possible assignments; {LEAST} are needed for a test"
+        return FewDraws(self.assignments, LEAST)
 
     @property
     def p(self) -> float | None:

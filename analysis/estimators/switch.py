@@ -17,6 +17,7 @@ import numpy as np
 
 from analysis.lift import t_quantile, t_tail
 from analysis.moments import FloatArray
+from edgeloop.store.facts import AnyFact, FewDaysBefore, Said
 
 LEAST_BEFORE, LEAST_DATES = 56, 40
 _HISTORY = 14  # days that a placebo date needs before it
@@ -29,7 +30,7 @@ class SwitchEffect:
     control: float
     treated: float
     effect: float
-    refusal: str | None
+    refusal: AnyFact | None
     placebos: FloatArray = field(repr=False)
     """The effect that the same procedure finds at each placebo date."""
     df: float = 1.0
@@ -84,7 +85,7 @@ def switch_effect(sums: FloatArray, rows: FloatArray, switch_day: int, controls:
     dates = list(range(_HISTORY, switch_day - after + 1)) if after > 0 else []
     refusal = _refusal(switch_day, after, len(dates))
     if refusal is not None or np.nanstd(y[:switch_day]) == 0:
-        why = refusal or "nothing varied on the days before the switch"
+        why = refusal or Said("nothing varied before")
         return SwitchEffect(plain[0], plain[1], plain[1] - plain[0], why, np.zeros(0))
     scale = float(np.nanstd(y[:switch_day]))
     center = float(np.nanmean(y[:switch_day]))
@@ -109,14 +110,12 @@ def _told_by(dates: int, after: int) -> float:
     return dates**2 / float(((dates - np.abs(h)) * (1 - np.abs(h) / after) ** 2).sum())
 
 
-def _refusal(before: int, after: int, dates: int) -> str | None:
+def _refusal(before: int, after: int, dates: int) -> AnyFact | None:
     if after <= 0:
-        return "not enough data: no day after the switch is complete yet"
+        return Said("no complete day after")
     if before < LEAST_BEFORE or dates < LEAST_DATES:
         needed = max(LEAST_BEFORE, _HISTORY + after + LEAST_DATES - 1)
-        return (
-            f"not enough data: {before} complete days before the switch, {needed} are needed to judge {after} after it"
-        )
+        return FewDaysBefore(before, needed, after)
     return None
 
 

@@ -23,9 +23,11 @@ from analysis.survey.weights import Patterns, WeightedMean, weighted_mean
 from analysis.values import Crowd, Values
 from analysis.verdict import MIN_ANSWERS
 from edgeloop.clock import DAY_US
+from edgeloop.store import facts
+from edgeloop.store.facts import AnyFact, Said
 
 WEIGHTED = "weighted"
-BESIDE = "unweighted: the weighted figure decides"
+BESIDE = Said("unweighted beside")
 ACTIVE_US = 28 * DAY_US
 _ACTIVITY = np.array([0, 1, 2, 4])  # events before the entry: none, one, two or three, more
 
@@ -123,29 +125,21 @@ def _notes(
     crowd: Crowd,
     arms: tuple[WeightedMean, WeightedMean],
     effect: float,
-) -> list[str]:
+) -> list[AnyFact]:
     own = _per_person(values)
     parts = own[: crowd.n_control], own[crowd.n_control :]
     control, treated = (part[~np.isnan(part)] for part in parts)
     bounds = lee_bounds(control, treated, plain.people)
-    notes = [
-        f"weighted for who answers; unweighted {plain.effect.effect:.3g}" if plain.effect else "weighted",
-        f"design effect {max(a.design_effect for a in arms):.2f}",
-        f"if the arms' silent differ, between {bounds.low:.3g} and {bounds.high:.3g} (Lee)",
+    notes: list[AnyFact] = [
+        facts.Weighted(plain.effect.effect if plain.effect else None, max(a.design_effect for a in arms)),
+        facts.Silent(bounds.low, bounds.high, tipping_point(effect, len(treated) / plain.people[1])),
     ]
-    x = tipping_point(effect, len(treated) / plain.people[1])
-    if x is not None:
-        way = "lower" if x > 0 else "higher"
-        notes.append(f"undone if the new version's silent scored {abs(x):.3g} {way} than its weights say")
     if plain.metric.kind != "nps":
         chance = superiority(control, treated)
-        notes.append(
-            f"the new version scores higher with chance {chance.value:.1%} ({chance.low:.1%}–{chance.high:.1%})"
-        )
+        notes.append(facts.Superiority(chance.value, chance.low, chance.high))
         highest = frames.answers.scales.get(plain.metric.key)
         if highest is not None:
-            tops = [top_two(part, highest[1]) for part in (control, treated)]
-            notes.append(f"top two answers {tops[0]:.1%} → {tops[1]:.1%}")
+            notes.append(facts.TopTwo(*(top_two(part, highest[1]) for part in (control, treated))))
     return notes
 
 

@@ -18,6 +18,7 @@ from analysis.judge import Pace, Weighed
 from analysis.moments import FloatArray, Moments
 from analysis.srm import alarm, sample_ratio
 from benchmarks.calibration.results import pack_metric, result_of, weighed
+from edgeloop.store.facts import SampleRatio
 
 DAYS = 28
 ENGAGEMENT_DAYS, ANSWER_DAYS = 3, 14
@@ -54,7 +55,7 @@ class Trial:
         results = [r for name in METRICS if (r := self._result(name, k)) is not None]
         observed = {"1": int(entered[0]), "2": int(entered[1])}
         test = sample_ratio(observed, {"1": 1 - self.share, "2": self.share})
-        alarms = ["units are not shared out as declared"] if test is not None and alarm(test.p, 1) else []
+        alarms = [SampleRatio(test.p)] if test is not None and alarm(test.p, 1) else []
         return weighed(
             results,
             planned=self.planned,

@@ -16,6 +16,7 @@ from analysis.values import Crowd
 from analysis.verdict import floor_missed
 from edgeloop.clock import HOUR_US
 from edgeloop.metrics import PACK
+from edgeloop.store.facts import AnyFact
 
 Arms = tuple[Moments, Moments]
 NOBODY_ENTERS = Pace(0, 0.0)
@@ -92,7 +93,7 @@ def weighed(
     full_days: int,
     share: float,
     pace: Pace = NOBODY_ENTERS,
-    alarms: Sequence[str] = (),
+    alarms: Sequence[AnyFact] = (),
 ) -> Weighed:
     """A canary with one stage, ready for `analysis.judge`; ``planned`` None: nobody declared a number."""
     allocation = {"1": 1 - share, "2": share}

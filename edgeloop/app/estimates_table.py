@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis import ALL_METRICS
+from edgeloop.store import facts
 from edgeloop.store.rows import Estimate
 
 _COLUMNS = ("change", "metric", "n old", "n new", "old", "new", "effect", "95 % interval", "p", "says", "verdict")
-_AFTER_A_SWITCH = {
-    "lies wholly above 0": "higher after",
-    "lies wholly below 0": "lower after",
-    "holds 0": "no clear change",
-}
 
 
-def _says(estimate: Estimate) -> str | None:
+def _says(e: Estimate) -> str | None:
     """The reason in brief; `--json` has all of it."""
-    if estimate.metric == ALL_METRICS:
-        return estimate.reason
-    brief = (estimate.reason or "").split(";")[0].split(":")[0].removeprefix("the deciding interval ")
-    return _AFTER_A_SWITCH.get(brief, brief)
+    if e.metric == ALL_METRICS or not e.facts:
+        return e.reason
+    match e.facts[0]:
+        case facts.Decided(side="holds 0"):
+            return "no clear change"
+        case facts.Decided(direction=direction, named=True):
+            return direction
+        case facts.Decided(side=side):
+            return "higher after" if side == "above" else "lower after"
+        case first:
+            return first.english.split(";")[0].split(":")[0]
 
 
 def estimates_table(estimates: Sequence[Estimate]) -> tuple[Sequence[str], list[Sequence[object]]]:

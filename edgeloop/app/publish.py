@@ -20,7 +20,7 @@ from edgeloop.app.report_files import FEEDBACK, JSON, PAGE, PDF, TABLES, WORKSHO
 from edgeloop.errors import EdgeloopError
 from edgeloop.home import Home
 from edgeloop.store.freeze import Freeze
-from edgeloop.store.rows import Bar, Check, Estimate
+from edgeloop.store.rows import Bar, Check, Estimate, cells
 
 MADE = (JSON, TABLES, FEEDBACK, WORKSHOP, PAGE)
 """In the order of writing: whoever sees a page sees all of it."""
@@ -86,7 +86,7 @@ def publish(home: Home, made: Rendered) -> Path:
 
 def _exact(analysis: Analysis) -> list[reports.Sheet]:
     """What the findings rest on, with the columns of the tables of that name and the digits that hold everywhere."""
-    tables: Sequence[tuple[str, type[msgspec.Struct], Iterable[msgspec.Struct]]] = (
+    tables: Sequence[tuple[str, type[msgspec.Struct], Iterable[Estimate | Check | Bar]]] = (
         ("estimates", Estimate, analysis.estimates),
         ("checks", Check, analysis.checks),
         ("bridge", Bar, analysis.bridge),
@@ -94,8 +94,8 @@ def _exact(analysis: Analysis) -> list[reports.Sheet]:
     return [reports.Sheet(name, kind.__struct_fields__, [_cells(row) for row in rows]) for name, kind, rows in tables]
 
 
-def _cells(row: msgspec.Struct) -> tuple[object, ...]:
-    return tuple(reports.figure(cell) if isinstance(cell, float) else cell for cell in msgspec.structs.astuple(row))
+def _cells(row: Estimate | Check | Bar) -> tuple[object, ...]:
+    return tuple(reports.figure(cell) if isinstance(cell, float) else cell for cell in cells(row))
 
 
 def _zip_of(sheets: Iterable[reports.Sheet]) -> bytes:

@@ -55,6 +55,10 @@ CREATE TABLE action_history("action_id" TEXT, "occurred_at" INTEGER, "state" TEX
 CREATE TABLE notices("action_id" TEXT, "cause" TEXT, "rung" TEXT, "channel" TEXT, "state" TEXT, "attempts" INTEGER,
   "repeats" INTEGER, "occurred_at" INTEGER);
 CREATE UNIQUE INDEX notices_key ON notices(action_id, cause, rung, channel)""",
+    5: """ALTER TABLE estimates ADD COLUMN "role" TEXT;
+ALTER TABLE estimates ADD COLUMN "source" TEXT;
+ALTER TABLE estimates ADD COLUMN "guard" TEXT;
+ALTER TABLE estimates ADD COLUMN "facts" TEXT""",
 }
 """What leads from the schema before to each number, where nothing has to be filled anew from the log."""
 FIRST_IN_PLACE = min(_STEPS) - 1

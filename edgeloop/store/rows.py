@@ -10,15 +10,19 @@ from typing import Literal
 
 import msgspec
 
-Verdict = Literal["promote", "keep testing", "roll back", "repair the data first", "stop, no effect"]
+from edgeloop.store.facts import AnyFact, GuardState, encoded
+from edgeloop.store.facts import Verdict as Verdict
+
 Grade = Literal["randomised", "quasi", "before_after"]
+Source = Literal["share", "sum", "answer", "exposure"]
+Role = Literal["goal", "guardrail", "watch"]
 
 
 class Estimate(msgspec.Struct, kw_only=True):
     """What one change did to one metric. Effects are absolute, ``lift`` is a ratio (0.179 = +17.9 %), n are units.
 
     ``verdict`` is the change's, the same on each of its rows of the headline stage. None: not applicable or refused;
-    ``reason`` says which.
+    ``facts`` say which, ``reason`` is their English; ``source`` is what the metric is made of.
     """
 
     freeze_id: str
@@ -69,6 +73,10 @@ class Estimate(msgspec.Struct, kw_only=True):
     expected_loss: float | None = None
     verdict: Verdict | None = None
     reason: str | None = None
+    role: Role | None = None
+    source: Source | None = None
+    guard: GuardState | None = None
+    facts: tuple[AnyFact, ...] = ()
 
 
 class Check(msgspec.Struct, kw_only=True):
@@ -99,3 +107,9 @@ class Bar(msgspec.Struct, kw_only=True):
     value: float
     low: float | None = None
     high: float | None = None
+
+
+def cells(row: Estimate | Check | Bar) -> tuple[str | int | float | None, ...]:
+    """A row's fields in the order of its table's columns, facts as JSON."""
+    found = msgspec.structs.astuple(row)
+    return (*found[:-1], encoded(row.facts)) if isinstance(row, Estimate) else found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -17,7 +17,7 @@ from edgeloop.events import Event, Response
 from edgeloop.store.actions import Action, Answer, Notice
 from edgeloop.store.rows import Bar, Check, Estimate
 
-SCHEMA_NUMBER = 4
+SCHEMA_NUMBER = 5
 
 Kind = Literal["text", "int", "real", "bool", "time", "json", "blob"]
 
@@ -281,6 +281,8 @@ last_sha256 blob of the last record drained: a log that was set back and went on
 
 def _kind(annotation: Any) -> Kind:
     args = get_args(annotation) or (annotation,)
+    if get_origin(annotation) is tuple:
+        return "json"
     return "real" if float in args else "int" if int in args else "text"
 
 
@@ -351,6 +353,10 @@ days_left at least so many days until the plan is reached
 expected_loss expected loss per unit of the wrong decision
 verdict the change's: promote, keep testing, roll back, repair the data first, or stop, no effect
 reason why, in words
+role what the metric may decide: goal, guardrail or watch
+source what the metric is made of: share, sum, answer or exposure
+guard state of a guardrail: cleared, open, breach or no data
+facts what the reason says, as JSON: one object per fact, its kind in ``fact``
 """,
 )
 CHECKS = _of_struct(

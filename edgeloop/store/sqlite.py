@@ -18,7 +18,7 @@ from edgeloop.store.actions import Action, Answer, Notice
 from edgeloop.store.base import StaleStateError, StoredOffset, heads_of
 from edgeloop.store.engine import prepare
 from edgeloop.store.gone_letters import counters_of
-from edgeloop.store.rows import Bar, Check, Estimate
+from edgeloop.store.rows import Bar, Check, Estimate, cells
 from edgeloop.store.schema import BRIDGE, CHECKS, DEAD_LETTERS, ESTIMATES, INSERT_COLUMNS, SUPERSEDED, Row, Table
 from edgeloop.store.writes import Head, Writes
 
@@ -257,9 +257,7 @@ class SqliteStore:
             for table, rows in ((ESTIMATES, estimates), (CHECKS, checks), (BRIDGE, bridge)):
                 self._db.execute(f"DELETE FROM {table.name} WHERE freeze_id = ?", (freeze_id,))
                 marks = ", ".join("?" * len(table.columns))
-                self._db.executemany(
-                    f"INSERT INTO {table.name} VALUES ({marks})", [msgspec.structs.astuple(r) for r in rows]
-                )
+                self._db.executemany(f"INSERT INTO {table.name} VALUES ({marks})", [cells(r) for r in rows])
 
     def add_actions(self, actions: Sequence[Action], who: str) -> list[Action]:
         """Keep those that are not there yet, as proposed by ``who``; which these were."""

@@ -35,12 +35,10 @@ def uplift(
         print_json(analysis.estimates)
         return DONE
     if csv:
-        from msgspec.structs import astuple
-
         from edgeloop.app.answers import print_csv
-        from edgeloop.store.rows import Estimate
+        from edgeloop.store.rows import Estimate, cells
 
-        print_csv(Estimate.__struct_fields__, map(astuple, analysis.estimates))
+        print_csv(Estimate.__struct_fields__, map(cells, analysis.estimates))
         return DONE
     print_rows(*estimates_table(analysis.estimates), as_json=False)
     return DONE

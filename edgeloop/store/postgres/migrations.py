@@ -46,6 +46,11 @@ STEPS: tuple[Step, ...] = (
         '"channel" text COLLATE "C", "state" text COLLATE "C", "attempts" bigint, "repeats" bigint, '
         '"occurred_at" timestamptz, PRIMARY KEY (action_id, cause, rung, channel))',
     ),
+    Step(
+        5,
+        'ALTER TABLE estimates ADD COLUMN "role" text COLLATE "C", ADD COLUMN "source" text COLLATE "C", '
+        'ADD COLUMN "guard" text COLLATE "C", ADD COLUMN "facts" text COLLATE "C"',
+    ),
 )
 """In ascending order, up to ``SCHEMA_NUMBER``; databases of number 2 and later are brought forward by them."""
 

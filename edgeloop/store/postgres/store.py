@@ -7,8 +7,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
-
 from edgeloop.clock import to_us
 from edgeloop.log.base import TopicPartition
 from edgeloop.store.actions import Action, Answer, Notice
@@ -20,7 +18,7 @@ from edgeloop.store.postgres.copying import stored_text
 from edgeloop.store.postgres.moments import load_plain, moment
 from edgeloop.store.postgres.session import ENGINE_SCHEMA, Address, Connection, Session
 from edgeloop.store.postgres.writing import PostgresTransaction, put_meta
-from edgeloop.store.rows import Bar, Check, Estimate
+from edgeloop.store.rows import Bar, Check, Estimate, cells
 from edgeloop.store.schema import BRIDGE, CHECKS, ESTIMATES, INSERT_COLUMNS, Row
 from edgeloop.store.writes import Head
 
@@ -344,4 +342,4 @@ class PostgresStore:
 
 def _cells(found: Estimate | Check | Bar) -> Row:
     """A row of what analysis found; NaN is no number here either, as in SQLite."""
-    return tuple(None if cell != cell else cell for cell in msgspec.structs.astuple(found))
+    return tuple(None if cell != cell else cell for cell in cells(found))

@@ -1,0 +1,619 @@
+"""Why is a figure, a check or a verdict as it is? Typed facts, and the English sentence of each.
+
+Analysis states facts, ``estimates.facts`` keeps them as JSON, ``estimates.reason`` is their English, and the report
+says them in its own language. Nobody reads a sentence back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+Verdict = Literal["promote", "keep testing", "roll back", "repair the data first", "stop, no effect"]
+FewOf = Literal["answer", "event", "no event", "sum", "mark", "no mark"]
+GuardState = Literal["breach", "cleared", "open", "no data"]
+Direction = Literal["better", "worse", "unclear"]
+What = Literal[
+    "capped",
+    "chosen",
+    "days are units",
+    "mixed",
+    "no allocation",
+    "no complete day after",
+    "no complete window",
+    "no control",
+    "no goal data",
+    "no outcome",
+    "no stable arm",
+    "not begun",
+    "not drawn",
+    "not identifiable",
+    "nothing before",
+    "nothing varies",
+    "nothing varied before",
+    "respondents only",
+    "same capacity",
+    "skew",
+    "small throughout",
+    "unlabelled arms",
+    "unlabelled stable",
+    "unweighted beside",
+    "zones not drawn",
+]
+_SAID: Mapping[What, str] = {
+    "capped": "capped",
+    "chosen": "who got the new version was chosen, not drawn, so the arms cannot be compared",
+    "days are units": "n are days",
+    "mixed": (
+        "mixed, unlabelled: both versions were in use without labelled arms, so nothing says who was to get which"
+    ),
+    "no allocation": (
+        "no allocation was declared, so the arms' share over the days was tested instead of the sample ratio"
+    ),
+    "no complete day after": "not enough data: no day after the switch is complete yet",
+    "no complete window": "not enough data: nobody in either arm has a complete window yet",
+    "no control": "before and after: nobody kept the old version, so other causes are not ruled out",
+    "no goal data": "not enough data: no goal has data yet",
+    "no outcome": "not enough data: no event or answer in any window",
+    "no stable arm": "the rollout has no arm named stable to compare with",
+    "not begun": "not enough data: it has not begun yet",
+    "not drawn": "no rollout_id and no declared random assignment, so nothing says that the arms can be compared",
+    "not identifiable": (
+        "not identifiable: customers were assigned, not delivery agents, and an agent meets both versions"
+    ),
+    "nothing before": "not enough data: nothing is known of the days before the switch",
+    "nothing varies": "not enough data: nothing varies",
+    "nothing varied before": "nothing varied on the days before the switch",
+    "respondents only": "respondents only, unweighted",
+    "same capacity": "arms compete for the same capacity",
+    "skew": "interval and p corrected for skew between arms of unequal size",
+    "small throughout": "every goal's whole range is smaller than what is worth acting on",
+    "unlabelled arms": "the rollout's arms are not labelled, so nothing says which version is the stable one",
+    "unlabelled stable": (
+        "the arms are not labelled and no random assignment was declared, so nothing says which version is the stable "
+        "one"
+    ),
+    "unweighted beside": "unweighted: the weighted figure decides",
+    "zones not drawn": "zones were not drawn at random",
+}
+_FEW: Mapping[FewOf, str] = {
+    "answer": "people answered",
+    "event": "people with the event",
+    "no event": "people without the event",
+    "sum": "people with a sum",
+    "mark": "units with a marked request",
+    "no mark": "units with a request that is not marked",
+}
+
+
+def _tag(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+class Fact(msgspec.Struct, frozen=True, tag_field="fact", tag=_tag):
+    """One fact; ``english`` is its sentence, without a full stop."""
+
+    @property
+    def english(self) -> str:
+        """In English, as ``estimates.reason`` has it."""
+        raise NotImplementedError
+
+
+class Said(Fact, frozen=True):
+    """A fact without figures."""
+
+    what: What
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return _SAID[self.what]
+
+
+class Few(Fact, frozen=True):
+    """Too few of something in the arms: ``each`` are needed in each, ``both`` in the two together."""
+
+    of: FewOf
+    control: int
+    treated: int
+    each: int
+    both: int | None = None
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        needed = f"{self.each} in each" if self.both is None else f"{self.each} in each and {self.both} in total"
+        return (
+            f"not enough data: {self.control} and {self.treated} {_FEW[self.of]} (control, new version); "
+            f"{needed} are needed"
+        )
+
+
+class FewDays(Fact, frozen=True):
+    """Too few full entry days whose windows are complete."""
+
+    days: int
+    needed: int
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"not enough data: {self.days} of {self.needed} full entry days with complete windows"
+
+
+class FewDraws(Fact, frozen=True):
+    """Too few possible assignments for a permutation test."""
+
+    possible: int
+    needed: int
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"not enough data: {self.possible} possible assignments; {self.needed} are needed for a test"
+
+
+class FewDaysBefore(Fact, frozen=True):
+    """Too few complete days before a switch to judge those after it."""
+
+    days: int
+    needed: int
+    after: int
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return (
+            f"not enough data: {self.days} complete days before the switch, {self.needed} are needed to judge "
+            f"{self.after} after it"
+        )
+
+
+class OneSided(Fact, frozen=True):
+    """Zones or blocks have one version only."""
+
+    of: Literal["zones", "blocks"]
+    control: int
+    treated: int
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"{self.control} {self.of} have the old version and {self.treated} the new one: nothing to compare"
+
+
+class SampleRatio(Fact, frozen=True):
+    """Units are not shared out as declared."""
+
+    p: float
+    combined: bool = False
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        over = ", over all stages" if self.combined else ""
+        return f"units are not shared out as declared{over} (p = {self.p:.1e})"
+
+
+class ShareDrift(Fact, frozen=True):
+    """The arms' share changes from day to day."""
+
+    p: float
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"the arms' share changes from day to day (p = {self.p:.1e})"
+
+
+class Crossovers(Fact, frozen=True):
+    """Too many units met two arms."""
+
+    share: float
+    most: float
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"{self.share:.1%} of the units met two arms (at most {self.most:.0%})"
+
+
+class ArmSilent(Fact, frozen=True):
+    """One arm was silent on days on which the other spoke."""
+
+    days: int
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"an arm was silent on {self.days} days while the other spoke"
+
+
+class PrePeriod(Fact, frozen=True):
+    """The arms differed before anybody met the change."""
+
+    metric: str
+    p: float
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"the arms differed in {self.metric} before they met the change (p = {self.p:.1e})"
+
+
+class Joined(Fact, frozen=True):
+    """Fewer outcomes meet an exposure than usual; shares."""
+
+    share: float
+    usual: float
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"only {self.share:.0%} of the outcomes meet an exposure ({self.usual:.0%} in the weeks before)"
+
+
+class Breached(Fact, frozen=True):
+    """Guardrails whose limit is broken."""
+
+    metrics: tuple[str, ...]
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"guardrail breached: {', '.join(self.metrics)}"
+
+
+class Worse(Fact, frozen=True):
+    """Goals that are clearly worse; ``rare``: those of them that are told by an e-value, without an interval."""
+
+    metrics: tuple[str, ...]
+    rare: tuple[str, ...] = ()
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"worse: {', '.join(self.metrics)}"
+
+
+class Better(Fact, frozen=True):
+    """Goals that are clearly better; ``quasi``: the comparison has a known weakness."""
+
+    metrics: tuple[str, ...]
+    quasi: bool = False
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"better: {', '.join(self.metrics)}" + ("; the comparison has a known weakness" if self.quasi else "")
+
+
+class GuardsOpen(Fact, frozen=True):
+    """Guardrails that are neither cleared nor breached; ``days``: at least so many until the last can be."""
+
+    metrics: tuple[str, ...]
+    days: int | None = None
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        told = "" if self.days is None else f"; at least {self.days} more days"
+        return f"guardrails not cleared yet: {', '.join(self.metrics)}{told}"
+
+
+class Undecided(Fact, frozen=True):
+    """Nothing is decided; ``days``: at least so many until an effect of the practical size would show."""
+
+    days: int | None = None
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return "nothing decided yet" + ("" if self.days is None else f"; at least {self.days} more days")
+
+
+class NotShown(Fact, frozen=True):
+    """Undecided at the end: ``smallest`` is the effect that this sample shows in 80 of 100 cases, in the metric's unit.
+
+    ``days``: at least so many more at this pace for the practical size; ``units``: so many in both arms together.
+    """
+
+    metric: str
+    smallest: float | None = None
+    practical: float | None = None
+    units: int | None = None
+    days: int | None = None
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        parts = [f"not shown: {self.metric}"]
+        if self.smallest is not None:
+            parts.append(f"an effect of {self.smallest:.3g} would have shown in 80 of 100 cases")
+        if self.practical is not None and self.units is not None:
+            parts.append(f"{self.practical:.3g} would take {self.units} units")
+        if self.days is not None:
+            parts.append(f"at least {self.days} more days")
+        return "; ".join(parts)
+
+
+class HoldBack(Fact, frozen=True):
+    """Nothing can be compared unless some units keep the old version."""
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return "hold back 5 % of the units to compare with"
+
+
+class Unadjusted(Fact, frozen=True):
+    """The effect without adjustment for the days before."""
+
+    effect: float
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"without adjustment for the days before {self.effect:.4g}"
+
+
+class LeftOut(Fact, frozen=True):
+    """Values in another currency (None: in any) that a sum leaves out."""
+
+    currency: str | None
+    n: int
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"{self.currency or 'values without a currency'} only; {self.n} values in another currency left out"
+
+
+class Guardrail(Fact, frozen=True):
+    """A guardrail's state; harm up to ``harm`` is not ruled out, more than ``margin`` is forbidden, in its unit."""
+
+    state: GuardState
+    harm: float | None = None
+    margin: float | None = None
+    days: int | None = None
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        if self.state != "open":
+            return f"guardrail {self.state}"
+        seen = f": harm up to {self.harm:.3g} is not ruled out" if self.harm is not None else ""
+        return f"guardrail open{seen}"
+
+
+class Weighted(Fact, frozen=True):
+    """Weighted for who answers; the plain difference beside."""
+
+    unweighted: float | None
+    design_effect: float
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        plain = "" if self.unweighted is None else f" for who answers; unweighted {self.unweighted:.3g}"
+        return f"weighted{plain}; design effect {self.design_effect:.2f}"
+
+
+class Silent(Fact, frozen=True):
+    """What those who did not answer could do: Lee's bounds, and how much lower (below 0: higher) undoes the effect."""
+
+    low: float
+    high: float
+    tips: float | None = None
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        text = f"if the arms' silent differ, between {self.low:.3g} and {self.high:.3g} (Lee)"
+        if self.tips is None:
+            return text
+        way = "lower" if self.tips > 0 else "higher"
+        return f"{text}; undone if the new version's silent scored {abs(self.tips):.3g} {way} than its weights say"
+
+
+class Superiority(Fact, frozen=True):
+    """The chance that an answer of the new version is higher than one of the old, with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"the new version scores higher with chance {self.value:.1%} ({self.low:.1%}–{self.high:.1%})"
+
+
+class TopTwo(Fact, frozen=True):
+    """The share of the two best answers in each arm."""
+
+    control: float
+    treated: float
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"top two answers {self.control:.1%} → {self.treated:.1%}"
+
+
+class Draws(Fact, frozen=True):
+    """How many assignments the design could have drawn."""
+
+    possible: int
+    of: Literal["zones", "blocks"]
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"{in_words(self.possible)} possible assignments of {self.of}"
+
+
+class NoCourier(Fact, frozen=True):
+    """Customers left out because their entry names no courier."""
+
+    n: int
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"{self.n} customers without a courier left out"
+
+
+class Alone(Fact, frozen=True):
+    """A stage that stands on its own; the verdict rests on another."""
+
+    stage: int
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"shown on its own: the verdict rests on stage {self.stage}"
+
+
+class Decided(Fact, frozen=True):
+    """Where the deciding interval lies, and what that means; ``named``: a design in which better and worse are said."""
+
+    direction: Direction
+    side: Literal["above", "below", "holds 0"]
+    lower_is_better: bool = False
+    named: bool = True
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        word = {"unclear": "no clear change"}.get(self.direction, self.direction)
+        text = f"{word}: " if self.named else ""
+        if self.side == "holds 0":
+            return f"{text}the deciding interval holds 0"
+        less = ", and less is better" if self.lower_is_better else ""
+        return f"{text}the deciding interval lies wholly {self.side} 0{less}"
+
+
+class NoInterval(Fact, frozen=True):
+    """Nothing varies, so there is no interval."""
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return "no interval: nothing varies"
+
+
+class OnlyLooking(Fact, frozen=True):
+    """A segment that may not decide: its dimension's effects do not differ (``p``), or there is no other (None)."""
+
+    dimension: str
+    p: float | None = None
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        if self.p is None:
+            return "for looking only: no other segment to compare with"
+        return f"for looking only: no sign that {self.dimension}s differ (p = {self.p:.2g})"
+
+
+class Differ(Fact, frozen=True):
+    """A segment's word, where its dimension's effects differ."""
+
+    direction: Direction
+    dimension: str
+    p: float
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        word = {"unclear": "no clear change"}.get(self.direction, self.direction)
+        return f"{word}; the effects differ between {self.dimension}s (p = {self.p:.2g})"
+
+
+class Ruled(Fact, frozen=True):
+    """A change's verdict, the row of the table that gave it (docs/meaning.md, "Verdicts"), and what it rests on."""
+
+    verdict: Verdict
+    row: int
+    because: tuple[AnyFact, ...] = ()
+
+    @property
+    def why(self) -> str:
+        """What it rests on, in English."""
+        return ", ".join(fact.english for fact in self.because)
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"{self.verdict}: {self.why}" if self.because else self.verdict
+
+
+AnyFact = (
+    Said
+    | Few
+    | FewDays
+    | FewDraws
+    | FewDaysBefore
+    | OneSided
+    | SampleRatio
+    | ShareDrift
+    | Crossovers
+    | ArmSilent
+    | PrePeriod
+    | Joined
+    | Breached
+    | Worse
+    | Better
+    | GuardsOpen
+    | Undecided
+    | NotShown
+    | HoldBack
+    | Unadjusted
+    | LeftOut
+    | Guardrail
+    | Weighted
+    | Silent
+    | Superiority
+    | TopTwo
+    | Draws
+    | NoCourier
+    | Alone
+    | Decided
+    | NoInterval
+    | OnlyLooking
+    | Differ
+    | Ruled
+)
+"""Every kind of fact; ``fact`` in its JSON is the kind's name."""
+
+_MOST_DIGITS = 6
+
+
+def in_words(n: int) -> str:
+    """A count as it is, or where it is beyond all use its order of magnitude: ``more than 10^12``."""
+    digits = len(str(n))
+    return str(n) if digits <= _MOST_DIGITS else f"more than 10^{digits - 1}"
+
+
+def english(facts: Sequence[Fact]) -> str:
+    """Facts as one text, joined by ``; ``."""
+    return "; ".join(fact.english for fact in facts)
+
+
+def encoded(facts: Sequence[AnyFact]) -> str | None:
+    """Facts as JSON, None without any."""
+    return msgspec.json.encode(tuple(facts)).decode() if facts else None
+
+
+def decoded(text: str | None) -> tuple[AnyFact, ...]:
+    """The inverse of `encoded`.
+
+    Raises:
+        msgspec.ValidationError: a kind of fact that this version does not know.
+    """
+    found: Any = msgspec.json.decode(text, type=tuple[AnyFact, ...]) if text else ()
+    return tuple(found)
