@@ -47,6 +47,10 @@ class LedgerChange:
     assignment: str | None = None
     planned_units: int | None = None
     planned_stages: int | None = None
+    cluster: str | None = None
+    """The field of exposures whose values are the clusters that units were drawn inside of."""
+    strata: tuple[str, ...] = ()
+    """The fields of exposures within whose values the draw was made."""
     features: tuple[str, ...] = ()
     shares_capacity: bool = False
     owner: str | None = None

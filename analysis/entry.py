@@ -13,6 +13,7 @@ from analysis.change import LedgerChange, Stage
 from analysis.days import day_of, midnights
 from analysis.frames import ABSENT, BoolArray, Coded, Exposures
 from analysis.groups import first_places
+from analysis.inside import NOWHERE, Inside
 from analysis.moments import IntArray
 
 CONTROL, HOLDOUT, NOBODY = -1, -2, -3
@@ -49,6 +50,8 @@ class Arm:
     unit_day: IntArray
     clustered: bool
     closes_us: int
+    inside: Inside = NOWHERE
+    """The cluster and the stratum of each person."""
 
     @property
     def n_units(self) -> int:
@@ -95,6 +98,12 @@ class Cohort:
     """All exposures in the stage."""
     unclustered: int
     """People left out because their entry names no courier, where couriers were assigned."""
+    inside: Inside = NOWHERE
+    """The cluster and the stratum of each of the entries."""
+    unplaced: int = 0
+    """People of the two arms left out because nothing says in which declared cluster or stratum they are."""
+    one_sided: int = 0
+    """People of the two arms left out because their stratum has nobody of the other arm."""
 
     def compared(self) -> BoolArray:
         """Which entries are in one of the two arms."""
@@ -139,17 +148,35 @@ def randomised_cohort(
     closes = min(end, as_of_us)
     labels = (_control_label(x, people, change), _treated_label(x, people, treated_group, change))
     units, column = (couriers, x.courier) if by_courier else (people, x.subject)
+    inside = Inside.of(x, change, _first_of_courier(x, people.row) if by_courier else people.row)
+    if by_courier:
+        inside = inside.within(x.courier.of_rows(people.row))
+    arms = people.group == CONTROL, people.group == treated_group
+    placed, shared = inside.known(len(people.key)), inside.of_both(*arms)
+    agents_inside = Inside.of(x, change, couriers.row)
+    agents_placed = agents_inside.known(len(couriers.key))
     kept = column.codes[rows] != ABSENT if by_courier else known
     return Cohort(
         stage=stage,
         until_us=until,
         closes_us=closes,
         days=days,
-        control=_arm(x, people, CONTROL, labels[0], by_courier, closes, days),
-        treated=_arm(x, people, treated_group, labels[1], by_courier, closes, days),
+        control=_arm(x, people, arms[0] & placed & shared, labels[0], by_courier, closes, days, inside),
+        treated=_arm(x, people, arms[1] & placed & shared, labels[1], by_courier, closes, days, inside),
         agents=(
-            _arm(x, couriers, CONTROL, labels[0], False, closes, days),
-            _arm(x, couriers, treated_group, labels[1], False, closes, days),
+            _arm(
+                x, couriers, (couriers.group == CONTROL) & agents_placed, labels[0], False, closes, days, agents_inside
+            ),
+            _arm(
+                x,
+                couriers,
+                (couriers.group == treated_group) & agents_placed,
+                labels[1],
+                False,
+                closes,
+                days,
+                agents_inside,
+            ),
         ),
         entries=units,
         treated_group=treated_group,
@@ -160,6 +187,9 @@ def randomised_cohort(
         anonymous=int(np.count_nonzero(~known)),
         exposures=len(rows),
         unclustered=_unclustered(x, people, treated_group) if by_courier else 0,
+        inside=agents_inside if by_courier else inside,
+        unplaced=int(np.count_nonzero((arms[0] | arms[1]) & ~placed)),
+        one_sided=int(np.count_nonzero((arms[0] | arms[1]) & placed & ~shared)),
     )
 
 
@@ -216,10 +246,26 @@ def _groups(x: Exposures, rows: IntArray, change: LedgerChange) -> IntArray:
     return group
 
 
-def _arm(x: Exposures, people: Entries, group: int, label: str, clustered: bool, closes_us: int, days: IntArray) -> Arm:
-    chosen = people.group == group
+def _first_of_courier(x: Exposures, rows: IntArray) -> IntArray:
+    """For each of some rows the earliest of them with the same courier; the row itself where it names none."""
+    courier = x.courier.of_rows(rows)
+    first = np.full(len(x.courier.labels) + 1, len(x.at), dtype=np.int64)
+    np.minimum.at(first, courier, rows)  # rows are in order of time
+    return np.where(courier == ABSENT, rows, first[courier])
+
+
+def _arm(
+    x: Exposures,
+    people: Entries,
+    chosen: BoolArray,
+    label: str,
+    clustered: bool,
+    closes_us: int,
+    days: IntArray,
+    inside: Inside,
+) -> Arm:
     if clustered:
-        chosen &= x.courier.codes[people.row] != ABSENT
+        chosen = chosen & (x.courier.codes[people.row] != ABSENT)
     person, at = people.key[chosen], people.at[chosen]
     unit = np.arange(len(person), dtype=np.int64)
     first = at
@@ -228,7 +274,9 @@ def _arm(x: Exposures, people: Entries, group: int, label: str, clustered: bool,
         unit = unit.astype(np.int64)
         first = np.full(len(names), OPEN_US)
         np.minimum.at(first, unit, at)
-    return Arm(label, person, at, people.row[chosen], unit, day_of(first, days), clustered, closes_us)
+    return Arm(
+        label, person, at, people.row[chosen], unit, day_of(first, days), clustered, closes_us, inside.only(chosen)
+    )
 
 
 def _unclustered(x: Exposures, people: Entries, treated_group: int) -> int:

@@ -21,6 +21,7 @@ READ: Mapping[str, tuple[str, ...]] = {
     "exposures": (
         "occurred_at", "subject", "courier", "model_id", "model_version", "arm", "rollout_id", "zone",
         "touchpoint", "device", "segment", "anonymous", "latency_ms", "energy_mj", "features", "error", "fallback",
+        "site", "placement",
     ),
     "engagement": ("subject", "occurred_at", "name", "value", "currency", "anonymous"),
     "answers": (
@@ -35,6 +36,8 @@ READ: Mapping[str, tuple[str, ...]] = {
 """What of a freeze the estimates read at most. Its exposures are in order of time and id: ids need no reading."""
 FIELDS = ("latency_ms", "energy_mj", "features", "error", "fallback")
 """Of exposures: what metrics and covariates can be made of."""
+PLACES = ("site", "placement")
+"""Of exposures: what only a change's ``cluster`` and ``strata`` can be made of."""
 BoolArray = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.signedinteger[Any]]
 """As narrow as the labels allow: to be compared and to index with. Arithmetic needs `Coded.of_rows`."""
@@ -116,6 +119,12 @@ class Exposures:
     fields: Mapping[str, FloatArray]
     by_model: IntArray
     model_begins: IntArray
+    places: Mapping[str, Coded] = field(default_factory=dict)
+    """``site`` and ``placement``, where a change names them."""
+
+    def where(self, field: str) -> Coded:
+        """The column of a field that people can be drawn inside of (`edgeloop.events.Inside`)."""
+        return self.places[field] if field in PLACES else cast("Coded", getattr(self, field))
 
     def of_model(self, model_id: str) -> IntArray:
         """The rows of one model, ascending."""
@@ -199,12 +208,17 @@ class Frames:
     begins_us: int = 0
 
 
-def needed(metrics: Mapping[str, MetricSettings]) -> dict[str, tuple[str, ...]]:
-    """What of a freeze the estimates of those metrics read: table → columns."""
+def needed(metrics: Mapping[str, MetricSettings], changes: pd.DataFrame | None = None) -> dict[str, tuple[str, ...]]:
+    """What of a freeze the estimates of those metrics read: table → columns.
+
+    Args:
+        changes: the freeze's, with ``cluster`` and ``strata``; None: neither is declared.
+    """
     fields = {metric.event for metric in metrics.values() if metric.source == "exposures"}
     covariates = [metric.covariate for metric in metrics.values()]
     fields |= {covariate.name for covariate in covariates if covariate.source == "exposure"}
-    left_out = set(FIELDS) - fields
+    declared = "" if changes is None else " ".join(map(str, [*changes["cluster"], *changes["strata"]]))
+    left_out = (set(FIELDS) - fields) | {place for place in PLACES if place not in declared}
     read = {table: tuple(name for name in names if name not in left_out) for table, names in READ.items()}
     if not any(covariate.source == "profile" for covariate in covariates):
         del read["profiles"]
@@ -251,6 +265,7 @@ def _exposures(frame: pd.DataFrame) -> Exposures:
         fields={name: _field(name, frame[name]) for name in FIELDS if name in frame},
         by_model=stable_order(model.codes),
         model_begins=starts(_from_one(model.codes), len(model.labels) + 1)[1:],
+        places={name: Coded.of(frame[name]) for name in PLACES if name in frame},
     )
 
 

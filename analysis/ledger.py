@@ -84,6 +84,8 @@ def _declared_change(group: list[dict[str, Any]], rows: list[dict[str, Any]], ti
         assignment=assignment,
         planned_units=_whole(first, "planned_units"),
         planned_stages=_whole(first, "planned_stages"),
+        cluster=_text(first, "cluster"),
+        strata=tuple(_json(first, "strata", [])),
         features=tuple(_json(first, "features", [])),
         shares_capacity=any(row.get("shares_capacity") == 1 for row in group),
         owner=_last(group, "owner"),
@@ -258,6 +260,8 @@ def _beside(detected: LedgerChange, declared: Iterable[LedgerChange]) -> LedgerC
                 from_version=other.from_version,
                 unit=other.unit,
                 assignment=other.assignment,
+                cluster=other.cluster,
+                strata=other.strata,
                 shares_capacity=other.shares_capacity,
                 refusal=other.refusal,
             )

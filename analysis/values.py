@@ -10,6 +10,7 @@ import numpy as np
 from analysis.entry import Arm, Cohort
 from analysis.frames import ABSENT, BoolArray, Exposures, Frames, Outcomes
 from analysis.groups import stable_order, starts
+from analysis.inside import NOWHERE, Inside
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray
 from edgeloop.clock import DAY_US
@@ -33,6 +34,8 @@ class Crowd:
     clustered: bool
     n_control: int
     """People of the control arm."""
+    inside: Inside = NOWHERE
+    """The cluster and the stratum of each person."""
 
     @classmethod
     def of(cls, control: Arm, treated: Arm) -> Crowd:
@@ -48,6 +51,7 @@ class Crowd:
             closes_us=control.closes_us,
             clustered=control.clustered,
             n_control=len(control.person),
+            inside=control.inside.joined(treated.inside),
         )
 
     def __len__(self) -> int:

@@ -24,6 +24,8 @@ Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$")]
 LARGEST_INTEGER = 2**53
 """Beyond it JSON readers disagree, and beyond 2**63 the stores have no column for it."""
 
+Inside = Literal["touchpoint", "placement", "site", "device", "zone", "segment", "courier"]
+"""A field of exposures that says where or for whom one was: what people can be drawn inside of."""
 RESERVED_ARMS = ("stable", "canary", "holdout")
 
 
@@ -212,6 +214,10 @@ class Change(_Event, tag="change"):
     shares_capacity: bool = False
     owner: Text | None = None
     note: Text | None = None
+    cluster: Inside | None = None
+    """The field whose values are the clusters that units were drawn inside of: those of one are not independent."""
+    strata: list[Inside] = []
+    """The fields within whose values the draw was made, with shares that may differ from one to the next."""
 
 
 Event = Exposure | Response | Engagement | Profile | Telemetry | Change

@@ -38,7 +38,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "changes": (
         "change_id", "model_id", "occurred_at", "occurred_at_raw", "received_at", "to_version", "kind", "from_version",
         "title", "rollout_id", "ended_at", "allocation", "unit", "assignment", "planned_units", "planned_stages",
-        "zones", "features", "shares_capacity", "owner", "note", "revision", "anonymous", "extra",
+        "zones", "features", "shares_capacity", "owner", "note", "revision", "anonymous", "extra", "cluster", "strata",
     ),
 }  # fmt: skip
 
@@ -147,7 +147,7 @@ class World:
             "from_version": "v1", "to_version": "v2", "rollout_id": "r1", "unit": "subject", "shares_capacity": 0,
         }  # fmt: skip
         row |= more
-        for name in ("allocation", "zones", "features"):
+        for name in ("allocation", "zones", "features", "strata"):
             row[name] = json.dumps(row[name]) if row.get(name) else None
         self.rows["changes"].append(row)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 
 import reports
@@ -236,6 +238,22 @@ def test_an_older_freeze_opens_and_keeps_its_id(reported: Path, tmp_path: Path) 
     assert Freeze(path).manifest.printed_month is None
     assert Freeze(path).manifest.freeze_id == manifest["freeze_id"]
     assert isinstance(Freeze(path).manifest, Manifest)
+
+
+def test_a_freeze_of_before_a_column_gives_the_same_estimates(reported: Path, tmp_path: Path) -> None:
+    """Changes without `cluster` and `strata`."""
+    path = tmp_path / "2026-03"
+    shutil.copytree(Home(reported).freezes / company.MONTH, path)
+    whole = analyse_freeze(Freeze(path))
+    changes = pq.read_table(path / "changes.parquet")
+    assert changes.num_rows
+    pq.write_table(changes.drop_columns(["cluster", "strata"]), path / "changes.parquet")
+    manifest = json.loads((path / MANIFEST).read_bytes())
+    manifest["tables"]["changes"]["sha256"] = sha256((path / "changes.parquet").read_bytes()).hexdigest()
+    (path / MANIFEST).write_text(json.dumps(manifest))
+    older = analyse_freeze(Freeze(path))
+    assert older.changes == whole.changes
+    assert older.estimates == whole.estimates
 
 
 def test_what_was_printed_is_the_same_from_postgresql(

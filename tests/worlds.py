@@ -245,7 +245,8 @@ class _World:
         body |= self.maybe(0.5, ended_at=(stamp(at + DAY),), allocation=({"v2": 0.5, "holdout": 0.0, "v1": 0.5},))
         body |= self.maybe(0.5, unit=("courier", "zone", "zone_time"), assignment=("random", "chosen"))
         body |= self.maybe(0.5, planned_units=(2000,), planned_stages=(3,), zones=(["z2", "z1"],), owner=("Ops",))
-        return body | self.maybe(0.5, features=(["slot", "ä"],), shares_capacity=(True,), note=("n",))
+        body |= self.maybe(0.5, features=(["slot", "ä"],), shares_capacity=(True,), note=("n",))
+        return body | self.maybe(0.3, cluster=("site", "courier"), strata=(["zone"], ["segment", "device"]))
 
     # The same id once more
 

@@ -94,7 +94,7 @@ def analyse_freeze(freeze: Freeze, month: Month | None = None) -> Analysis:
     Of the month before only the figures are made: what moved since is told of nothing else.
     """
     manifest = freeze.manifest
-    columns = needed(manifest.metrics)
+    columns = needed(manifest.metrics, freeze.frame("changes", ("cluster", "strata")))
     if month is not None:
         columns["answers"] = tuple(name for name in columns["answers"] if name != "text")
     return analyse(

@@ -58,7 +58,9 @@ CREATE UNIQUE INDEX notices_key ON notices(action_id, cause, rung, channel)""",
     5: """ALTER TABLE estimates ADD COLUMN "role" TEXT;
 ALTER TABLE estimates ADD COLUMN "source" TEXT;
 ALTER TABLE estimates ADD COLUMN "guard" TEXT;
-ALTER TABLE estimates ADD COLUMN "facts" TEXT""",
+ALTER TABLE estimates ADD COLUMN "facts" TEXT;
+ALTER TABLE changes ADD COLUMN "cluster" TEXT;
+ALTER TABLE changes ADD COLUMN "strata" TEXT""",
 }
 """What leads from the schema before to each number, where nothing has to be filled anew from the log."""
 FIRST_IN_PLACE = min(_STEPS) - 1

@@ -223,7 +223,8 @@ class Freeze:
         """A table with its contract columns; times are int64 µs since the epoch, booleans 0/1.
 
         Args:
-            columns: only these, and text as categories, which takes a fraction of the memory.
+            columns: only these, and text as categories, which takes a fraction of the memory. Those that a freeze of
+                an older version lacks are empty.
 
         Raises:
             FreezeError: the file is not the one the manifest describes.
@@ -233,11 +234,15 @@ class Freeze:
             whole: pd.DataFrame = _plain(pq.read_table(path)).to_pandas()
             return whole
         unique = table.removesuffix("s") + "_id"  # as many values as rows: categories would only cost
-        texts = [field.name for field in pq.read_schema(path) if pa.types.is_string(field.type)]
+        schema = pq.read_schema(path)
+        texts = [field.name for field in schema if pa.types.is_string(field.type)]
         with pq.ParquetFile(path, read_dictionary=[t for t in texts if t != unique]) as parquet:
             # One by one: what Arrow needs beside the finished columns is then one column's.
-            read = {name: _plain(parquet.read(columns=[name])).to_pandas()[name] for name in columns}
-        return pd.DataFrame(read, copy=False)
+            there = set(schema.names)
+            read = {name: _plain(parquet.read(columns=[name])).to_pandas()[name] for name in columns if name in there}
+            rows = parquet.metadata.num_rows
+        later = {name: pd.Series([None] * rows, dtype=object) for name in columns if name not in there}
+        return pd.DataFrame(read | later, columns=list(columns), copy=False)
 
     def codes(self, table: str, column: str) -> tuple[npt.NDArray[np.int32], pd.Index[str]]:
         """A text column as numbers into its different values, for one that has nearly as many as rows; −1 is absent.

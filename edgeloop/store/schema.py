@@ -178,6 +178,11 @@ energy_mj real energy in millijoules
         + _STAMPS
     ),
 )
+_SINCE_5 = """
+cluster text the field of exposures whose values are the clusters that units were drawn inside of
+strata json the fields of exposures within whose values the draw was made
+"""
+"""What came later stands last, as in a store that was brought forward."""
 CHANGES = Table(
     "changes",
     "declared model changes and their stages",
@@ -203,6 +208,7 @@ owner text who answers for it
 note text anything else
 """
         + _STAMPS
+        + _SINCE_5
     ),
 )
 ATTRIBUTIONS = Table(

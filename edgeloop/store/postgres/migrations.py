@@ -49,7 +49,8 @@ STEPS: tuple[Step, ...] = (
     Step(
         5,
         'ALTER TABLE estimates ADD COLUMN "role" text COLLATE "C", ADD COLUMN "source" text COLLATE "C", '
-        'ADD COLUMN "guard" text COLLATE "C", ADD COLUMN "facts" text COLLATE "C"',
+        'ADD COLUMN "guard" text COLLATE "C", ADD COLUMN "facts" text COLLATE "C"; '
+        'ALTER TABLE changes ADD COLUMN "cluster" text COLLATE "C", ADD COLUMN "strata" text COLLATE "C"',
     ),
 )
 """In ascending order, up to ``SCHEMA_NUMBER``; databases of number 2 and later are brought forward by them."""
