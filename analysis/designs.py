@@ -154,6 +154,7 @@ def _arms(
         _pace(main.cohort),
         quasi=of_main.stage.grade != "randomised" or shared,
         assigned=_assigned(change, main.cohort.stage),
+        of_plan=_of_plan(main.cohort),
     )
     return Measured(weighed, None, outcomes, number, found, hidden, parted)
 
@@ -303,7 +304,7 @@ def _facts(change: LedgerChange, data: StageData, found: Sequence[tested.Finding
         srm_p,
         cohort.crossovers,
         notes,
-        cohort.stage.end_us is not None and cohort.closes_us >= cohort.stage.end_us,
+        cohort.over,
     )
 
 
@@ -336,6 +337,15 @@ def _assigned(change: LedgerChange, stage: Stage) -> float | None:
     return new / (new + old) if new and old else None
 
 
+def _of_plan(cohort: Cohort) -> float:
+    """The two arms' share of the units that entered the stage: the part of the whole test's plan that is theirs.
+
+    As it came out, not as declared: with all planned units in, the two arms have reached their part whatever the draw.
+    """
+    units = len(cohort.entries.key)
+    return int(np.count_nonzero(cohort.compared())) / units if units else 1.0
+
+
 def _unlabelled(change: LedgerChange, cohorts: Sequence[Cohort]) -> bool:
     declared = change.assignment == "random" and change.from_version is not None
     met = any(len(cohort.entries.key) for cohort in cohorts)
@@ -357,5 +367,4 @@ def _pace(cohort: Cohort) -> Pace:
     arms: tuple[Arm, Arm] = (cohort.control, cohort.treated)
     week_us = max(1, min(7 * DAY_US, cohort.until_us - cohort.stage.start_us))
     lately = sum(int((arm.at >= cohort.until_us - week_us).sum()) for arm in arms)
-    ended = cohort.stage.end_us is not None and cohort.closes_us >= cohort.stage.end_us
-    return Pace(sum(len(arm.person) for arm in arms), 0.0 if ended else lately * DAY_US / week_us)
+    return Pace(sum(len(arm.person) for arm in arms), 0.0 if cohort.over else lately * DAY_US / week_us)

@@ -111,12 +111,17 @@ class Result:
     answers: IntArray | None = field(default=None, repr=False)
     """Of a question: the rows of the table ``answers`` in it."""
     asked: tuple[int, int] | None = None
-    """Of answers: the complete units, of which those that answered are a part."""
+    """Of answers and of what is per event: the complete units, of which those with one are a part."""
+    never: int = 0
+    """Units of a stage that is over whose windows reach past its end, so that they will never be complete."""
 
     @property
     def towards_plan(self) -> int:
-        """Units that count towards the plan, which is one of units that enter, whether they answer or not."""
-        return sum(self.asked or self.n)
+        """Units that count towards the plan, which is one of units that enter, whether they answer or not.
+
+        While a stage goes on they count once they are complete; when it is over, nobody is waited for any more.
+        """
+        return sum(self.asked or self.n) + self.never
 
     @property
     def practical(self) -> float | None:
@@ -205,7 +210,8 @@ def result(frames: Frames, data: StageData, metric: Metric) -> Result:
         n_immature=_immature(matcher.crowd, metric.window_us),
         control_var=samples[0].mean_var if samples[0] else None,
         answers=answer_rows(frames, metric, values),
-        asked=people if metric.source == "answer" and not matcher.crowd.clustered else None,
+        asked=_asked(matcher.crowd, metric),
+        never=_immature(matcher.crowd, metric.window_us) if data.cohort.over else 0,
     )
     return with_harm(made)
 
@@ -389,6 +395,15 @@ def _immature(crowd: Crowd, window_us: int) -> int:
     complete = np.zeros(len(crowd.treated), dtype=bool)
     complete[crowd.unit[crowd.complete(window_us)]] = True
     return len(complete) - int(np.count_nonzero(complete))
+
+
+def _asked(crowd: Crowd, metric: Metric) -> tuple[int, int] | None:
+    """Of answers: the units of each arm with somebody whose window is over; None for what everybody has."""
+    if metric.source != "answer" and not metric.per:
+        return None
+    complete = np.zeros(len(crowd.treated), dtype=bool)
+    complete[crowd.unit[crowd.complete(metric.window_us)]] = True
+    return _arms(crowd.treated[complete].astype(np.int64))
 
 
 def _arms(treated: IntArray) -> tuple[int, int]:

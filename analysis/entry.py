@@ -105,6 +105,11 @@ class Cohort:
     one_sided: int = 0
     """People of the two arms left out because their stratum has nobody of the other arm."""
 
+    @property
+    def over(self) -> bool:
+        """The stage has ended, as far as is known: nobody enters any more, and no window that is open will close."""
+        return self.stage.end_us is not None and self.closes_us >= self.stage.end_us
+
     def compared(self) -> BoolArray:
         """Which entries are in one of the two arms."""
         arms: BoolArray = np.isin(self.entries.group, (CONTROL, self.treated_group))

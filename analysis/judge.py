@@ -48,11 +48,14 @@ class Weighed:
     """Where the design brings its own test."""
     assigned: float | None = None
     """The share of the two arms' units that was to meet the new version; None: nobody declared it."""
+    of_plan: float = 1.0
+    """The two arms' part of the declared plan, which is one of all units that enter the stage, in whatever arm."""
 
     @property
     def planned(self) -> int:
-        """Planned units, 5,000 where nobody declared a number."""
-        return self.change.planned_units or UNDECLARED_PLAN
+        """Planned units of the two arms, 5,000 where nobody declared a number."""
+        declared = self.change.planned_units
+        return max(1, math.floor(declared * self.of_plan)) if declared else UNDECLARED_PLAN
 
 
 @dataclass(frozen=True, slots=True)

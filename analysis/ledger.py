@@ -249,7 +249,7 @@ def _same(declared: LedgerChange, detected: LedgerChange) -> bool:
 
 
 def _beside(detected: LedgerChange, declared: Iterable[LedgerChange]) -> LedgerChange:
-    """A detected version of a rollout of which another version was declared has that one's stages and draw."""
+    """A detected version of a rollout of which another version was declared has that one's stages, draw and plan."""
     for other in declared:
         same = (other.model_id, other.rollout_id) == (detected.model_id, detected.rollout_id)
         if same and not other.full_switch and detected.refusal is None:
@@ -262,6 +262,8 @@ def _beside(detected: LedgerChange, declared: Iterable[LedgerChange]) -> LedgerC
                 assignment=other.assignment,
                 cluster=other.cluster,
                 strata=other.strata,
+                planned_units=other.planned_units,
+                planned_stages=other.planned_stages,
                 shares_capacity=other.shares_capacity,
                 refusal=other.refusal,
             )

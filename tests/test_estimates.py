@@ -355,6 +355,47 @@ class TestDaysLeft:
         assert only(run(trial(7, event=(0.2, 0.3)))).days_left is None
 
 
+class TestThePlan:
+    """``planned_units`` is the whole stage's: all units that enter it, in whatever arm."""
+
+    def arms(self, share: tuple[float, ...]) -> dict[str, pd.DataFrame]:
+        """6,000 people in three arms, the last of whom enter on the last day before the stage ends."""
+        tables = trial(5, n=6_000, event=(0.2, 0.2), days=14)
+        third = np.random.default_rng(1).choice(3, 6_000, p=share)
+        named = [("stable", "v1"), ("blue", "v2"), ("red", "v3")]
+        tables["exposures"]["arm"] = [named[i][0] for i in third]
+        tables["exposures"]["model_version"] = [named[i][1] for i in third]
+        return tables
+
+    @pytest.mark.parametrize("share", [(1 / 3, 1 / 3, 1 / 3), (0.8, 0.1, 0.1), (0.5, 0.5, 0.0)])
+    def test_a_finished_test_is_no_longer_interim_whatever_its_arms(self, share: tuple[float, ...]) -> None:
+        plan = declared({"planned_units": 6_000, "ended_at": at(14)})
+        rows = [r for r in run(together(self.arms(share), plan)).estimates if r.metric == "rebooked"]
+        assert [r.decided_by for r in rows] == ["fixed"] * (2 if share[2] else 1)
+
+    def test_while_it_goes_on_complete_units_count(self) -> None:
+        tables = together(self.arms((1 / 3, 1 / 3, 1 / 3)), declared({"planned_units": 6_000}))
+        rows = [r for r in run(tables, as_of_us=at(15)).estimates if r.metric == "rebooked"]
+        assert {r.decided_by for r in rows} == {"always_valid"}
+        assert {r.decided_by for r in run(tables).estimates if r.metric == "rebooked"} == {"fixed"}
+
+    def test_a_test_that_ended_short_of_its_plan_stays_interim(self) -> None:
+        plan = declared({"planned_units": 6_001, "ended_at": at(14)})
+        rows = [r for r in run(together(self.arms((0.5, 0.5, 0.0)), plan)).estimates if r.metric == "rebooked"]
+        assert [r.decided_by for r in rows] == ["always_valid"]
+
+    def test_a_plan_of_couriers_counts_those_of_whom_nobody_answered(self) -> None:
+        world = World()
+        world.declare(0, unit="courier", planned_units=200, ended_at=at(28), allocation={"v1": 1, "v2": 1})
+        for i in range(4_000):
+            courier, subject = i % 200, f"s{i}"
+            world.expose(subject, 14 * i / 4_000, "canary" if courier % 2 else "stable", courier=f"k{courier}")
+            if courier < 150:
+                world.answer(subject, 14 * i / 4_000 + 0.5, 3 + i % 3)
+        (row,) = [r for r in run(world.tables()).estimates if r.metric == "csat/overall" and r.decided_by]
+        assert (row.n_control, row.n_treated, row.decided_by) == (75, 75, "fixed")
+
+
 class TestNoise:
     def test_a_version_that_does_nothing_is_rarely_called_anything(self) -> None:
         """A/A: over 80 drawn trials with three metrics each, better or worse in at most some 5 %."""

@@ -199,7 +199,7 @@ ended_at time when the stage ended
 allocation json version or holdout → weight
 unit text subject, courier, zone or zone_time: what was assigned
 assignment text random or chosen
-planned_units int units planned for the whole change
+planned_units int units planned for the whole test: all that enter a stage, in whatever arm
 planned_stages int stages planned
 zones json zones it is limited to
 features json feature names of the new version
