@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from edgeloop.verdicts import VERDICTS
+
 ROLES: dict[str, str] = {
     "data_engineer": "data engineer",
     "crm_manager": "CRM manager",
@@ -24,13 +26,7 @@ ROLES: dict[str, str] = {
 }
 """Key in the settings → what people call it."""
 
-KINDS: dict[str, str] = {
-    "promote": "promote",
-    "keep_testing": "keep testing",
-    "roll_back": "roll back",
-    "repair_the_data_first": "repair the data first",
-    "stop_no_effect": "stop, no effect",
-}
+KINDS: dict[str, str] = {kind.key: verdict for verdict, kind in VERDICTS.items()}
 """Key in the settings → the verdict it is about."""
 
 OWNER, DEPUTY = "owner", "deputy"
@@ -59,25 +55,8 @@ class DutySettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
 
 
 DUTIES: dict[str, DutySettings] = {
-    "promote": DutySettings(
-        accountable="devops_lead",
-        consulted=("data_science_lead", "product_manager"),
-        informed=("crm_manager", "feedback_integrator"),
-    ),
-    "keep testing": DutySettings(
-        accountable="data_analyst", consulted=("product_manager",), informed=("feedback_integrator",)
-    ),
-    "roll back": DutySettings(
-        accountable="devops_lead",
-        consulted=("edge_systems_engineer",),
-        informed=("product_manager", "operations_lead", "feedback_integrator"),
-    ),
-    "repair the data first": DutySettings(
-        accountable="data_engineer", consulted=("it_lead",), informed=("data_analyst", "feedback_integrator")
-    ),
-    "stop, no effect": DutySettings(
-        accountable="devops_lead", consulted=("data_science_lead",), informed=("product_manager",)
-    ),
+    verdict: DutySettings(accountable=kind.accountable, consulted=kind.consulted, informed=kind.informed)
+    for verdict, kind in VERDICTS.items()
 }
 """Verdict → who answers for it where the settings say nothing."""
 

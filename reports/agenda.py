@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from edgeloop.store.rows import Verdict
 from reports import numbers, people
 from reports.findings import AgendaItem, Complexity, Findings, Incident, Pillar
 from reports.language import t, tn
+from reports.verdicts import TOLD
 
 HOUR = 60
-MINUTES: Mapping[Verdict, int] = {
-    "roll back": 6, "repair the data first": 5, "promote": 5, "stop, no effect": 3, "keep testing": 2,
-}  # fmt: skip
 MOST_LINES = 4
 
 
@@ -62,7 +59,7 @@ def _decisions(findings: Findings, minutes: int) -> list[AgendaItem]:
     asked = list(findings.decisions)
     made: list[AgendaItem] = []
     while asked:
-        need = MINUTES[asked[0].verdict]
+        need = TOLD[asked[0].verdict].minutes
         last = len(asked) == 1
         if need > minutes - (0 if last else 2):
             break

@@ -37,6 +37,7 @@ from reports.changes import ChangeRows
 from reports.findings import Brand, Decision, Findings, Line
 from reports.language import t, tn
 from reports.restatements import restatements
+from reports.verdicts import TOLD
 
 _MOST_WORDS = 10
 _MOST_SIZED = 3
@@ -172,11 +173,11 @@ def _title(asked: Sequence[Decision], gathered: Sequence[ChangeRows], month: str
     groups: dict[Verdict, list[str]] = {}
     for d in urgent:
         groups.setdefault(d.verdict, []).append(titles[d.anchor])
-    named = punctuation.semicolon().join(_asked(verdict, numbers.joined(own)) for verdict, own in groups.items())
+    named = punctuation.semicolon().join(TOLD[verdict].asked(numbers.joined(own)) for verdict, own in groups.items())
     if _words_in(named) <= _MOST_WORDS and len(named) <= _LONGEST_TITLE:
         return words.capital(named)
     counted = [
-        _asked(verdict, tn("one change", "{n} changes", len(own), n=numbers.count(len(own))))
+        TOLD[verdict].asked(tn("one change", "{n} changes", len(own), n=numbers.count(len(own))))
         for verdict, own in groups.items()
     ]
     told = punctuation.semicolon().join(counted)
@@ -192,17 +193,6 @@ def _words_in(text: str) -> int:
 
 _LONGEST_TITLE = 110
 """Characters: ten words can be long ones."""
-
-
-def _asked(verdict: Verdict, what: str) -> str:
-    """What is asked for one or several changes."""
-    return {
-        "roll back": t("roll back {what}", what=what),
-        "repair the data first": t("repair the data of {what}", what=what),
-        "promote": t("promote {what}", what=what),
-        "stop, no effect": t("stop {what}", what=what),
-        "keep testing": t("keep testing {what}", what=what),
-    }[verdict]
 
 
 def _standing(freeze: Freeze) -> str:

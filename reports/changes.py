@@ -9,10 +9,10 @@ from edgeloop.store import facts
 from edgeloop.store.rows import Estimate
 from reports import foreign, novelty, numbers, punctuation, reasons, segments, words
 from reports.findings import Change, Effect, OpenTest
-from reports.gathered import ORDER, ROLES, ChangeRows, days_left, end, gather, scale, strength, verdict_of
+from reports.gathered import ROLES, ChangeRows, days_left, end, gather, scale, strength, verdict_of
 from reports.language import t, tn
 
-__all__ = ["ORDER", "ChangeRows", "changes", "gather", "notes", "open_tests"]
+__all__ = ["ChangeRows", "changes", "gather", "notes", "open_tests"]
 
 _DIRECTIONS: tuple[words.Direction, ...] = ("worse", "better", "unclear", "early")
 

@@ -15,13 +15,12 @@ from edgeloop.roles import Responsibility
 from edgeloop.store.rows import Estimate, Verdict
 from reports import foreign, novelty, numbers, reasons, words
 from reports.findings import Decision
-from reports.gathered import ORDER, ChangeRows, days_left, strength
+from reports.gathered import ChangeRows, days_left, strength
 from reports.language import t, tn
 from reports.owners import owner_of
 from reports.settled import Version, settled
+from reports.verdicts import ORDER, TOLD, WORKING_DAYS
 from reports.voices import within
-
-WORKING_DAYS, WORKING_DAYS_ROLL_BACK = 5, 1
 
 
 def note() -> str:
@@ -37,13 +36,7 @@ def action_text(verdict: Verdict, title: str, *, hold_back: bool = False) -> str
     name = foreign.name(title)
     if hold_back:
         return t("Hold back 5\N{NO-BREAK SPACE}% of the customers from “{name}”", name=name)
-    return {
-        "roll back": t("Roll back “{name}”", name=name),
-        "repair the data first": t("Repair the data of “{name}” first", name=name),
-        "promote": t("Promote “{name}” to everybody", name=name),
-        "stop, no effect": t("Stop “{name}”: no effect", name=name),
-        "keep testing": t("Keep testing “{name}”", name=name),
-    }[verdict]
+    return TOLD[verdict].action(name)
 
 
 def decisions(
@@ -97,21 +90,12 @@ def _is_done(own: ChangeRows, verdict: Verdict, known: Sequence[LedgerChange], a
     event = settled(version, [c for c in known if not c.full_switch or c.declared], change.start_us, as_of_us)
     if event is None or change.full_switch:
         return False
-    return (
-        event.what
-        in {
-            "promote": ("promoted",),
-            "keep testing": ("promoted", "rolled back"),
-            "roll back": ("rolled back",),
-            "stop, no effect": ("rolled back",),
-            "repair the data first": (),
-        }[verdict]
-    )
+    return event.what in TOLD[verdict].settled_by
 
 
 def due_date(as_of_us: int, timezone: str, verdict: Verdict | None = None) -> dt.date:
     """By when what a report asks is to be done; without a ``verdict``: what is no decision."""
-    days = WORKING_DAYS_ROLL_BACK if verdict == "roll back" else WORKING_DAYS
+    days = WORKING_DAYS if verdict is None else TOLD[verdict].working_days
     return working_days_after(_date(as_of_us, timezone), days)
 
 

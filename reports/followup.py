@@ -23,6 +23,7 @@ from reports.findings import FollowState, FollowUp
 from reports.gathered import ChangeRows, strength
 from reports.language import t, tn
 from reports.settled import Settled, Version, settled
+from reports.verdicts import TOLD
 
 _MOST_MEASURED = 3
 _MOST_REASON = 300
@@ -129,9 +130,7 @@ def _state(action: Action, event: Settled | None, today: str) -> FollowState:
 
 
 def _as_asked(action: Action, event: Settled) -> bool:
-    if action.verdict == "promote":
-        return event.what == "promoted"
-    return action.verdict in ("roll back", "stop, no effect") and event.what != "promoted"
+    return event.what in TOLD[action.verdict].done_by
 
 
 def _became(action: Action, timezone: str) -> str:

@@ -12,8 +12,8 @@ from edgeloop.store.facts import Ruled
 from edgeloop.store.rows import Check, Estimate, Grade, Verdict
 from reports import foreign, words
 from reports.findings import Role, Scale
+from reports.verdicts import ORDER
 
-ORDER = ("roll back", "repair the data first", "promote", "stop, no effect", "keep testing")
 ROLES: tuple[Role, ...] = ("goal", "guardrail", "watch")
 
 

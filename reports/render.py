@@ -11,17 +11,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgeloop import __version__
+from edgeloop.verdicts import MARKS
 from reports import brand, charts, decisions, followup, health, language, numbers, punctuation, words
 from reports.findings import Brand, CheckState, Findings, State, Workshop
 from reports.language import t, tn
 
-_VERDICT_MARKS = {
-    "promote": "▲",
-    "roll back": "▼",
-    "repair the data first": "■",
-    "keep testing": "●",
-    "stop, no effect": "◼",
-}
 _CERTAINTY_MARKS = {"clear": "●", "not clear": "◐", "too early": "○", "data in doubt": "■"}
 
 
@@ -124,7 +118,7 @@ def _environment() -> Environment:
         state_text=state_text,
         check_text=check_text,
         follow_text=followup.state_text,
-        verdict_marks=_VERDICT_MARKS,
+        verdict_marks=MARKS,
         certainty_marks=_CERTAINTY_MARKS,
         language=language.spoken,
     )

@@ -12,6 +12,7 @@ from typing import Literal
 from edgeloop.store.rows import Estimate, Verdict
 from reports import foreign, numbers
 from reports.language import t, tn
+from reports.verdicts import TOLD
 
 Direction = Literal["better", "worse", "unclear", "early"]
 Certainty = Literal["clear", "not clear", "too early", "data in doubt"]
@@ -203,13 +204,7 @@ def days_more(n: int) -> str:
 
 def verdict(found: Verdict) -> str:
     """A verdict, in small letters."""
-    return {
-        "promote": t("promote"),
-        "keep testing": t("keep testing"),
-        "roll back": t("roll back"),
-        "repair the data first": t("repair the data first"),
-        "stop, no effect": t("stop, no effect"),
-    }[found]
+    return TOLD[found].name()
 
 
 def sure(found: Certainty) -> str:

@@ -31,9 +31,6 @@ from edgeloop.settings import Settings
 PATH = "/reports"
 Authorise = Callable[[Request], Response | None]
 _STYLE = re.compile(rb"<style>(.*?)</style>", re.DOTALL)
-_MARKS = {
-    "promote": "▲", "roll back": "▼", "repair the data first": "■", "keep testing": "●", "stop, no effect": "◼",
-}  # fmt: skip
 
 
 class ArchivePage:
@@ -79,7 +76,6 @@ class ArchivePage:
             company=self._company,
             months=months,
             line=timeline(months),
-            marks=_MARKS,
             css=Markup(css),  # noqa: S704 -- our own file
         )  # fmt: skip
         return text.encode()

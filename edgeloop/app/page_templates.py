@@ -7,6 +7,7 @@ import functools
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from edgeloop.clock import SECOND_US, iso
+from edgeloop.verdicts import MARKS
 
 _MINUTE_US = 60 * SECOND_US
 
@@ -22,6 +23,7 @@ def page_templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["moment"] = _moment
+    environment.globals["marks"] = MARKS
     return environment
 
 

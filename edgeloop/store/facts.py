@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
-Verdict = Literal["promote", "keep testing", "roll back", "repair the data first", "stop, no effect"]
+from edgeloop.verdicts import Verdict as Verdict
+
 FewOf = Literal["answer", "event", "no event", "sum", "mark", "no mark"]
 GuardState = Literal["breach", "cleared", "open", "no data"]
 Direction = Literal["better", "worse", "unclear"]
