@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from analysis.bridge import Delta, Interplay, Printed, month_bridge
 from analysis.change import LedgerChange
 from analysis.counted import Counted, counted
 from analysis.designs import Measured, measure
-from analysis.frames import prepare
+from analysis.frames import WHOLE_SECOND_SOURCES, prepare
 from analysis.history import JoinTimes
 from analysis.interactions import Interaction, Randomised, overlaps
 from analysis.judge import Judged, Weighed, judge
@@ -68,6 +68,7 @@ def analyse(
     printed: Mapping[str, float] = MappingProxyType({}),
     holidays: Sequence[str] = (),
     chain: Sequence[tuple[str, str]] = (),
+    whole_second_sources: Collection[str] = WHOLE_SECOND_SOURCES,
     figures_alone: bool = False,
 ) -> Analysis:
     """Everything that can be said of the month's changes from the freeze's tables alone.
@@ -82,11 +83,12 @@ def analyse(
         printed: metric → the figure of the month before as its own report had it.
         holidays: dates (``YYYY-MM-DD``) that count as Sundays.
         chain: (step, engagement name) on the way from the entry to an answer.
+        whole_second_sources: whose outcomes may seem to lie a moment before their cause, as the credits have it.
         figures_alone: only what each change did and its verdict, the same to the last bit: no segments, no bridge, no
             words, no checks, no counts.
     """
     known = ledger(tables, timezone=month.timezone)
-    frames, times = prepare(tables, begins_us), JoinTimes.of(tables)
+    frames, times = prepare(tables, begins_us, whole_second_sources), JoinTimes.of(tables)
     # A caller that keeps none of the large ones has their memory back.
     tables = {name: table for name, table in tables.items() if name not in LARGE}
     wanted = asked.resolve(frames, metrics)

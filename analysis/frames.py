@@ -12,10 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from analysis.customers import customers, flag
 from analysis.groups import stable_order, starts
 from analysis.moments import FloatArray, IntArray
 from edgeloop.metrics import MetricSettings
+from edgeloop.settings import AttributionSettings
 from edgeloop.store.schema import CHANGES
+from edgeloop.tolerance import TOLERANCE_US, tolerance_us
 
 READ: Mapping[str, tuple[str, ...]] = {
     "exposures": (
@@ -23,10 +26,10 @@ READ: Mapping[str, tuple[str, ...]] = {
         "touchpoint", "device", "segment", "anonymous", "latency_ms", "energy_mj", "features", "error", "fallback",
         "site", "placement",
     ),
-    "engagement": ("subject", "occurred_at", "name", "value", "currency", "anonymous"),
+    "engagement": ("subject", "occurred_at", "name", "source", "value", "currency", "anonymous"),
     "answers": (
-        "response_id", "subject", "respondent", "survey_id", "occurred_at", "position", "question", "kind", "value",
-        "low", "high", "text",
+        "response_id", "subject", "respondent", "survey_id", "source", "occurred_at", "position", "question", "kind",
+        "value", "low", "high", "text",
     ),
     "responses": ("response_id", "subject", "language", "anonymous"),
     "profiles": ("subject", "occurred_at", "fields"),
@@ -42,6 +45,7 @@ BoolArray = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.signedinteger[Any]]
 """As narrow as the labels allow: to be compared and to index with. Arithmetic needs `Coded.of_rows`."""
 ABSENT = -1
+WHOLE_SECOND_SOURCES = AttributionSettings().whole_second_sources
 NPS_PROMOTER, NPS_DETRACTOR = 9, 6  # 0–10 answers: 9 and 10 count 100, 0 to 6 count −100
 
 
@@ -126,6 +130,11 @@ class Exposures:
         """The column of a field that people can be drawn inside of (`edgeloop.events.Inside`)."""
         return self.places[field] if field in PLACES else cast("Coded", getattr(self, field))
 
+    def customers(self, rows: IntArray) -> BoolArray:
+        """Which of some rows are of a customer (`analysis.customers`)."""
+        known: BoolArray = (self.subject.codes[rows] != ABSENT) & ~self.anonymous[rows]
+        return known
+
     def of_model(self, model_id: str) -> IntArray:
         """The rows of one model, ascending."""
         code = self.model.code(model_id)
@@ -152,6 +161,8 @@ class Outcomes:
     scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     row: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """Of answers: their place in the table ``answers``."""
+    coarse: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    """Which are stamped in whole seconds; empty where none is."""
 
     @classmethod
     def sort(
@@ -164,6 +175,7 @@ class Outcomes:
         kinds: Mapping[str, str],
         scales: Mapping[str, tuple[float, float]] = MappingProxyType({}),
         row: IntArray | None = None,
+        coarse: BoolArray | None = None,
     ) -> Outcomes:
         """Outcomes in any order, put in order."""
         key = name.codes.astype(np.int64) * (int(person.max(initial=0)) + 1) + person
@@ -178,6 +190,7 @@ class Outcomes:
             kinds,
             scales,
             np.zeros(0, dtype=np.int64) if row is None else row[order],
+            coarse[order] if coarse is not None and coarse.any() else np.zeros(0, dtype=bool),
         )
 
     def span(self, name: str) -> slice:
@@ -189,13 +202,35 @@ class Outcomes:
         begin, end = np.searchsorted(self.name.codes, np.array([code, code + 1], dtype=self.name.codes.dtype))
         return slice(int(begin), int(end)) if end > begin else slice(0, 0)
 
+    @property
+    def surely(self) -> IntArray:
+        """When each is sure to have happened: coarse stamps are early by up to the tolerance."""
+        return self.at + TOLERANCE_US * self.coarse if len(self.coarse) else self.at
+
+    def lag(self, rows: IntArray, entered_us: IntArray) -> IntArray:
+        """How long after an entry each outcome came (`lag`)."""
+        return lag(self.at[rows], entered_us, self.coarse[rows] if len(self.coarse) else None)
+
+    def reach(self, rows: IntArray, from_us: int, to_us: int) -> tuple[IntArray, IntArray]:
+        """(earliest, latest) moment of the entries with from ≤ `lag` ≤ to, per outcome."""
+        at = self.at[rows]
+        first, last = at - to_us, at - from_us
+        if len(self.coarse):
+            coarse = self.coarse[rows]
+            if -TOLERANCE_US <= from_us <= 0:
+                last[coarse] = at[coarse] + TOLERANCE_US
+            if -TOLERANCE_US <= to_us < 0:
+                first[coarse] = at[coarse] + TOLERANCE_US + 1
+        return first, last
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frames:
     """Everything the estimates read.
 
     ``first_seen`` is each person's first exposure or engagement event in the tables, per code of
-    ``exposures.subject``; ``profiles`` are numeric profile fields. ``begins_us`` is when the data begin, of which the
+    ``exposures.subject`` (an event that may have been caused by an exposure a moment later counts as late as it can
+    be); ``profiles`` are numeric profile fields. ``begins_us`` is when the data begin, of which the
     tables may hold only what is later.
     """
 
@@ -206,6 +241,14 @@ class Frames:
     first_seen: IntArray
     profiles: Outcomes
     begins_us: int = 0
+
+
+def lag(at: IntArray, entered_us: IntArray, coarse: BoolArray | None) -> IntArray:
+    """How long after an entry each outcome came; 0 where a coarse stamp lies before it by the tolerance at most."""
+    after: IntArray = at - entered_us
+    if coarse is not None:
+        after[coarse & (after < 0) & (after >= -TOLERANCE_US)] = 0
+    return after
 
 
 def needed(metrics: Mapping[str, MetricSettings], changes: pd.DataFrame | None = None) -> dict[str, tuple[str, ...]]:
@@ -225,21 +268,27 @@ def needed(metrics: Mapping[str, MetricSettings], changes: pd.DataFrame | None =
     return read
 
 
-def prepare(tables: Mapping[str, pd.DataFrame], begins_us: int = 0) -> Frames:
-    """The tables as codes, outcomes cut to the people who met any model; the input stays as it is."""
+def prepare(
+    tables: Mapping[str, pd.DataFrame], begins_us: int = 0, whole_second_sources: Collection[str] = WHOLE_SECOND_SOURCES
+) -> Frames:
+    """The tables as codes, outcomes cut to the people who met any model; the input stays as it is.
+
+    Args:
+        whole_second_sources: whose outcomes may seem to lie before their cause, as the credits have it.
+    """
     exposures = _exposures(tables["exposures"])
-    engagement = _engagement(tables["engagement"], exposures.subject.labels)
+    engagement = _engagement(tables["engagement"], exposures.subject.labels, whole_second_sources)
     answers = tables["answers"]
     agent = (answers["respondent"] == "agent").to_numpy(dtype=bool)
     first_seen = np.full(len(exposures.subject.labels), np.iinfo(np.int64).max)
-    for person, at in ((exposures.subject.codes, exposures.at), (engagement.person, engagement.at)):
-        known = person != ABSENT
-        np.minimum.at(first_seen, person[known], at[known])
+    known = exposures.subject.codes != ABSENT
+    np.minimum.at(first_seen, exposures.subject.codes[known], exposures.at[known])
+    np.minimum.at(first_seen, engagement.person, engagement.surely)
     return Frames(
         exposures,
         engagement,
-        _answers(answers[~agent], exposures.subject.labels, np.flatnonzero(~agent)),
-        _answers(answers[agent], exposures.courier.labels, np.flatnonzero(agent)),
+        _answers(answers[~agent], exposures.subject.labels, np.flatnonzero(~agent), whole_second_sources),
+        _answers(answers[agent], exposures.courier.labels, np.flatnonzero(agent), whole_second_sources),
         first_seen,
         _profiles(tables.get("profiles"), exposures.subject.labels),
         begins_us,
@@ -261,7 +310,7 @@ def _exposures(frame: pd.DataFrame) -> Exposures:
         touchpoint=Coded.of(frame["touchpoint"]),
         device=Coded.of(frame["device"]),
         segment=Coded.of(frame["segment"]),
-        anonymous=_flag(frame["anonymous"]),
+        anonymous=flag(frame["anonymous"]),
         fields={name: _field(name, frame[name]) for name in FIELDS if name in frame},
         by_model=stable_order(model.codes),
         model_begins=starts(_from_one(model.codes), len(model.labels) + 1)[1:],
@@ -286,7 +335,7 @@ def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
 def _field(name: str, column: pd.Series[Any]) -> FloatArray:
     if name == "error":
         return np.asarray(column.notna(), dtype=np.float64)
-    return np.asarray(_flag(column), dtype=np.float64) if name == "fallback" else _number(column)
+    return np.asarray(flag(column), dtype=np.float64) if name == "fallback" else _number(column)
 
 
 def _from_one(codes: Codes) -> IntArray:
@@ -319,9 +368,17 @@ def _profiles(frame: pd.DataFrame | None, people: pd.Index[str]) -> Outcomes:
     )
 
 
-def _engagement(frame: pd.DataFrame, people: pd.Index[str]) -> Outcomes:
+def coarse_stamps(frame: pd.DataFrame, whole_second_sources: Collection[str]) -> BoolArray:
+    """Which rows' stamps have a tolerance."""
+    if "source" not in frame:
+        return np.zeros(len(frame), dtype=bool)
+    source = Coded.of(frame["source"])
+    return source.isin([s for s in source.labels if tolerance_us(str(s), whole_second_sources)])
+
+
+def _engagement(frame: pd.DataFrame, people: pd.Index[str], whole_second_sources: Collection[str]) -> Outcomes:
     person = Coded.within(frame["subject"], people).codes
-    known = (person != ABSENT) & ~_flag(frame["anonymous"])
+    known = (person != ABSENT) & customers(frame)
     name, currency = Coded.of(frame["name"]), Coded.of(frame["currency"])
     return Outcomes.sort(
         person[known],
@@ -330,10 +387,13 @@ def _engagement(frame: pd.DataFrame, people: pd.Index[str]) -> Outcomes:
         _number(frame["value"])[known],
         Coded(currency.codes[known], currency.labels),
         {},
+        coarse=coarse_stamps(frame, whole_second_sources)[known],
     )
 
 
-def _answers(frame: pd.DataFrame, people: pd.Index[str], row: IntArray) -> Outcomes:
+def _answers(
+    frame: pd.DataFrame, people: pd.Index[str], row: IntArray, whole_second_sources: Collection[str]
+) -> Outcomes:
     """Answers with a number, by ``survey/question``; of a question with several kinds the most frequent."""
     person = Coded.within(frame["subject"], people).codes
     value = _number(frame["value"])
@@ -355,6 +415,7 @@ def _answers(frame: pd.DataFrame, people: pd.Index[str], row: IntArray) -> Outco
         kinds,
         _scales(question[right], kept[right]),
         row[known][right],
+        coarse_stamps(kept, whole_second_sources)[right],
     )
 
 
@@ -374,10 +435,6 @@ def _main_kinds(question: pd.Series[str], kind: pd.Series[str]) -> dict[str, str
     ranked = counts.rename("n").reset_index().sort_values(["question", "n", "kind"], ascending=[True, False, True])
     first = ranked.drop_duplicates("question")
     return dict(zip(first["question"].astype(str), first["kind"].astype(str), strict=True))
-
-
-def _flag(column: pd.Series[int]) -> BoolArray:
-    return (column == 1).to_numpy(dtype=bool, na_value=False)
 
 
 def _number(column: pd.Series[float]) -> FloatArray:

@@ -127,7 +127,7 @@ class Matcher:
             rows = np.flatnonzero(position != ABSENT)
             position = position[rows]
             rows += span.start
-            kept = self._kept[id(outcomes), name] = (rows, position, outcomes.at[rows] - self.crowd.at[position])
+            kept = self._kept[id(outcomes), name] = (rows, position, outcomes.lag(rows, self.crowd.at[position]))
         return kept
 
 
@@ -154,10 +154,9 @@ class RepeatedMatcher:
         person = outcomes.person[span]
         entered = np.flatnonzero(self._begins[person + 1] > self._begins[person])
         rows, person = span.start + entered, person[entered]
-        at = outcomes.at[rows]
         # The earliest entry that may have caused it, and one past the latest.
-        first = self._place(person, at - to_us)
-        after = self._place(person, at - from_us + 1)
+        earliest, latest = outcomes.reach(rows, from_us, to_us)
+        first, after = self._place(person, earliest), self._place(person, latest + 1)
         times = np.maximum(after - first, 0)
         begins = np.repeat(first - np.concatenate([[0], np.cumsum(times)[:-1]]), times) if len(rows) else first
         found = self._order[begins + np.arange(len(begins))]
@@ -224,7 +223,7 @@ def only(values: Values, kept: BoolArray) -> Values:
 
 def exposures_of(x: Exposures, cohort: Cohort, matcher: Matcher) -> tuple[IntArray, IntArray]:
     """(row, position in the crowd) of all exposures to the model in the stage of the two arms' people."""
-    rows = cohort.rows[(x.subject.codes[cohort.rows] != ABSENT) & ~x.anonymous[cohort.rows]]
+    rows = cohort.rows[x.customers(cohort.rows)]
     position = matcher.position(x.subject.codes[rows])
     return rows[position != ABSENT], position[position != ABSENT]
 
@@ -266,7 +265,7 @@ def before_values(
     outcomes = frames.profiles if settings.source == "profile" else frames.engagement
     name = metric.key if own else settings.name
     rows, position = matcher.of(outcomes, name, -(1 << 62), 0)
-    lag = outcomes.at[rows] - first_us[position]
+    lag = outcomes.lag(rows, first_us[position])
     inside = (lag < 0) & (lag >= -window)
     rows, position = rows[inside], position[inside]
     value = outcomes.value[rows]
@@ -289,7 +288,7 @@ def before_sums(frames: Frames, matcher: Matcher, metric: Metric, first_us: IntA
     """Each person's sum of a metric's values in the days before it first met the change, shape (people,)."""
     outcomes = outcomes_of(frames, metric)
     rows, position = matcher.of(outcomes, metric.key, -(1 << 62), 0)
-    lag = outcomes.at[rows] - first_us[position]
+    lag = outcomes.lag(rows, first_us[position])
     kept = (lag < 0) & (lag >= -round(days * DAY_US)) & ~np.isnan(outcomes.value[rows])
     kept &= _in_currency(outcomes, rows, metric.currency)
     weights = outcomes.value[rows[kept]]

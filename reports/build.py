@@ -99,6 +99,7 @@ def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None, read: rea
         since_us=manifest.since_us,
         headline=headline,
         figures=(ends["month 0"], ends["month 1"]) if "month 1" in ends else None,
+        whole_second_sources=manifest.whole_second_sources,
     )
     return Findings(
         language=look.locale,

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis.customers import customers
 from edgeloop.store.freeze import Freeze
 from reports.health import parity
 
 READ = {
     "exposures": (
         "occurred_at", "received_at", "subject", "courier", "model_id", "model_version", "arm", "latency_ms", "error",
-        "features", "energy_mj",
+        "features", "energy_mj", "anonymous",
     ),
-    "engagement": ("occurred_at", "received_at", "subject", "name", "source"),
+    "engagement": ("occurred_at", "received_at", "subject", "name", "source", "anonymous"),
     "responses": ("occurred_at", "received_at", "source"),
     "telemetry": ("occurred_at", "message_sent_at", "message_delivered_at"),
     "attributions": (
@@ -36,6 +37,8 @@ class Read:
     """What the sections share.
 
     ``frames`` are tables by name with the columns of `READ`, ``answers`` and, where there are any, ``actions`` whole.
+    In exposures and engagement ``subject`` is there for customers only (`analysis.customers`), so that whoever counts
+    counts no anonymous event as one.
     The ``outcome_id`` of ``attributions`` is a number that tells one outcome from another; ``answer_credits`` are those
     of its rows that are of answers, with the id itself.
     """
@@ -56,6 +59,9 @@ def read(freeze: Freeze) -> Read:
     same = {us: parity(profiles, us) for us in (month.start_us, month.end_us)}
     del profiles
     frames = freeze.frames(READ) | {name: freeze.frame(name) for name in _WHOLE if name in freeze.manifest.tables}
+    for name in ("exposures", "engagement"):
+        told = frames[name]
+        frames[name] = told.assign(subject=told["subject"].where(customers(told))).drop(columns="anonymous")
     numbers, ids = freeze.codes("attributions", "outcome_id")
     credited = frames["attributions"].assign(outcome_id=numbers)
     of_answers = credited[credited["outcome_type"] == "answer"]

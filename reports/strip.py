@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from analysis import Metric
+from analysis.customers import customers
+from analysis.frames import coarse_stamps, lag
 from edgeloop.clock import HOUR_US
 from edgeloop.months import Month
 from reports import numbers, words
@@ -44,6 +46,7 @@ def strip(
     since_us: int,
     headline: Metric | None,
     figures: tuple[float, float] | None,
+    whole_second_sources: Collection[str] = (),
 ) -> tuple[Indicator, ...]:
     """The rows.
 
@@ -52,12 +55,13 @@ def strip(
         used: this month's answers and last month's, where its report counted them.
         since_us: what happened before is not in the freeze.
         figures: the headline's figures of last month and of this one, as the bridge has them.
+        whole_second_sources: whose stamps have a tolerance (`edgeloop.tolerance`).
     """
     exposures, begin = frames["exposures"], line_begins(month, since_us)
     asked = headline if headline is not None and headline.source == "share" else None
     shares = figures if asked is not None else None
     return (
-        _conversion(exposures, frames["engagement"], month, as_of_us, begin, asked, shares),
+        _conversion(exposures, frames["engagement"], month, as_of_us, begin, asked, shares, whole_second_sources),
         _satisfaction(frames["answers"], month, begin),
         _used(*used, len(within(frames["answers"], month.previous()))),
         _latency(exposures, month, begin),
@@ -87,17 +91,29 @@ def headline_event(engagement: pd.DataFrame) -> str | None:
 
 
 class _Conversions:
-    """Of spans of time: who, of those met in it, did something within the window from their first exposure there."""
+    """Of spans of time: who, of those met in it, did something within the window from their first exposure there.
 
-    def __init__(self, exposures: pd.DataFrame, engagement: pd.DataFrame, name: str, window_us: int) -> None:
-        met = exposures.loc[exposures["arm"] != "holdout", ["occurred_at", "subject"]].dropna()
-        met = met.sort_values("occurred_at", kind="stable")
+    Customers and times are those of the estimates: nobody anonymous, and the tolerance of the source.
+    """
+
+    def __init__(
+        self,
+        exposures: pd.DataFrame,
+        engagement: pd.DataFrame,
+        name: str,
+        window_us: int,
+        whole_second_sources: Collection[str],
+    ) -> None:
+        shown = customers(exposures) & (exposures["arm"] != "holdout").to_numpy(dtype=bool, na_value=True)
+        met = exposures.loc[shown, ["occurred_at", "subject"]].sort_values("occurred_at", kind="stable")
         codes, people = pd.factorize(met["subject"])
         self._at, self._who, self._people = met["occurred_at"].to_numpy(dtype=np.int64), codes, len(people)
-        done = engagement.loc[engagement["name"] == name, ["occurred_at", "subject"]].dropna()
+        done = engagement[customers(engagement) & (engagement["name"] == name).to_numpy(dtype=bool, na_value=False)]
+        coarse = coarse_stamps(done, whole_second_sources)
         by, doers = pd.factorize(done["subject"])
         who = pd.Index(people).get_indexer(pd.Index(doers))[by]
         self._did, self._did_at = who[who >= 0], done["occurred_at"].to_numpy(dtype=np.int64)[who >= 0]
+        self._coarse = coarse[who >= 0]
         self._window_us = window_us
 
     def of(self, start_us: int, end_us: int, as_of_us: int) -> tuple[float, int] | None:
@@ -110,8 +126,8 @@ class _Conversions:
         n = int(np.count_nonzero(over))
         if not n:
             return None
-        lag = self._did_at - first[self._did]
-        hit = over[self._did] & (lag >= 0) & (lag <= self._window_us)
+        after = lag(self._did_at, first[self._did], self._coarse)
+        hit = over[self._did] & (after >= 0) & (after <= self._window_us)
         converted = np.zeros(self._people, dtype=bool)
         converted[self._did[hit]] = True
         return int(np.count_nonzero(converted)) / n, n
@@ -125,6 +141,7 @@ def _conversion(
     begin: int,
     headline: Metric | None,
     figures: tuple[float, float] | None,
+    whole_second_sources: Collection[str],
 ) -> Indicator:
     name = headline.key if headline is not None else headline_event(engagement)
     target, unknown = t("above last month"), t("unknown")
@@ -132,7 +149,7 @@ def _conversion(
         return Indicator(t("Conversion"), t("no engagement was recorded"), unknown, unknown, target, "unknown")
     window_us = headline.window_us if headline is not None else CONVERSION_WINDOW_US
 
-    conversions = _Conversions(exposures, engagement, name, window_us)
+    conversions = _Conversions(exposures, engagement, name, window_us, whole_second_sources)
 
     def of(start: int, end: int) -> tuple[float, int] | None:
         return conversions.of(start, end, as_of_us)

@@ -11,8 +11,9 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
-from edgeloop.clock import DAY_US, HOUR_US, SECOND_US
+from edgeloop.clock import DAY_US, HOUR_US
 from edgeloop.settings import AttributionSettings, CreditRule
+from edgeloop.tolerance import tolerance_us
 
 CODE_VERSION = 1
 """Raised whenever the same events and settings would give other rows; part of the rules' fingerprint."""
@@ -47,7 +48,7 @@ class Rules(msgspec.Struct, frozen=True):
 
     def tolerance_us(self, source: str) -> int:
         """How far after an outcome its cause may seem to lie, where the source's stamps are whole seconds."""
-        return SECOND_US if source in self.whole_second_sources else 0
+        return tolerance_us(source, self.whole_second_sources)
 
     def window_us(self, outcome_type: str) -> int:
         """How far back a cause may lie, for ``engagement`` or ``response`` events."""

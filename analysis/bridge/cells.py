@@ -79,7 +79,7 @@ def month_units(
     until = int(days[max(len(days) - 1 - less_days, 0)])
     begin, end = np.searchsorted(x.at, [month.start_us, until])
     rows = np.arange(begin, end)
-    rows = rows[~x.anonymous[rows] & ~x.arm.equals("holdout", rows)]
+    rows = rows[x.customers(rows) & ~x.arm.equals("holdout", rows)]
     entries = first_exposures(x, rows, np.zeros(len(rows), dtype=np.int64), x.subject)
     crowd = Crowd(
         person=entries.key,
@@ -131,7 +131,7 @@ def _groups(frames: Frames, matcher: Matcher, newcomers: bool) -> IntArray:
     zone = x.zone.of_rows(crowd.row) + 1  # 0: absent
     touchpoint = x.touchpoint.of_rows(crowd.row) + 1
     seen = np.zeros(len(crowd), dtype=bool)
-    histories = ((x.subject.codes, x.at), (frames.engagement.person, frames.engagement.at)) if newcomers else ()
+    histories = ((x.subject.codes, x.at), (frames.engagement.person, frames.engagement.surely)) if newcomers else ()
     for person, at in histories:
         if not len(at) or not len(crowd):
             continue
@@ -156,7 +156,7 @@ def _versions_met(x: Exposures, matcher: Matcher, window_us: int, models: Collec
         else:
             at = x.at[rows]
             rows = rows[(at >= crowd.at.min()) & (at <= crowd.at.max() + window_us)]
-        rows = rows[~x.anonymous[rows] & ~x.arm.equals("holdout", rows) & (x.subject.codes[rows] != ABSENT)]
+        rows = rows[x.customers(rows) & ~x.arm.equals("holdout", rows)]
         position = matcher.position(x.subject.codes[rows])
         rows, position = rows[position != ABSENT], position[position != ABSENT]
         lag = x.at[rows] - crowd.at[position]

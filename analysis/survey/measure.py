@@ -159,6 +159,6 @@ def _activity(frames: Frames, data: StageData) -> IntArray:
     near = np.flatnonzero((outcomes.at >= begin) & (outcomes.at < end))
     position = data.customers.position(outcomes.person[near])
     near, position = near[position != ABSENT], position[position != ABSENT]
-    lag = data.first_us[position] - outcomes.at[near]
+    lag = -outcomes.lag(near, data.first_us[position])
     n = np.bincount(position[(lag > 0) & (lag <= ACTIVE_US)], minlength=len(crowd))
     return (np.searchsorted(_ACTIVITY, n, side="right") - 1).astype(np.int64)

@@ -107,6 +107,7 @@ def analyse_freeze(freeze: Freeze, month: Month | None = None) -> Analysis:
         printed=manifest.printed if month is None else {},
         holidays=manifest.holidays,
         chain=(("delivered", manifest.survey.delivered), ("invited", manifest.survey.invited)),
+        whole_second_sources=manifest.whole_second_sources,
         figures_alone=month is not None,
     )
 

@@ -199,6 +199,12 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     promoted: list[Promoted] = []
     """By month: what earlier final reports of the year asked to promote, of every metric that was told."""
 
+    @property
+    def whole_second_sources(self) -> tuple[str, ...]:
+        """Sources whose outcomes may seem to lie a moment before their cause (`edgeloop.tolerance`)."""
+        told = self.rules.get("whole_second_sources", ())
+        return tuple(told) if isinstance(told, list) else ()
+
 
 class FreezeError(EdgeloopError):
     """A freeze cannot be made, or is not what its manifest says."""
