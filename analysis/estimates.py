@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from types import MappingProxyType
 
 import pandas as pd
@@ -23,6 +24,7 @@ from analysis.metrics import ANSWER_WINDOW_US, Metric
 from analysis.rows import ChangeRows, StageRows
 from analysis.segments import Segment, judge_segments
 from analysis.words import WordsOfMonth, words_of_month
+from edgeloop.attempts import attempt
 from edgeloop.metrics import PACK, MetricSettings
 from edgeloop.months import Month
 from edgeloop.store.facts import AnyFact, Ruled, Said
@@ -95,7 +97,13 @@ def analyse(
     longest = max([ANSWER_WINDOW_US, *(m.window_us for m in wanted)])
     listed = [change for change in known if change.touches(month, longest)]
     measured = [
-        measure(frames, times, change, known, wanted, month, as_of_us, chain, by_segment=not figures_alone)
+        attempt(
+            "a change",
+            partial(
+                measure, frames, times, change, known, wanted, month, as_of_us, chain, by_segment=not figures_alone
+            ),
+            _failed,
+        )
         for change in listed
     ]
     weighed = [(m, m.weighed) for m in measured if m.weighed is not None]
@@ -120,7 +128,7 @@ def analyse(
         for m, w in weighed
         if m.deciding is not None and w.change.unit == "subject" and not w.quasi
     ]
-    interactions, overlapping = overlaps(frames, drawn, wanted)
+    interactions, overlapping = attempt("overlaps", lambda: overlaps(frames, drawn, wanted), lambda _: ([], {}))
     found: list[Check] = []
     for change, write, m, own in zip(listed, writers, measured, decided, strict=True):
         checks = m.checks if own is None else m.all_checks(own, overlapping.get(change.change_id, ()))
@@ -128,7 +136,8 @@ def analyse(
     goal = next((m for m in wanted if m.headline), None)
     bridge = Printed([], [])
     if goal is not None:
-        bridge = month_bridge(
+        bridged = partial(
+            month_bridge,
             frames,
             month,
             goal,
@@ -140,11 +149,16 @@ def analyse(
             printed=printed.get(goal.name),
             holidays=[date.fromisoformat(day) for day in holidays],
         )
+        bridge = attempt("the bridge", bridged, lambda _: Printed([], []))
     used = [c for change, m in zip(listed, measured, strict=True) for c in counted(change.change_id, m.stages)]
     words = words_of_month(tables, month) if "text" in tables["answers"] else None
     return Analysis(
         listed, estimates, found, wanted, bridge.bars, bridge.unnamed, words, known, used, rulings, bridge.untold_us
     )
+
+
+def _failed(_: Exception) -> Measured:
+    return Measured(None, Said("failed"))
 
 
 def _refused(m: Measured) -> tuple[AnyFact, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeVar
 
 import msgspec
@@ -33,9 +34,9 @@ def text(value: str, most: int = MOST_CHARACTERS) -> str:
     return kept if len(value) <= most else kept[: most - 1].rstrip() + "…"
 
 
-def figure(value: float) -> float:
-    """One figure so; what no digits can be written of stays."""
-    return float(f"{value:.{DIGITS}g}")
+def figure(value: float) -> float | None:
+    """One figure so; None where it is none (NaN) or has no end, which neither JSON nor a spreadsheet knows."""
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
 
 
 def _of(value: Any) -> Any:

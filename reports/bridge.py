@@ -5,6 +5,7 @@ Each bar is rounded for itself, and what is unexplained is what then remains (do
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from analysis import Analysis, Metric
@@ -26,6 +27,8 @@ def bridge(analysis: Analysis, gathered: Sequence[ChangeRows], month: str, previ
     ends = {b.bar: b for b in bars}
     if "month 0" not in ends or "month 1" not in ends:
         return Bridge(_missing(analysis, previous))
+    if not all(math.isfinite(b.value) for b in bars):
+        return Bridge(t("There is no bridge: one of its figures could not be computed."))
     metric = next((m for m in analysis.metrics if m.name == bars[0].metric), None)
     made = _Printed(bars[0].metric, metric)
     titles = {own.change.change_id: own for own in gathered}
@@ -84,8 +87,13 @@ class _Printed:
 
     def difference(self, units: float) -> str:
         """What a bar adds."""
-        shown = self._signed(units)
-        return t("{number}\N{NO-BREAK SPACE}pp", number=shown) if self.share else shown
+        return self._with_unit(self._signed(units))
+
+    def _with_unit(self, text: str) -> str:
+        return t("{number}\N{NO-BREAK SPACE}pp", number=text) if self.share else text
+
+    def _rounded(self, end: float) -> float:
+        return self.units(end) if math.isfinite(end) else end
 
     def _signed(self, units: float) -> str:
         return numbers.signed(units / 10.0**self.digits, self.digits)
@@ -109,9 +117,8 @@ class _Printed:
         low = high = None
         between = ""
         if bar is not None and bar.low is not None and bar.high is not None:
-            low, high = (start + self.units(v) for v in (bar.low, bar.high))
-            ends = t("{low} to {high}", low=self._signed(low - start), high=self._signed(high - start))
-            between = t("{number}\N{NO-BREAK SPACE}pp", number=ends) if self.share else ends
+            between = numbers.span(bar.low, bar.high, lambda end: self._signed(self._rounded(end)), self._with_unit)
+            low, high = (start + self.units(v) if math.isfinite(v) else None for v in (bar.low, bar.high))
         return BridgeBar(
             kind,
             label,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import msgspec
+import pandas as pd
 
-from analysis import Analysis
-from edgeloop.store.freeze import Freeze
-from edgeloop.store.rows import Verdict
+from analysis import Analysis, Metric
+from edgeloop.months import Month
+from edgeloop.store.freeze import Freeze, Manifest
+from edgeloop.store.rows import Estimate, Verdict
 from reports import (
     asking,
     bridge,
@@ -34,8 +39,22 @@ from reports import (
     words,
 )
 from reports.changes import ChangeRows
-from reports.findings import Brand, Decision, Findings, Line
+from reports.findings import (
+    Brand,
+    Bridge,
+    Decision,
+    Findings,
+    FollowUp,
+    Health,
+    Indicator,
+    Line,
+    Restatements,
+    Trust,
+    UseRow,
+    Voice,
+)
 from reports.language import t, tn
+from reports.parts import noted, part
 from reports.restatements import restatements
 from reports.verdicts import TOLD
 
@@ -55,51 +74,110 @@ def build(
         again: last month estimated from this freeze, where its manifest has what was printed of it.
         read: what was read of the freeze, where it was.
     """
-    with language.speaking(freeze.manifest.look.locale):
-        return _build(freeze, analysis, again, read or reading.read(freeze))
+    with language.speaking(freeze.manifest.look.locale), noted() as failures:
+        findings = _build(freeze, told(analysis), None if again is None else told(again), read or reading.read(freeze))
+        return msgspec.structs.replace(findings, failures=tuple(failures))
+
+
+def told(analysis: Analysis) -> Analysis:
+    """The same with None for every figure that is none (NaN), and infinity only as the end of an interval."""
+    return replace(analysis, estimates=[_finite(e) for e in analysis.estimates])
+
+
+_ENDS = frozenset({"effect", "decision", "always", "lift"})
+"""Intervals of an estimate, whose ends may be infinite: ``effect_low``, ``effect_high`` …"""
+
+
+def _finite(e: Estimate) -> Estimate:
+    wrong: dict[str, Any] = {}
+    for name in e.__struct_fields__:
+        value = getattr(e, name)
+        if not isinstance(value, float) or math.isfinite(value):
+            continue
+        interval, _, end = name.rpartition("_")
+        if math.isnan(value) or interval not in _ENDS or end not in ("low", "high"):
+            wrong[name] = None
+    return msgspec.structs.replace(e, **wrong) if wrong else e
 
 
 def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None, read: reading.Read) -> Findings:
     manifest, month, frames = freeze.manifest, freeze.month, read.frames
     exposures, answers, attributions = frames["exposures"], frames["answers"], frames["answer_credits"]
-    gathered = changes.gather(
-        analysis.changes,
-        analysis.estimates,
-        {m.name for m in analysis.metrics if m.lower_is_better},
-        {m.name: m.currency for m in analysis.metrics if m.currency is not None},
-        analysis.metrics,
-        analysis.checks,
-        analysis.rulings,
+    zone, titles = month.timezone, {c.change_id: c.title for c in analysis.changes}
+    effects, asking_for = t("Did it help?"), t("Decisions asked")
+    use, voice = t("Is the feedback used?"), t("What people said")
+    gathered = part(
+        effects,
+        lambda: changes.gather(
+            analysis.changes,
+            analysis.estimates,
+            {m.name for m in analysis.metrics if m.lower_is_better},
+            {m.name: m.currency for m in analysis.metrics if m.currency is not None},
+            analysis.metrics,
+            analysis.checks,
+            analysis.rulings,
+        ),
+        _none,
+        key="changes",
     )
-    asked = decisions.decisions(gathered, manifest.as_of_us, month, exposures, manifest.responsibility, analysis.known)
-    followed = followup.followups(frames.get("actions"), analysis, gathered, month, manifest.as_of_us)
-    found = feedback.uses(answers, attributions, analysis, month, manifest.freeze_id)
-    done = feedback.done_actions(frames.get("actions"))
+    asked = part(
+        asking_for,
+        lambda: decisions.decisions(
+            gathered, manifest.as_of_us, month, exposures, manifest.responsibility, analysis.known
+        ),
+        _none,
+        key="decisions",
+    )
+    last_actions, followed = part(
+        t("Last month’s actions"),
+        lambda: _followed(frames.get("actions"), analysis, gathered, month, manifest.as_of_us),
+        lambda why: (why, []),
+        key="actions",
+    )
+    found, done = part(
+        use,
+        lambda: (
+            feedback.uses(answers, attributions, analysis, month, manifest.freeze_id),
+            feedback.done_actions(frames.get("actions")),
+        ),
+        lambda _: ([], None),
+        key="uses",
+    )
     reported = manifest.reported
     headline = next((m for m in analysis.metrics if m.headline), None)
-    ends = {b.bar: b.value for b in analysis.bridge}
-    together = tied.tied(analysis.words, analysis.changes, attributions, month)
-    said = tuple(
-        msgspec.structs.replace(
-            voice,
-            themes=themes.themes(analysis.words, voice.key, manifest.responsibility, together),
-            themes_note=themes.note(analysis.words, voice.key),
-        )
-        for voice in voices.voices(answers, exposures, attributions, gathered, month)
+    ends = {b.bar: b.value for b in analysis.bridge if math.isfinite(b.value)}
+    said, voices_notes = part(
+        voice,
+        lambda: _voices(answers, exposures, attributions, gathered, analysis, manifest, month),
+        lambda why: ((), (why,)),
+        key="voices",
     )
     name, previous = numbers.month(month.name), numbers.month(month.previous().name)
     look = manifest.look
-    restated = restatements(manifest.printed_month, again, analysis)
-    drawn = strip.strip(
-        frames,
-        read.parity,
-        (feedback.row("", found, done), feedback.row("", reported, done) if reported else None),
-        month,
-        as_of_us=manifest.as_of_us,
-        since_us=manifest.since_us,
-        headline=headline,
-        figures=(ends["month 0"], ends["month 1"]) if "month 1" in ends else None,
-        whole_second_sources=manifest.whole_second_sources,
+    restated = part(
+        t("Last month’s report, now"),
+        lambda: restatements(manifest.printed_month, again, analysis),
+        lambda why: Restatements(summary=why),
+        key="restatements",
+    )
+    drawn, strip_note = part(
+        t("Against target"),
+        lambda: _strip(
+            frames,
+            read.parity,
+            (feedback.row("", found, done), feedback.row("", reported, done) if reported else None),
+            freeze,
+            headline,
+            (ends["month 0"], ends["month 1"]) if {"month 0", "month 1"} <= set(ends) else None,
+        ),
+        lambda why: ((), why),
+        key="strip",
+    )
+    blocks, changes_notes = part(
+        effects,
+        lambda: (changes.changes(gathered, zone), changes.notes(gathered)),
+        lambda why: ((), (why,)),
+        key="effects",
     )
     return Findings(
         language=look.locale,
@@ -111,56 +189,137 @@ def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None, read: rea
         code_version=manifest.code_version,
         as_of=numbers.moment(manifest.as_of_us, manifest.timezone),
         simulated=manifest.simulated,
-        title=_title(asked, gathered, name),
-        standing=f"{_standing(freeze)} {restated.standing}",
-        brief=_brief(gathered, asked),
+        title=part(t("In three lines"), lambda: _title(asked, gathered, name), lambda _: name, key="title"),
+        standing=f"{_standing(freeze)} {restated.standing}".strip(),
+        brief=part(
+            t("In three lines"),
+            lambda: _brief(gathered, asked),
+            lambda why: (Line(t("In three lines"), why),),
+            key="brief",
+        ),
         strip=drawn,
-        strip_note=strip.note(month, drawn),
+        strip_note=strip_note,
         decisions=tuple(asked),
         decisions_note=decisions.note(),
-        last_actions=followup.summary(followed),
+        last_actions=last_actions,
         followups=tuple(followed),
-        changes=changes.changes(gathered, month.timezone),
-        open_tests=changes.open_tests(gathered),
-        promoted=promoted.promoted(
-            manifest.promoted, gathered, headline, month.name[:4], first=manifest.previous is None
-        ),
-        changes_notes=changes.notes(gathered),
-        bridge=bridge.bridge(analysis, gathered, name, previous, month.timezone),
-        voices=said,
-        voices_notes=voices.notes(said),
-        feedback=feedback.feedback(
-            found,
-            reported,
-            done,
-            {c.change_id: c.title for c in analysis.changes},
-            month,
-            asking.unused(answers, found, analysis, month),
-            asking.asks(
-                answers,
-                exposures,
-                attributions,
-                gathered,
-                analysis,
-                manifest.metrics,
-                month,
+        changes=blocks,
+        open_tests=part(t("Still open"), lambda: changes.open_tests(gathered), lambda _: (), key="open tests"),
+        promoted=part(
+            t("This year’s promoted changes"),
+            lambda: promoted.promoted(
+                manifest.promoted, gathered, headline, month.name[:4], first=manifest.previous is None
             ),
-            people.holders(manifest),
-            decisions.due_date(manifest.as_of_us, month.timezone),
+            str,
+            key="promoted",
         ),
-        health=health.health(exposures, read.parity[month.end_us], frames["telemetry"], analysis.changes, month),
-        trust=trust.trust(
-            analysis.checks,
-            {c.change_id: c.title for c in analysis.changes},
-            frames,
-            manifest,
-            month,
-            gathered,
+        changes_notes=changes_notes,
+        bridge=part(
+            t("From last month to this month"),
+            lambda: bridge.bridge(analysis, gathered, name, previous, zone),
+            Bridge,
+            key="bridge",
+        ),
+        voices=said,
+        voices_notes=voices_notes,
+        feedback=part(
+            use,
+            lambda: feedback.feedback(
+                found,
+                reported,
+                done,
+                titles,
+                month,
+                asking.unused(answers, found, analysis, month),
+                asking.asks(
+                    answers,
+                    exposures,
+                    attributions,
+                    gathered,
+                    analysis,
+                    manifest.metrics,
+                    month,
+                ),
+                people.holders(manifest),
+                decisions.due_date(manifest.as_of_us, zone),
+            ),
+            feedback.untold,
+            key="feedback",
+        ),
+        health=part(
+            t("Edge health"),
+            lambda: health.health(exposures, read.parity[month.end_us], frames["telemetry"], analysis.changes, month),
+            lambda why: Health(why, (), ()),
+            key="health",
+        ),
+        trust=part(
+            t("Can you trust this?"),
+            lambda: trust.trust(analysis.checks, titles, frames, manifest, month, gathered),
+            lambda why: Trust(why, (), ()),
+            key="trust",
         ),
         restatements=restated,
-        method=glossary.method(),
-        glossary=glossary.glossary(),
+        method=part(t("Method and glossary"), glossary.method, lambda _: (), key="method"),
+        glossary=part(t("Glossary"), glossary.glossary, lambda _: (), key="glossary"),
     )
+
+
+def _none(_: str) -> list[Any]:
+    return []
+
+
+def _followed(
+    actions: pd.DataFrame | None,
+    analysis: Analysis,
+    gathered: Sequence[ChangeRows],
+    month: Month,
+    as_of_us: int,
+) -> tuple[str, list[FollowUp]]:
+    found = followup.followups(actions, analysis, gathered, month, as_of_us)
+    return followup.summary(found), found
+
+
+def _voices(
+    answers: pd.DataFrame,
+    exposures: pd.DataFrame,
+    attributions: pd.DataFrame,
+    gathered: Sequence[ChangeRows],
+    analysis: Analysis,
+    manifest: Manifest,
+    month: Month,
+) -> tuple[tuple[Voice, ...], tuple[str, ...]]:
+    together = tied.tied(analysis.words, analysis.changes, attributions, month)
+    said = tuple(
+        msgspec.structs.replace(
+            voice,
+            themes=themes.themes(analysis.words, voice.key, manifest.responsibility, together),
+            themes_note=themes.note(analysis.words, voice.key),
+        )
+        for voice in voices.voices(answers, exposures, attributions, gathered, month)
+    )
+    return said, voices.notes(said)
+
+
+def _strip(
+    frames: Mapping[str, pd.DataFrame],
+    parity: Mapping[int, float | None],
+    used: tuple[UseRow, UseRow | None],
+    freeze: Freeze,
+    headline: Metric | None,
+    figures: tuple[float, float] | None,
+) -> tuple[tuple[Indicator, ...], str]:
+    drawn = strip.strip(
+        frames,
+        parity,
+        used,
+        freeze.month,
+        as_of_us=freeze.manifest.as_of_us,
+        since_us=freeze.manifest.since_us,
+        headline=headline,
+        figures=figures,
+        whole_second_sources=freeze.manifest.whole_second_sources,
+    )
+    return drawn, strip.note(freeze.month, drawn)
 
 
 def _title(asked: Sequence[Decision], gathered: Sequence[ChangeRows], month: str) -> str:

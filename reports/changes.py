@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from analysis import ALL_METRICS
 from edgeloop.store import facts
@@ -11,6 +12,7 @@ from reports import foreign, novelty, numbers, punctuation, reasons, segments, w
 from reports.findings import Change, Effect, OpenTest
 from reports.gathered import ROLES, ChangeRows, days_left, end, gather, scale, strength, verdict_of
 from reports.language import t, tn
+from reports.parts import part
 
 __all__ = ["ChangeRows", "changes", "gather", "notes", "open_tests"]
 
@@ -19,7 +21,24 @@ _DIRECTIONS: tuple[words.Direction, ...] = ("worse", "better", "unclear", "early
 
 def changes(gathered: Sequence[ChangeRows], timezone: str) -> tuple[Change, ...]:
     """The blocks of the section."""
-    return tuple(_change(own, timezone) for own in gathered)
+    return tuple(
+        part(own.title, partial(_change, own, timezone), partial(_untold, own), key="a change") for own in gathered
+    )
+
+
+def _untold(own: ChangeRows, why: str) -> Change:
+    """The block of a change that cannot be told."""
+    return Change(
+        anchor=own.anchor,
+        change_id=foreign.plain(own.change.change_id),
+        title=foreign.name(own.change.title),
+        design="",
+        grade=own.grade,
+        verdict=verdict_of(own),
+        summary=why,
+        effects=(),
+        notes=(),
+    )
 
 
 def notes(gathered: Sequence[ChangeRows]) -> tuple[str, ...]:

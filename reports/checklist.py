@@ -18,7 +18,7 @@ from edgeloop.roles import Responsibility
 from reports import complexity, numbers, people
 from reports.asking import answered_of_met, higher
 from reports.feedback import SIDES, side_title
-from reports.findings import ChecklistLine, Complexity, Findings, Incident, LineState, Pillar
+from reports.findings import ChecklistLine, Complexity, Findings, Incident, LineState, Pillar, PillarKey
 from reports.health import PARITY_TARGET
 from reports.language import t, tn
 from reports.trust import unmatched
@@ -26,6 +26,15 @@ from reports.voices import within
 
 WORSE = 1.10
 """A figure without a target of its own needs a person from ten per cent above last month's."""
+
+
+def titles() -> dict[PillarKey, str]:
+    """What each is called."""
+    return {
+        "data": t("Data and integration health"),
+        "model": t("Model and compute alignment"),
+        "feedback": t("Measurement and feedback"),
+    }
 
 
 def data_pillar(
@@ -97,7 +106,7 @@ def data_pillar(
             people.who("data_engineer", holders, "data_analyst"),
         ),
     )
-    return Pillar(key="data", title=t("Data and integration health"), lines=lines)
+    return Pillar(key="data", title=titles()["data"], lines=lines)
 
 
 def model_pillar(
@@ -149,7 +158,7 @@ def model_pillar(
             people.who("devops_lead", holders),
         ),
     )  # fmt: skip
-    return Pillar(key="model", title=t("Model and compute alignment"), lines=lines)
+    return Pillar(key="model", title=titles()["model"], lines=lines)
 
 
 def feedback_pillar(
@@ -227,7 +236,7 @@ def feedback_pillar(
             people.who("feedback_integrator", holders),
         ),
     )
-    return Pillar(key="feedback", title=t("Measurement and feedback"), lines=lines)
+    return Pillar(key="feedback", title=titles()["feedback"], lines=lines)
 
 
 def _named(owner: str | None, verdict: str, responsibility: Responsibility) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -18,6 +19,7 @@ from reports.findings import Decision
 from reports.gathered import ChangeRows, days_left, strength
 from reports.language import t, tn
 from reports.owners import owner_of
+from reports.parts import part
 from reports.settled import Version, settled
 from reports.verdicts import ORDER, TOLD, WORKING_DAYS
 from reports.voices import within
@@ -69,12 +71,17 @@ def decisions(
                 title=foreign.name(own.change.title),
                 action=action_text(verdict, own.change.title, hold_back=_held_back(own, verdict)),
                 anchor=own.anchor,
-                why=_why(own, verdict, deciding),
+                why=part(own.title, partial(_why, own, verdict, deciding), str, key="a decision"),
                 owner=owner.name,
                 role=owner.line,
                 by=numbers.weekday_text(due),
-                sure=_sure(own, verdict, deciding),
-                waiting=_waiting(own, verdict, deciding, met.get(own.change.model_id, {})),
+                sure=part(own.title, partial(_sure, own, verdict, deciding), str, key="a decision"),
+                waiting=part(
+                    own.title,
+                    partial(_waiting, own, verdict, deciding, met.get(own.change.model_id, {})),
+                    str,
+                    key="a decision",
+                ),
                 change_id=own.change.change_id,
                 role_key=owner.role,
                 due=due.isoformat(),

@@ -167,6 +167,14 @@ def feedback(
     )
 
 
+def untold(why: str) -> Feedback:
+    """The section where it could not be made."""
+    return Feedback(
+        headline=why, notes=(), sides=(), sources=(), questions=(), last=(), last_summary="", unused=(), asks=(),
+        definitions=(), uses=(),
+    )  # fmt: skip
+
+
 def side_title(side: str) -> str:
     """Customers, or delivery agents."""
     return t("Delivery agents") if side == "agent" else t("Customers")

@@ -399,10 +399,13 @@ class ChecklistLine(msgspec.Struct, frozen=True, kw_only=True):
     who: str
 
 
+PillarKey = Literal["data", "model", "feedback"]
+
+
 class Pillar(msgspec.Struct, frozen=True, kw_only=True):
     """One of the three things that fail at once, and its checklist."""
 
-    key: Literal["data", "model", "feedback"]
+    key: PillarKey
     title: str
     lines: tuple[ChecklistLine, ...]
 
@@ -469,6 +472,8 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
     incidents: tuple[Incident, ...]
     models: tuple[Complexity, ...]
     models_summary: str
+    failures: tuple[Line, ...] = ()
+    """The parts that could not be made."""
 
 
 class Trust(msgspec.Struct, frozen=True):
@@ -562,3 +567,9 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     restatements: Restatements = Restatements()
     method: tuple[Line, ...]
     glossary: tuple[Line, ...]
+    failures: tuple[Line, ...] = ()
+    """The parts that could not be made; what stands in their places says so too."""
+
+    def failed(self, part: str) -> str:
+        """What is said of a part that could not be made, by its name; empty where it was."""
+        return next((line.text for line in self.failures if line.label == part), "")

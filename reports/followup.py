@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pandas as pd
 
 from analysis import Analysis
@@ -22,6 +24,7 @@ from reports import foreign, numbers, words
 from reports.findings import FollowState, FollowUp
 from reports.gathered import ChangeRows, strength
 from reports.language import t, tn
+from reports.parts import part
 from reports.settled import Settled, Version, settled
 from reports.verdicts import TOLD
 
@@ -55,21 +58,47 @@ def followups(
             continue
         state = _state(action, event, today)
         made.append(
-            FollowUp(
-                action_id=action.action_id,
-                title=foreign.name(action.title),
-                verdict=action.verdict,
-                asked=numbers.month(action.month),
-                owner=foreign.name(action.owner),
-                by=numbers.date_text(dt.date.fromisoformat(action.due)),
-                state=state,
-                became=_became(action, month.timezone),
-                followed=_followed(action, event, analysis, month.timezone, as_of_us),
-                measured=tuple(_measured(event, own, headline)),
-                followed_by=None if event is None else event.change.change_id,
+            part(
+                foreign.name(action.title),
+                partial(_followed_up, action, event, own, analysis, state, month, as_of_us, headline),
+                partial(_untold, action, state),
+                key="an action",
             )
         )
     return sorted(made, key=lambda f: (_ORDER.index(f.state), f.asked, f.title, f.action_id))
+
+
+def _followed_up(
+    action: Action,
+    event: Settled | None,
+    own: ChangeRows | None,
+    analysis: Analysis,
+    state: FollowState,
+    month: Month,
+    as_of_us: int,
+    headline: str | None,
+) -> FollowUp:
+    return msgspec.structs.replace(
+        _untold(action, state, _followed(action, event, analysis, month.timezone, as_of_us)),
+        became=_became(action, month.timezone),
+        measured=tuple(_measured(event, own, headline)),
+        followed_by=None if event is None else event.change.change_id,
+    )
+
+
+def _untold(action: Action, state: FollowState, followed: str) -> FollowUp:
+    return FollowUp(
+        action_id=action.action_id,
+        title=foreign.name(action.title),
+        verdict=action.verdict,
+        asked=numbers.month(action.month),
+        owner=foreign.name(action.owner),
+        by=numbers.date_text(dt.date.fromisoformat(action.due)),
+        state=state,
+        became="",
+        followed=followed,
+        measured=(),
+    )
 
 
 def state_text(state: FollowState) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from zoneinfo import ZoneInfo
 
 from babel import Locale
@@ -43,9 +43,27 @@ def signed(value: float, digits: int = 2) -> str:
     return "+" + text if value > 0 and (_nonzero(text) or math.isinf(value)) else text
 
 
+def span(
+    low: float, high: float, write: Callable[[float], str], with_unit: Callable[[str], str] = lambda text: text
+) -> str:
+    """An interval: ``+0.4 to +1.2 pp``, ``+0.4 pp or more``, or that it has no end on either side.
+
+    Args:
+        write: one end without its unit.
+        with_unit: adds the unit, which the two ends share.
+    """
+    if math.isfinite(low) and math.isfinite(high):
+        return with_unit(t("{low} to {high}", low=write(low), high=write(high)))
+    if math.isfinite(low):
+        return t("{low} or more", low=with_unit(write(low)))
+    if math.isfinite(high):
+        return t("{high} or less", high=with_unit(write(high)))
+    return t("no end on either side")
+
+
 def digits_for(values: Iterable[float], least: int) -> int:
     """The fewest digits ≥ ``least`` at which no value other than 0 is written as 0, so that no bound loses its sign."""
-    nonzero = [abs(v) for v in values if v != 0]
+    nonzero = [abs(v) for v in values if v != 0 and math.isfinite(v)]
     digits = least
     while digits < MOST_DIGITS and any(round(v, digits) == 0 for v in nonzero):
         digits += 1

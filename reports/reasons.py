@@ -160,6 +160,7 @@ def _few(fact: facts.Few) -> str:
 def _without_figures(what: facts.What) -> str:
     return {
         "not begun": t("it has not begun yet"),
+        "failed": t("the program failed on this change, and its log has the error"),
         "nothing varies": t("nothing varies in what was measured"),
         "nothing varied before": t("nothing varies in what was measured"),
         "no complete window": t("nobody in either arm has a complete window yet"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -15,6 +15,7 @@ from edgeloop.verdicts import MARKS
 from reports import brand, charts, decisions, followup, health, language, numbers, punctuation, words
 from reports.findings import Brand, CheckState, Findings, State, Workshop
 from reports.language import t, tn
+from reports.parts import part
 
 _CERTAINTY_MARKS = {"clear": "●", "not clear": "◐", "too early": "○", "data in doubt": "■"}
 
@@ -28,14 +29,51 @@ def render(findings: Findings) -> str:
 def _render(findings: Findings) -> str:
     environment = _environment()
     css, csp = _style(("page.css",), findings.brand)
+    told = {
+        "f": findings,
+        "limits": charts.limits(findings.changes),
+        "targets": {
+            "p95": health.milliseconds(health.P95_TARGET_MS),
+            "errors": numbers.percent(health.ERROR_TARGET, 0),
+        },
+    }
+    told["charts"] = environment.get_template("charts.j2").make_module(told)
     return environment.get_template("page.html.j2").render(
-        f=findings,
         css=Markup(css),  # noqa: S704 -- our own file; of the month it holds a colour of known form
         csp=csp,
-        limits=charts.limits(findings.changes),
         generator=__version__,
-        targets={"p95": health.milliseconds(health.P95_TARGET_MS), "errors": numbers.percent(health.ERROR_TARGET, 0)},
+        sections=[_section(name, title, told, findings.failed(title)) for name, title in _sections()],
+        **told,
     )
+
+
+def _sections() -> tuple[tuple[str, str], ...]:
+    """In the order of the page: the template of each, and its title."""
+    return (
+        ("summary", t("In three lines")),
+        ("decisions", t("Decisions asked")),
+        ("actions", t("Last month’s actions")),
+        ("effects", t("Did it help?")),
+        ("bridge", t("From last month to this month")),
+        ("voices", t("What people said")),
+        ("feedback", t("Is the feedback used?")),
+        ("health", t("Edge health")),
+        ("trust", t("Can you trust this?")),
+        ("method", t("Method and glossary")),
+    )
+
+
+def _section(name: str, title: str, told: Mapping[str, object], failed: str) -> Markup:
+    """A section as HTML, or its title and that it could not be made."""
+
+    def instead(why: str) -> str:
+        return _environment().get_template("failed.html.j2").render(name=name, title=title, why=why)
+
+    if failed:
+        return Markup(instead(failed))  # noqa: S704 -- escaped by its template
+    template = f"sections/{name}.html.j2"
+    html = part(title, lambda: _environment().get_template(template).render(told), instead, key=f"the section {name}")
+    return Markup(html)  # noqa: S704 -- escaped by its template
 
 
 def render_workshop(pack: Workshop) -> str:

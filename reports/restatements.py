@@ -6,6 +6,7 @@ arrived since and whose windows are complete by now.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from analysis import Analysis
@@ -32,7 +33,7 @@ def restatements(printed: PrintedMonth | None, again: Analysis | None, this: Ana
         text = t("Last month has no final report, so nothing could move since.")
         return Restatements(standing=text, summary=text)
     titles = {c.change_id: c.title for c in again.changes}
-    then = {_key(row): _estimate(row) for row in printed.rows if row.decision_low is not None}
+    then = {_key(row): _estimate(row) for row in printed.rows if row.decision_low is not None or row.endless}
     now = {_key(e): e for e in again.estimates if e.dimension == "all" and e.decision_low is not None}
     pairs = [(key, then.get(key), now.get(key)) for key in sorted({*then, *now})]
     moved = [pair for pair in pairs if _shown(pair[1]) != _shown(pair[2])]
@@ -59,7 +60,11 @@ def _key(row: PrintedRow | Estimate) -> Key:
 
 def _estimate(row: PrintedRow) -> Estimate:
     """The row as an estimate, for the words that tell estimates."""
-    told = {name: getattr(row, name) for name in row.__struct_fields__}
+    told = {name: getattr(row, name) for name in row.__struct_fields__ if name != "endless"}
+    if row.endless in ("low", "both"):
+        told["decision_low"] = -math.inf
+    if row.endless in ("high", "both"):
+        told["decision_high"] = math.inf
     return Estimate(freeze_id="", month="", model_id="", to_version="", unit="", **told)
 
 

@@ -64,15 +64,15 @@ def sentence(subject: str, e: Estimate, currency: str | None = None) -> str:
     near, far = sorted((abs(low), abs(high)))
     digits = _digits(e, near, far)
     size = _sized(e, abs(_scaled(e, _middle(e))), digits, currency)
-    told = {"subject": subject, "what": what, "size": size}
-    told |= {"low": numbers.number(_scaled(e, near), digits), "high": numbers.number(_scaled(e, far), digits)}
+    ends = numbers.span(near, far, lambda value: numbers.number(_scaled(e, value), digits))
+    told = {"subject": subject, "what": what, "size": size, "range": ends}
     if e.grade == "randomised":
         if found == "better":
-            return t("{subject} lifted {what} by {size} (range {low} to {high})", **told)
-        return t("{subject} lowered {what} by {size} (range {low} to {high})", **told)
+            return t("{subject} lifted {what} by {size} (range {range})", **told)
+        return t("{subject} lowered {what} by {size} (range {range})", **told)
     if found == "better":
-        return t("{subject} was followed by a rise in {what} of {size} (range {low} to {high})", **told)
-    return t("{subject} was followed by a fall in {what} of {size} (range {low} to {high})", **told)
+        return t("{subject} was followed by a rise in {what} of {size} (range {range})", **told)
+    return t("{subject} was followed by a fall in {what} of {size} (range {range})", **told)
 
 
 def practical(e: Estimate, currency: str | None = None) -> str:
@@ -191,8 +191,9 @@ def between(e: Estimate) -> str:
     """The deciding interval, with its unit once."""
     if e.decision_low is None or e.decision_high is None:
         return ""
-    ends = t("{low} to {high}", low=_signed(e, e.decision_low), high=_signed(e, e.decision_high))
-    return _with_unit(e, ends)
+    return numbers.span(
+        e.decision_low, e.decision_high, lambda value: _signed(e, value), lambda text: _with_unit(e, text)
+    )
 
 
 def days_more(n: int) -> str:
@@ -250,7 +251,7 @@ def _middle(e: Estimate) -> float:
 def _span(e: Estimate, each: float) -> str:
     """The deciding interval times so much, from small to large, without signs."""
     low, high = sorted(abs(bound * each) for bound in (e.decision_low or 0.0, e.decision_high or 0.0))
-    return t("{low} to {high}", low=_bound(low), high=_bound(high))
+    return numbers.span(low, high, _bound)
 
 
 def _bound(value: float) -> str:

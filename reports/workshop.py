@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
 import pandas as pd
 
 from analysis import Analysis
 from edgeloop.months import Month
 from edgeloop.store.freeze import Freeze
 from reports import agenda, checklist, complexity, incidents, numbers, people, reading
-from reports.findings import Findings, Workshop
+from reports.build import told
+from reports.findings import Findings, Pillar, PillarKey, Workshop
 from reports.language import speaking, t, tn
+from reports.parts import noted, part
 
 
 def workshop(freeze: Freeze, analysis: Analysis, findings: Findings, read: reading.Read | None = None) -> Workshop:
@@ -21,8 +27,9 @@ def workshop(freeze: Freeze, analysis: Analysis, findings: Findings, read: readi
         findings: of both.
         read: what was read of the freeze, where it was.
     """
-    with speaking(findings.language):
-        return _workshop(freeze, analysis, findings, read or reading.read(freeze))
+    with speaking(findings.language), noted() as failures:
+        pack = _workshop(freeze, told(analysis), findings, read or reading.read(freeze))
+        return msgspec.structs.replace(pack, failures=tuple(failures))
 
 
 def _workshop(freeze: Freeze, analysis: Analysis, findings: Findings, read: reading.Read) -> Workshop:
@@ -32,15 +39,32 @@ def _workshop(freeze: Freeze, analysis: Analysis, findings: Findings, read: read
         frames[table] = frames[table][frames[table]["occurred_at"] >= begin]
     holders = people.holders(manifest)
     still_open = open_actions(frames.get("actions"), month)
-    models = complexity.complexity(frames["exposures"], month)
-    found = incidents.incidents(analysis, models, frames, manifest.refused, month, manifest.as_of_us, holders)
-    pillars = (
-        checklist.data_pillar(frames, read.parity[month.end_us], analysis, found, manifest.refused, month, holders),
-        checklist.model_pillar(frames["exposures"], analysis, models, month, holders),
-        checklist.feedback_pillar(
+    models, costs = part(
+        t("Model complexity review"),
+        lambda: ((made := complexity.complexity(frames["exposures"], month)), complexity.summary(made)),
+        lambda why: ((), why),
+        key="models",
+    )
+    found = part(
+        t("Incidents"),
+        lambda: incidents.incidents(analysis, models, frames, manifest.refused, month, manifest.as_of_us, holders),
+        lambda _: (),
+        key="incidents",
+    )
+    titles = checklist.titles()
+    filled: tuple[tuple[PillarKey, Callable[[], Pillar]], ...] = (
+        ("data", lambda: checklist.data_pillar(
+            frames, read.parity[month.end_us], analysis, found, manifest.refused, month, holders
+        )),
+        ("model", lambda: checklist.model_pillar(frames["exposures"], analysis, models, month, holders)),
+        ("feedback", lambda: checklist.feedback_pillar(
             findings, analysis, frames, manifest.responsibility, still_open, month, holders
-        ),
+        )),
     )  # fmt: skip
+    pillars = tuple(
+        part(titles[key], fill, partial(_unfilled, key, titles[key]), key=f"the checklist of {key}")
+        for key, fill in filled
+    )
     return Workshop(
         language=findings.language,
         brand=findings.brand,
@@ -57,12 +81,21 @@ def _workshop(freeze: Freeze, analysis: Analysis, findings: Findings, read: read
             sum(line.state == "needs a person" for pillar in pillars for line in pillar.lines),
         ),
         standing=findings.standing,
-        agenda=agenda.agenda(findings, still_open, found, models, pillars, holders),
+        agenda=part(
+            t("Agenda"),
+            lambda: agenda.agenda(findings, still_open, found, models, pillars, holders),
+            lambda _: (),
+            key="agenda",
+        ),
         pillars=pillars,
         incidents=found,
         models=models,
-        models_summary=complexity.summary(models),
+        models_summary=costs,
     )
+
+
+def _unfilled(key: PillarKey, title: str, _: str) -> Pillar:
+    return Pillar(key=key, title=title, lines=())
 
 
 def open_actions(actions: pd.DataFrame | None, month: Month) -> int | None:

@@ -29,7 +29,8 @@ def test_the_report_of_endless_intervals_is_written_and_read_again(tmp_path: Pat
     freeze: Freeze = write(tmp_path / "freeze", frames())
     made = rendered(freeze, endless(analysed(freeze)), None)
     page = made.files[".html"].decode()
-    assert "\N{MINUS SIGN}∞ to +∞" in page
+    assert "no end on either side" in page
+    assert "∞" not in page
     assert not re.search(r"\binf\b", page)
     back = msgspec.json.decode(made.files[".json"], type=reports.Record)
     effects = [e for change in back.findings.changes for e in change.effects]

@@ -160,10 +160,15 @@ def _times(x: float, interval: tuple[float, float] | None) -> tuple[float, float
 
 
 def _around(value: float, used: Sequence[tuple[float, Delta]]) -> tuple[float, float] | None:
-    """What is left is as unsure as the bars together: Σ x·x'·cov(δ, δ'); None where no bar has a standard error."""
+    """What is left is as unsure as the bars together: Σ x·x'·cov(δ, δ'); None where no bar has a standard error.
+
+    Beside a bar without an end it has none either.
+    """
     told = [(x, d) for x, d in used if d.se]
     if not told:
         return None
+    if any(d.interval is not None and not all(map(math.isfinite, d.interval)) for _, d in told):
+        return -math.inf, math.inf
     var = math.fsum(x * x * (d.se or 0.0) ** 2 for x, d in told)
     for i, (x, d) in enumerate(told):
         for y, e in told[i + 1 :]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 import shutil
 import sys
@@ -125,6 +126,8 @@ def _json(cell: object) -> object:
 def _csv(cell: object) -> object:
     if isinstance(cell, bool):
         return "true" if cell else "false"
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return None  # a spreadsheet takes "inf" for a text; an end that is missing is empty, as in JSON
     if cell is None or isinstance(cell, int | float):
         return cell
     if isinstance(cell, bytes):

@@ -17,6 +17,7 @@ from typing import Literal, TypedDict, Unpack
 
 import msgspec
 
+from edgeloop.attempts import FAILED
 from edgeloop.clock import iso
 from edgeloop.errors import EdgeloopError
 from edgeloop.log.base import LogUnavailableError
@@ -31,6 +32,7 @@ _KEY = "edgeloop_fields"
 _KNOWN = {
     "Exception in ASGI application\n": "a request failed inside the door",
     "Invalid HTTP request received.": "something came in that is no HTTP request",
+    FAILED: "a part of the month failed, and the rest went on without it",
 }
 
 

@@ -21,6 +21,7 @@ What = Literal[
     "capped",
     "chosen",
     "days are units",
+    "failed",
     "mixed",
     "no allocation",
     "no complete day after",
@@ -48,6 +49,7 @@ _SAID: Mapping[What, str] = {
     "capped": "capped",
     "chosen": "who got the new version was chosen, not drawn, so the arms cannot be compared",
     "days are units": "n are days",
+    "failed": "not computed: the program failed on this change; its log has the error",
     "mixed": (
         "mixed, unlabelled: both versions were in use without labelled arms, so nothing says who was to get which"
     ),

@@ -7,11 +7,13 @@ never edited; what arrives later is in the next month's freeze, as a restatement
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -139,6 +141,8 @@ class PrintedRow(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     decision_low: float | None = None
     decision_high: float | None = None
     verdict: Verdict | None = None
+    endless: Literal["low", "high", "both"] | None = None
+    """Which ends of the deciding interval are infinite: JSON has no infinity, so these are null."""
 
 
 class PrintedMonth(msgspec.Struct, kw_only=True, frozen=True):
@@ -471,12 +475,12 @@ def _printed(reader: Reader, previous: Manifest | None, month: Month) -> dict[st
 def _printed_month(reader: Reader, previous: Manifest | None, month: Month, settings: Settings) -> PrintedMonth | None:
     if previous is None or previous.month != month.previous().name:
         return None
-    names = PrintedRow.__struct_fields__
+    names = tuple(name for name in PrintedRow.__struct_fields__ if name != "endless")
     sql = (
         f"SELECT {', '.join(names)} FROM estimates WHERE freeze_id = ? AND dimension = 'all' "
         "AND (decision_low IS NOT NULL OR verdict IS NOT NULL)"
     )
-    found = [PrintedRow(**dict(zip(names, row, strict=True))) for row in reader.query(sql, (previous.freeze_id,))[1]]
+    found = [_printed_row(dict(zip(names, row, strict=True))) for row in reader.query(sql, (previous.freeze_id,))[1]]
     # Not by the database: each has its own place for what is absent.
     rows = sorted(found, key=lambda row: (row.change_id, row.stage, row.metric, row.respondent or ""))
     now = metrics_in_force(settings.metrics)
@@ -492,13 +496,30 @@ def _printed_month(reader: Reader, previous: Manifest | None, month: Month, sett
     )
 
 
+def _printed_row(row: dict[str, Any]) -> PrintedRow:
+    """With what JSON can hold: no infinity, no NaN."""
+    low, high = (row[name] is not None and math.isinf(row[name]) for name in ("decision_low", "decision_high"))
+    finite: dict[str, Any] = {k: _finite(v) if isinstance(v, float) else v for k, v in row.items()}
+    return PrintedRow(**finite, endless="both" if low and high else "low" if low else "high" if high else None)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
 def _promoted(reader: Reader, earlier: Sequence[str]) -> list[Promoted]:
     sql = (
         "SELECT month, change_id, metric, effect, se FROM estimates WHERE freeze_id = ? AND verdict = 'promote' "
         "AND dimension = 'all' AND decided_by IS NOT NULL AND effect IS NOT NULL ORDER BY month, change_id, metric"
     )
     rows = [row for freeze_id in earlier for row in reader.query(sql, (freeze_id,))[1]]
-    return [Promoted(month=m, change_id=c, metric=name, effect=effect, se=se) for m, c, name, effect, se in rows]
+    return [
+        Promoted(
+            month=m, change_id=c, metric=name, effect=effect, se=se if se is not None and math.isfinite(se) else None
+        )
+        for m, c, name, effect, se in rows
+        if math.isfinite(effect)
+    ]
 
 
 def _meta(reader: Reader, name: str) -> bytes:
