@@ -31,7 +31,7 @@ def test_a_catalogue_holds_exactly_the_texts(language: str) -> None:
 
 def test_texts_are_found_in_code_and_templates() -> None:
     found = make_catalogues.messages()
-    assert found["{subject} lifted {what} by {size} (range {low} to {high})"] == ["reports/words.py"]
+    assert found["{subject} lifted {what} by {size} (range {range})"] == ["reports/words.py"]
     assert "reports/templates/sections/effects.html.j2" in found["Did it help?"]
     assert ("at least {n} day more", "at least {n} days more") in found
     assert len(found) > 250
