@@ -10,7 +10,17 @@ import numpy as np
 from analysis import checks as tested
 from analysis import history
 from analysis.change import LedgerChange, Stage
-from analysis.effects import Result, StageData, headline, result, stage_data
+from analysis.effects import (
+    Result,
+    StageData,
+    counts_of,
+    headline,
+    rarer,
+    result,
+    stage_data,
+    with_harm,
+    without_of,
+)
 from analysis.entry import Arm, Cohort, first_met, randomised_cohort
 from analysis.estimators.permutation import ZoneEffect
 from analysis.frames import Frames
@@ -155,6 +165,7 @@ def _arms(
         quasi=of_main.stage.grade != "randomised" or shared,
         assigned=_assigned(change, main.cohort.stage),
         of_plan=_of_plan(main.cohort),
+        ended=of_main.stage.ended,
     )
     return Measured(weighed, None, outcomes, number, found, hidden, parted)
 
@@ -186,7 +197,7 @@ def _zones(
                 continue
             effect, values = (switchback_result if block else staged_result)(frames, data, metric)
             if effect is not None:
-                made = _zone_result(data, metric, effect, values, "switchback" if block else "staged")
+                made = _zone_result(frames, data, metric, effect, values, "switchback" if block else "staged")
                 results.append(replace(made, answers=answer_rows(frames, metric, values)))
         notes = () if change.assignment == "random" else (Said("zones not drawn"),)
         about = StageFacts(
@@ -198,31 +209,42 @@ def _zones(
     alarms = [f.alarm for f in found if f.alarm]
     weighed = Weighed(
         change, of_main, alarms, main.full_days, Pace(len(main.matcher.crowd), 0.0), quasi=grade != "randomised",
-        exact="permutation",
+        exact="permutation", ended=next(o.stage.ended for o in outcomes if o.stage.number == number),
     )  # fmt: skip
     hidden = [m for m in metrics if m.respondent == "agent" and frames.agent_answers.name.code(m.key) is not None]
     return Measured(weighed, None, outcomes, number, found, hidden)
 
 
-def _zone_result(data: ZoneData, metric: Metric, effect: ZoneEffect, values: Values, estimator: str) -> Result:
+def _zone_result(
+    frames: Frames, data: ZoneData, metric: Metric, effect: ZoneEffect, values: Values, estimator: str
+) -> Result:
     treated = data.treated[data.cell] & data.after
     control = ~data.treated[data.cell] & data.after
     events = int(np.count_nonzero(values.did & control)), int(np.count_nonzero(values.did & treated))
-    return Result(
+    people = data.complete_people(metric.window_us)
+    without = without_of(metric, events, people)
+    if metric.binary:
+        free = values.counted & (values.y < values.d)
+        without = int(np.count_nonzero(free & control)), int(np.count_nonzero(free & treated))
+    made = Result(
         metric=metric,
         n=data.cells,
-        people=data.complete_people(metric.window_us),
+        people=people,
         events=events,
         control=effect.control,
         treated=effect.treated,
         effect=effect,
         lift=None,
-        floor=floor_missed(metric.source, *events, data.full_days) or effect.refusal,
+        floor=floor_missed(metric.source, *events, data.full_days, without) or effect.refusal,
         estimator=estimator,
         left_out=values.left_out,
         n_immature=int(np.count_nonzero(~data.matcher.crowd.complete(metric.window_us))),
         notes=(facts.Draws(effect.assignments, "blocks" if data.by_block else "zones"),),
+        rarer=rarer(events, without),
+        # Each person is a unit of the exact test: where marks are this few, what zones share does not show in them.
+        counts=counts_of(frames, metric, values, data.treated[data.cell], None, values.counted & data.after),
     )
+    return with_harm(made)
 
 
 def _switch(
@@ -266,7 +288,8 @@ def _switch_result(frames: Frames, data: SwitchData, metric: Metric) -> Result:
     people = int(np.count_nonzero(values.counted & ~late)), int(np.count_nonzero(values.counted & late))
     _, rows = daily(data.own, values)
     days = int(np.count_nonzero(rows[: data.switch_day])), int(np.count_nonzero(rows[data.switch_day :]))
-    return Result(
+    without = without_of(metric, events, people)
+    made = Result(
         metric=metric,
         n=days,
         people=people,
@@ -275,12 +298,15 @@ def _switch_result(frames: Frames, data: SwitchData, metric: Metric) -> Result:
         treated=effect.treated,
         effect=effect,
         lift=None,
-        floor=floor_missed(metric.source, *events, days[1]) or effect.refusal,
+        floor=floor_missed(metric.source, *events, days[1], without) or effect.refusal,
         estimator="structural_time_series",
         left_out=values.left_out,
         notes=(Said("days are units"),),
         answers=answer_rows(frames, metric, values),
+        rarer=rarer(events, without),
+        counts=counts_of(frames, metric, values, late, None, values.counted),
     )
+    return with_harm(made)
 
 
 def _facts(change: LedgerChange, data: StageData, found: Sequence[tested.Finding]) -> StageFacts:

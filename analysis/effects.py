@@ -10,6 +10,7 @@ import numpy as np
 from analysis.checks import full_days
 from analysis.entry import Cohort
 from analysis.estimators import cuped, quantiles, skewed
+from analysis.estimators.bounded import Bounded
 from analysis.frames import BoolArray, Frames
 from analysis.lift import (
     Comparison,
@@ -35,9 +36,10 @@ from analysis.values import (
     exposure_values,
     exposures_of,
     outcome_values,
+    outcomes_of,
 )
 from analysis.verdict import floor_missed
-from edgeloop.store.facts import AnyFact
+from edgeloop.store.facts import AnyFact, Few
 from edgeloop.store.rows import Grade
 
 PRACTICAL_SHARE, PRACTICAL_ANSWER, PRACTICAL_NPS = 0.02, 0.1, 3.0
@@ -114,6 +116,15 @@ class Result:
     """Of answers and of what is per event: the complete units, of which those with one are a part."""
     never: int = 0
     """Units of a stage that is over whose windows reach past its end, so that they will never be complete."""
+    rarer: tuple[int, int] | None = None
+    """Of shares: units on the rarer side (with the event, or without it) in each arm."""
+    counts: Counts | None = None
+    """What exact tests need, where a value lies between two ends."""
+
+    @property
+    def hidden(self) -> bool:
+        """Too few of something for an interval or a p: both would say what they cannot hold."""
+        return isinstance(self.floor, Few)
 
     @property
     def towards_plan(self) -> int:
@@ -145,6 +156,55 @@ class Result:
         if self.metric.source == "answer":
             return PRACTICAL_NPS if self.metric.kind == "nps" else PRACTICAL_ANSWER
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The means of the two arms scaled to [0, 1], for tests that need no spread; 1 is worth ``span`` of the metric.
+
+    Of money 1 is a buyer, worth what a buyer of the control arm spends: enough to see that nobody buys any more, and
+    not enough to clear anything.
+    """
+
+    arms: tuple[Bounded, Bounded]
+    span: float
+    clears: bool = True
+
+
+def counts_of(
+    frames: Frames, metric: Metric, values: Values, treated: BoolArray, cluster: IntArray | None, who: BoolArray
+) -> Counts | None:
+    """The arms' means as counts; None where the metric has no ends, or a value lies outside them.
+
+    Args:
+        treated: whose arm is the new version's, shape (people,).
+        cluster: the unit that was drawn, per person; None: everybody is one.
+        who: the people that count, shape (people,).
+    """
+    y, d, span, low, clears = values.y, values.d, 1.0, 0.0, True
+    if metric.source == "answer":
+        ends = (-100.0, 100.0) if metric.kind == "nps" else outcomes_of(frames, metric).scales.get(metric.key)
+        if ends is None or not ends[0] < ends[1]:
+            return None
+        low, span = ends[0], ends[1] - ends[0]
+    elif metric.source == "sum":
+        buyers, spent = who & values.did & ~treated, values.y[who & ~treated].sum()
+        span, clears = float(spent) / max(int(np.count_nonzero(buyers)), 1), False
+        if metric.per or span <= 0 or (values.y[who] < 0).any():
+            return None
+        y, d, low = values.did.astype(np.float64), np.ones(len(values.y)), 0.0
+    elif metric.source == "exposure" and not metric.binary:
+        return None
+    scaled = (y - low * d) / (span if clears else 1.0)
+    if (scaled[who] < -1e-9).any() or (scaled[who] > d[who] + 1e-9).any():
+        return None
+    arms = []
+    for arm in (who & ~treated, who & treated):
+        made = Bounded.of(scaled[arm], d[arm], None if cluster is None else cluster[arm])
+        if made is None:
+            return None
+        arms.append(made)
+    return Counts((arms[0], arms[1]), span, clears)
 
 
 def stage_data(frames: Frames, cohort: Cohort, first_us: IntArray) -> StageData:
@@ -193,6 +253,7 @@ def result(frames: Frames, data: StageData, metric: Metric) -> Result:
             samples, shape, estimator = adjusted.samples, adjusted.shape, "cuped"
     effect, lift = contrast(metric, matcher.crowd, samples, shape)
     events, people = _events(matcher.crowd, values), _people(matcher.crowd, metric.window_us)
+    without = without_of(metric, events, people)
     made = Result(
         metric=metric,
         n=_arms(units.treated),
@@ -202,7 +263,7 @@ def result(frames: Frames, data: StageData, metric: Metric) -> Result:
         treated=samples[1].mean if samples[1] else None,
         effect=effect,
         lift=lift,
-        floor=floor_missed(metric.source, *events, full_days(data.cohort, metric.window_us)),
+        floor=floor_missed(metric.source, *events, full_days(data.cohort, metric.window_us), without),
         estimator="+".join([estimator, *["cap"] * capped, *["skew"] * isinstance(effect, skewed.SkewedEffect)]),
         left_out=values.left_out,
         plain=plain if adjusted is not None else None,
@@ -212,8 +273,26 @@ def result(frames: Frames, data: StageData, metric: Metric) -> Result:
         answers=answer_rows(frames, metric, values),
         asked=_asked(matcher.crowd, metric),
         never=_immature(matcher.crowd, metric.window_us) if data.cohort.over else 0,
+        rarer=rarer(events, without),
+        counts=_counts(frames, metric, matcher.crowd, values),
     )
     return with_harm(made)
+
+
+def without_of(metric: Metric, events: tuple[int, int], people: tuple[int, int]) -> tuple[int, int] | None:
+    """Of a share of people: those without the event."""
+    return (people[0] - events[0], people[1] - events[1]) if metric.source == "share" else None
+
+
+def rarer(events: tuple[int, int], without: tuple[int, int] | None) -> tuple[int, int] | None:
+    """The side of a share of which an arm has least."""
+    return None if without is None else min(events, without, key=min)
+
+
+def _counts(frames: Frames, metric: Metric, crowd: Crowd, values: Values) -> Counts | None:
+    return counts_of(
+        frames, metric, values, crowd.person_treated, crowd.unit if crowd.clustered else None, values.counted
+    )
 
 
 def unit_values(crowd: Crowd, values: Values, cell: IntArray | None = None, n_cells: int = 1) -> UnitValues:
@@ -342,22 +421,39 @@ def _of_exposures(frames: Frames, data: StageData, metric: Metric) -> Result:
     share = compare(control, treated) if control and treated else None
     shown = compare(*figures) if figures else share
     told = figures or (control, treated)
+    events, without = _marks(units, metric)
     made = Result(
         metric=metric,
         n=_arms(units.treated),
         people=_people(crowd, 0),
-        events=_events(crowd, values),
+        events=events,
         control=told[0].mean if told[0] else None,
         treated=told[1].mean if told[1] else None,
         effect=shown,
         lift=log_ratio(told[0], told[1]) if told[0] and told[1] else None,
-        floor=floor_missed("exposure", 0, 0, full_days(cohort, 0)),
+        floor=floor_missed("exposure", *events, full_days(cohort, 0), without),
         estimator="quantile" if metric.kind == "quantile" else "ratio",
-        harm=(share, margin) if share is not None and margin is not None else None,
         values=values,
         n_immature=0,
+        rarer=rarer(events, without),
+        counts=_counts(frames, metric, crowd, values),
     )
-    return made if metric.kind == "quantile" else with_harm(made)
+    if metric.role != "guardrail" or share is None or margin is None:
+        return made
+    return replace(made, harm=(share, margin))
+
+
+def _marks(units: UnitValues, metric: Metric) -> tuple[tuple[int, int], tuple[int, int] | None]:
+    """Units of (control, new version) with a marked request, and of a share those with one that is not marked."""
+    of, to = units.treated == 0, units.treated == 1
+    if not metric.binary:
+        some = units.d > 0
+        return (int(np.count_nonzero(some & of)), int(np.count_nonzero(some & to))), None
+    marked, free = units.y > 0, units.y < units.d
+    return (
+        (int(np.count_nonzero(marked & of)), int(np.count_nonzero(marked & to))),
+        (int(np.count_nonzero(free & of)), int(np.count_nonzero(free & to))),
+    )
 
 
 def _capped(frames: Frames, data: StageData, metric: Metric, values: Values) -> tuple[Values, bool]:

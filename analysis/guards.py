@@ -1,77 +1,131 @@
-"""Has a guardrail been breached, cleared, or is it still open? One-sided and always-valid, so daily looks are free.
+"""Has a guardrail been breached, cleared, or is it still open?
 
 docs/meaning.md, "Guardrails". Harm h is the effect turned so that positive is worse; the margin m is what is forbidden.
+Three ways lead to a state, by what the data allow: always-valid normal bounds (`by_normal`), exact bounds of means that
+lie between two ends, where marks are too few for a normal interval or nothing varies (`by_counts`), and the design's
+own test, where zones were drawn or only before and after are known (`by_interval`).
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
-from analysis.estimators import always_valid
+from analysis.estimators import always_valid, bounded
+from analysis.estimators.bounded import Bounded
 from analysis.lift import Comparison
 from analysis.verdict import ALPHA, POWER_Z_ONE_SIDED, Guard, days_left
+from edgeloop.store.facts import GuardState
+
+_MOST_TIMES = 1_000.0  # as many units as that many times the present ones are never waited for
 
 
-def guard(
-    metric: str,
-    effect: Comparison,
-    *,
-    margin: float,
-    lower_is_better: bool,
-    n: int,
-    planned_units: int,
-    tests: int,
-    entered: int,
-    entries_per_day: float,
-    window_days: float,
-) -> Guard:
-    """The state of one guardrail.
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all ways share.
 
-    Breach: the lower bound of h at α/tests lies above the margin. Cleared: the upper bound of h at α lies below it.
-
-    Args:
-        n: complete units of both arms.
-        tests: guardrails × planned stages.
-        entered: units that entered; entries per day: of the last week.
+    ``margin`` is in the unit of what is tested; ``tests`` are guardrails × planned stages; ``n`` complete units that
+    count towards the plan of ``planned`` ones; ``entered`` units entered, ``per_day`` of them in the last week.
     """
+
+    metric: str
+    margin: float
+    lower_is_better: bool
+    n: int
+    planned: int
+    tests: int
+    entered: int
+    per_day: float
+    window_days: float
+
+    @property
+    def decided_once(self) -> bool:
+        """The plan is reached, so that the figure is read once and a bound for one look may clear."""
+        return self.n >= self.planned
+
+
+def by_normal(terms: Terms, effect: Comparison) -> Guard:
+    """Breach: the always-valid lower bound of h at α/tests is above the margin. Cleared: the upper one at α below."""
     se = effect.se
     if se is None or se == 0:
-        return Guard(metric, "open")
-    harm = effect.effect if lower_is_better else -effect.effect
-    if always_valid.lower_bound(harm, se, n, planned_units, ALPHA / tests) > margin:
-        return Guard(metric, "breach")
-    upper = always_valid.upper_bound(harm, se, n, planned_units, ALPHA)
-    if upper < margin:
-        return Guard(metric, "cleared", upper)
+        return Guard(terms.metric, "open", margin=terms.margin)
+    harm = effect.effect if terms.lower_is_better else -effect.effect
+    if always_valid.lower_bound(harm, se, terms.n, terms.planned, ALPHA / terms.tests) > terms.margin:
+        return Guard(terms.metric, "breach", margin=terms.margin)
+    upper = always_valid.upper_bound(harm, se, terms.n, terms.planned, ALPHA)
+    if terms.decided_once:
+        ends = effect.interval(2 * ALPHA)
+        once = None if ends is None else ends[1] if terms.lower_is_better else -ends[0]
+        upper = upper if once is None else min(upper, once)
+    if upper < terms.margin:
+        return Guard(terms.metric, "cleared", upper, margin=terms.margin)
     left = days_left(
         se=se,
-        practical=margin,
-        complete=n,
-        entered=entered,
-        entries_per_day=entries_per_day,
-        window_days=window_days,
+        practical=terms.margin,
+        complete=terms.n,
+        entered=terms.entered,
+        entries_per_day=terms.per_day,
+        window_days=terms.window_days,
         z=POWER_Z_ONE_SIDED,
     )
-    return Guard(metric, "open", upper, left)
+    return Guard(terms.metric, "open", upper, left, terms.margin)
 
 
-def rare_guard(metric: str, marked: tuple[int, int], units: tuple[int, int], margin: float) -> Guard:
-    """A guardrail of shares with too few marks for a normal interval: cleared where even the exact bound is small.
+def by_counts(terms: Terms, arms: tuple[Bounded, Bounded], span: float = 1.0) -> Guard:
+    """The same from exact bounds, at any size and with no spread at all.
 
-    The bound is Poisson's upper 95 % limit of the new version's marks per unit, as if the old one had none.
+    Breach needs the always-valid bound; cleared, too, until the plan is reached, and the bound for one look after it.
 
     Args:
-        marked: units with the mark (control, new version).
-        units: units of the two arms.
+        arms: (control, new version), values scaled to [0, 1].
+        span: how much of the metric's unit is 1.
     """
-    if units[1] == 0:
-        return Guard(metric, "open")
-    upper = _poisson_upper(marked[1]) / units[1]
-    return Guard(metric, "cleared" if upper < margin else "open", upper)
+    old, new = arms if terms.lower_is_better else (arms[0].turned, arms[1].turned)
+    margin = terms.margin / span
+    if bounded.difference_above(old, new, ALPHA / terms.tests) > margin:
+        return Guard(terms.metric, "breach", margin=terms.margin)
+    upper = _upper(old, new, once=terms.decided_once)
+    if upper < margin:
+        return Guard(terms.metric, "cleared", upper * span, margin=terms.margin)
+    return Guard(terms.metric, "open", upper * span, _days(terms, old, new, margin), terms.margin)
 
 
-def _poisson_upper(events: int) -> float:
-    """Upper 95 % limit of a Poisson mean; 3.0 for no event (the rule of three)."""
-    from scipy import stats
+def by_interval(terms: Terms, effect: Comparison) -> Guard:
+    """The same from the design's own test: breach at α/tests and cleared at α, each one-sided.
 
-    return float(stats.chi2.isf(ALPHA, 2 * (events + 1)) / 2) if events else -math.log(ALPHA)
+    A two-sided interval at level 1 − 2a has one-sided bounds at level 1 − a; one without an end decides nothing.
+    """
+    harmful, usual = effect.interval(2 * ALPHA / terms.tests), effect.interval(2 * ALPHA)
+    if harmful is None or usual is None:
+        return Guard(terms.metric, "open", margin=terms.margin)
+    lower = harmful[0] if terms.lower_is_better else -harmful[1]
+    upper = usual[1] if terms.lower_is_better else -usual[0]
+    state: GuardState = "breach" if lower > terms.margin else "cleared" if upper < terms.margin else "open"
+    return Guard(terms.metric, state, upper if math.isfinite(upper) else None, margin=terms.margin)
+
+
+def _upper(old: Bounded, new: Bounded, *, once: bool) -> float:
+    bounds = [bounded.difference_below(old, new, ALPHA)]
+    if once:
+        bounds.append(bounded.difference_below_once(old, new, ALPHA))
+    return min(bounds)
+
+
+def _days(terms: Terms, old: Bounded, new: Bounded, margin: float) -> int | None:
+    """At least how many days until it could be cleared, should the arms stay as they are; None: never."""
+    if terms.per_day <= 0 or new.mean - old.mean >= margin or terms.entered <= 0:
+        return None
+    low, high = 1.0, _MOST_TIMES
+    if _times(old, new, high, once=terms.n * high >= terms.planned) >= margin:
+        return None
+    for _ in range(20):
+        middle = math.sqrt(low * high)
+        if _times(old, new, middle, once=terms.n * middle >= terms.planned) < margin:
+            high = middle
+        else:
+            low = middle
+    return math.ceil((high - 1) * terms.entered / terms.per_day) + math.ceil(terms.window_days)
+
+
+def _times(old: Bounded, new: Bounded, times: float, *, once: bool) -> float:
+    return _upper(Bounded(old.mean, old.n * times), Bounded(new.mean, new.n * times), once=once)

@@ -13,13 +13,13 @@ from typing import Literal
 
 from analysis.change import LedgerChange
 from analysis.effects import Result
-from analysis.estimators import always_valid, rare_events
+from analysis.estimators import always_valid, bounded, rare_events
 from analysis.families import adjust
-from analysis.guards import guard, rare_guard
+from analysis.guards import Terms, by_counts, by_interval, by_normal
 from analysis.metrics import Metric
-from analysis.verdict import ALPHA, MIN_EVENTS, Case, Goal, Guard, days_left, rule
+from analysis.verdict import ALPHA, MIN_EVENTS, POWER_Z, Case, Goal, Guard, days_left, rule
 from edgeloop.clock import DAY_US
-from edgeloop.store.facts import AnyFact, Ruled, Said
+from edgeloop.store.facts import AnyFact, NotShown, Ruled, Said
 
 UNDECLARED_PLAN = 5_000
 DecidedBy = Literal["always_valid", "fixed", "permutation", "placebo", "e_process"]
@@ -50,6 +50,8 @@ class Weighed:
     """The share of the two arms' units that was to meet the new version; None: nobody declared it."""
     of_plan: float = 1.0
     """The two arms' part of the declared plan, which is one of all units that enter the stage, in whatever arm."""
+    ended: bool = False
+    """The deciding stage is over."""
 
     @property
     def planned(self) -> int:
@@ -60,7 +62,10 @@ class Weighed:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One metric's part in its family; ``by`` is None where a floor is missed, so that it decides nothing."""
+    """One metric's part in its family; ``by`` is None where too few days keep it from deciding.
+
+    A metric with too few events has none: neither an interval nor a p would hold what it promises.
+    """
 
     low: float
     high: float
@@ -107,10 +112,10 @@ def judge(weighed: Sequence[Weighed]) -> list[Judged]:
             low, high = found.interval
             by = tests[i][metric].by
             decisions[i][metric] = Decision(low, high, found.p_adjusted, by, found.rejected)
-    for i, w in enumerate(weighed):  # what may not decide has an interval to look at
+    for i, w in enumerate(weighed):  # what may not decide yet has an interval to look at
         for r in w.results:
             test = tests[i].get(r.metric)
-            if test is not None and r.metric not in decisions[i]:
+            if test is not None and r.metric not in decisions[i] and not r.hidden:
                 decisions[i][r.metric] = Decision(*test.interval(ALPHA), None, None, False)
     return [_judged(w, decisions[i]) for i, w in enumerate(weighed)]
 
@@ -146,27 +151,25 @@ def _judged(w: Weighed, decisions: Mapping[Metric, Decision]) -> Judged:
     always: dict[Metric, tuple[float, float]] = {}
     left: dict[Metric, int] = {}
     rare: dict[Metric, float] = {}
-    tests = sum(r.harm is not None for r in w.results) * (w.change.planned_stages or 1)
+    guarded = [r for r in w.results if r.metric.role == "guardrail" and r.margin is not None]
+    asked = [r for r in w.results if r.metric.role == "goal"]
+    tests = max(len(guarded), 1) * (w.change.planned_stages or 1)
     for r in w.results:
-        if w.exact is None and r.effect is not None and r.effect.se:
+        if w.exact is None and r.floor is None and r.effect is not None and r.effect.se:
             always[r.metric] = always_valid.interval(r.effect.effect, r.effect.se, r.towards_plan, w.planned)
         days = _days_left(w, r)
         if days is not None:
             left[r.metric] = days
-        if r.harm is not None and w.exact is None:
-            guards[r.metric] = _guard(w, r, max(tests, 1))
         value = _rare(w, r)
         if value is not None:
             rare[r.metric] = value
-            if r.metric.role == "guardrail" and value >= 1 / ALPHA:
-                guards[r.metric] = Guard(r.metric.name, "breach")
-    asked = [r for r in w.results if r.metric.role == "goal"]
-    signal = max(len(asked), 1) / ALPHA
-    goals = [_goal(w, r, decisions.get(r.metric), rare.get(r.metric, 0.0) >= signal) for r in asked]
-    headline = next((r.metric for r in w.results if r.metric.headline), None)
-    known = left.get(headline) if headline is not None else None
+    for r in guarded:
+        guards[r.metric] = _guard(w, r, tests)
+    goals = [_goal(w, r, decisions.get(r.metric), _harmed(w, r, rare.get(r.metric), max(len(asked), 1))) for r in asked]
+    main = next((r for r in asked if r.metric.headline), next(iter(asked), None))
+    known = left.get(main.metric) if main is not None else None
     if known is None:
-        known = min((left[r.metric] for r in w.results if r.metric.role == "goal" and r.metric in left), default=None)
+        known = min((left[r.metric] for r in asked if r.metric in left), default=None)
     case = Case(
         goals=[g for g in goals if g is not None],
         guards=list(guards.values()),
@@ -175,15 +178,17 @@ def _judged(w: Weighed, decisions: Mapping[Metric, Decision]) -> Judged:
         quasi=w.quasi,
         full_days=w.full_days,
         days_left=known,
+        ended=w.ended,
+        not_shown=None if main is None else _not_shown(main, left.get(main.metric)),
     )
     return Judged(rule(case), decisions, guards, left, always, rare)
 
 
-def _goal(w: Weighed, r: Result, decision: Decision | None, rare_harm: bool) -> Goal | None:
+def _goal(w: Weighed, r: Result, decision: Decision | None, harmed: bool) -> Goal | None:
     """Turned so that positive is better; None where nobody of it has been seen in either arm.
 
     Args:
-        rare_harm: the e-process of rare events says that it is worse, interval or not.
+        harmed: a test that needs no spread and no floor says that it is worse.
     """
     if sum(r.people) == 0 and r.metric.source != "exposure":
         return None
@@ -195,7 +200,7 @@ def _goal(w: Weighed, r: Result, decision: Decision | None, rare_harm: bool) -> 
         floor = Said("nothing varies")
     if r.metric.lower_is_better:
         low, high = -high, -low
-    if rare_harm:
+    if harmed and not (decided and high < 0):
         low, high, decided = -math.inf, -math.ulp(0.0), True
     return Goal(
         r.metric.name,
@@ -204,36 +209,66 @@ def _goal(w: Weighed, r: Result, decision: Decision | None, rare_harm: bool) -> 
         decided,
         floor=floor,
         practical=r.practical,
-        plan_reached=r.towards_plan >= w.planned,
+        plan_reached=_plan_reached(w, r),
         placebo_p=r.effect.p if w.before_after and r.effect is not None else None,
     )
 
 
+def _plan_reached(w: Weighed, r: Result) -> bool:
+    """Whether the figure is read for good: an exact test looks at no plan unless one of people was declared."""
+    if w.exact is not None:
+        return sum(r.people) >= (w.change.planned_units or 0)
+    return r.towards_plan >= w.planned
+
+
+def _harmed(w: Weighed, r: Result, rare: float | None, goals: int) -> bool:
+    """Whether a goal too rare, or too uniform, for an interval is worse, by a test that holds at every look."""
+    if w.before_after or (r.floor is None and r.effect is not None and r.effect.p is not None):
+        return False
+    if rare is not None and rare >= goals / ALPHA:
+        return True
+    if r.counts is None or r.effect is None:
+        return False
+    old, new = r.counts.arms if r.metric.lower_is_better else tuple(arm.turned for arm in r.counts.arms)
+    worse = r.effect.effect > 0 if r.metric.lower_is_better else r.effect.effect < 0
+    return worse and bounded.difference_above(old, new, ALPHA / goals) > 0
+
+
 def _guard(w: Weighed, r: Result, tests: int) -> Guard:
-    effect, margin = r.harm or (None, 0.0)
-    if r.metric.source in ("share", "exposure") and min(r.events) < MIN_EVENTS:
-        return rare_guard(r.metric.name, r.events, r.n, margin)
-    if effect is None or r.floor is not None:
-        return Guard(r.metric.name, "open", days_left=_days_left(w, r))
-    return guard(
-        r.metric.name,
-        effect,
-        margin=margin,
-        lower_is_better=r.metric.lower_is_better,
-        n=r.towards_plan,
-        planned_units=w.planned,
-        tests=tests,
-        entered=w.pace.entered,
-        entries_per_day=w.pace.per_day,
-        window_days=r.metric.window_us / DAY_US,
-    )
+    """Its state by the way that the data allow; with nobody in an arm there are no data."""
+    name = r.metric.name
+    if r.harm is None or r.effect is None:
+        return Guard(name, "no data" if min(r.n) == 0 or r.effect is None else "open", margin=r.margin)
+    effect, margin = r.harm
+    terms = Terms(
+        name, margin, r.metric.lower_is_better, r.towards_plan, w.planned, tests, w.pace.entered, w.pace.per_day,
+        r.metric.window_us / DAY_US,
+    )  # fmt: skip
+    if r.counts is not None and _too_few(r):
+        found = by_counts(terms, r.counts.arms, r.counts.span)
+        if r.counts.clears or found.state == "open":
+            return found
+        # Of money the counts are buyers: fewer of them is harm only where less is spent as well.
+        harm = effect.effect if r.metric.lower_is_better else -effect.effect
+        breached = found.state == "breach" and harm > margin
+        return Guard(name, "breach" if breached else "open", margin=margin)
+    if w.exact is not None:
+        return by_interval(terms, effect)
+    return by_normal(terms, effect) if r.floor is None else Guard(name, "open", None, _days_left(w, r), margin)
+
+
+def _too_few(r: Result) -> bool:
+    """Whether a normal interval lies: too few on the rarer side of a share, too few values, or none that varies."""
+    if r.effect is None or not r.effect.se or r.hidden:
+        return True
+    return r.rarer is not None and min(r.rarer) < MIN_EVENTS
 
 
 def _rare(w: Weighed, r: Result) -> float | None:
-    """The e-value for "worse" of a share whose events are too few for an interval."""
+    """The e-value for "worse" of a share of people whose events are too few for an interval."""
     if r.metric.source != "share" or w.exact is not None or r.floor is None or sum(r.people) == 0:
         return None
-    if min(r.people) == 0 or not any(r.events):
+    if min(r.people) == 0 or not any(r.events) or sum(r.n) != sum(r.people):  # clustered people are no coin tosses
         return None
     # The declared share where there is one: only a share fixed beforehand makes the e-value a fair bet.
     share = w.assigned if w.assigned is not None else r.people[1] / sum(r.people)
@@ -242,7 +277,7 @@ def _rare(w: Weighed, r: Result) -> float | None:
 
 
 def _days_left(w: Weighed, r: Result) -> int | None:
-    if w.exact is not None or r.effect is None or not r.effect.se or not r.practical:
+    if r.effect is None or not r.effect.se or not r.practical or w.before_after:
         return None
     return days_left(
         se=r.effect.se,
@@ -252,3 +287,12 @@ def _days_left(w: Weighed, r: Result) -> int | None:
         entries_per_day=w.pace.per_day,
         window_days=r.metric.window_us / DAY_US,
     )
+
+
+def _not_shown(r: Result, days: int | None) -> NotShown:
+    """What would have shown in 80 of 100 such tests, and how many people one of the practical size would take."""
+    e, s = r.effect, r.practical
+    if e is None or not e.se:
+        return NotShown(r.metric.name, practical=s)
+    units = None if not s else math.ceil(sum(r.people) * (POWER_Z * e.se / s) ** 2)
+    return NotShown(r.metric.name, POWER_Z * e.se, s, units, days)

@@ -60,6 +60,12 @@ class Metric:
         )
 
     @property
+    def binary(self) -> bool:
+        """Of exposures: whether one has the mark or has it not, so that the figure is a share."""
+        flag = self.key in ("error", "fallback") or self.settings.threshold is not None
+        return self.source == "exposure" and (flag or self.kind == "quantile")
+
+    @property
     def covariate(self) -> Covariate:
         """What is known of a unit before."""
         return self.settings.covariate

@@ -134,8 +134,12 @@ class StageRows:
             base = msgspec.structs.replace(base, response_control=rates[0], response_treated=rates[1])
         e = result.effect
         if e is not None:
+            base = msgspec.structs.replace(base, effect=e.effect, se=e.se)
+        if result.hidden:
+            return base
+        if e is not None:
             low, high = e.interval() or (None, None)
-            base = msgspec.structs.replace(base, effect=e.effect, se=e.se, effect_low=low, effect_high=high, p=e.p)
+            base = msgspec.structs.replace(base, effect_low=low, effect_high=high, p=e.p)
         if result.lift is not None:
             lift = result.lift
             base = msgspec.structs.replace(base, lift=lift.lift, lift_low=lift.low, lift_high=lift.high)

@@ -166,6 +166,8 @@ def _of(dimension: Dimension, crowd: Crowd, whole: Result, days: int) -> dict[st
     parts = unit_values(crowd, values, dimension.cell, n_cells).moments(n_cells)
     people = _count(dimension, crowd, crowd.complete(metric.window_us), n_cells)
     events = _count(dimension, crowd, values.did & values.counted, n_cells)
+    free = _count(dimension, crowd, values.counted & (values.y < values.d), n_cells)
+    share = metric.source == "share" or metric.binary
     found: dict[str, Result] = {}
     for i, value in enumerate(dimension.values):
         moments = parts[0][i], parts[1][i]
@@ -187,7 +189,7 @@ def _of(dimension: Dimension, crowd: Crowd, whole: Result, days: int) -> dict[st
             treated=treated.mean,
             effect=effect,
             lift=lift,
-            floor=floor_missed(metric.source, *of_value, days),
+            floor=floor_missed(metric.source, *of_value, days, (int(free[0][i]), int(free[1][i])) if share else None),
             estimator=plain_name(metric, crowd) + "+skew" * skew,
             asked=complete if whole.asked is not None else None,
         )

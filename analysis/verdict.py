@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from scipy import stats
 
 from edgeloop.store import facts
-from edgeloop.store.facts import AnyFact, FewOf, GuardState, Ruled, Said
+from edgeloop.store.facts import AnyFact, FewOf, GuardState, NotShown, Ruled, Said
 
 ALPHA = 0.05
 MIN_FULL_DAYS = 7
@@ -85,7 +85,11 @@ class Case:
     quasi: bool = False
     full_days: int = 0
     days_left: int | None = None
-    """Of the headline: until an effect of the practical size would show; None: nobody enters any more."""
+    """Of the headline: until an effect of the practical size would show; None: unknown, or nobody enters any more."""
+    ended: bool = False
+    """The deciding stage is over: nothing more will come in."""
+    not_shown: NotShown | None = None
+    """What an undecided end says of the headline."""
 
 
 def rule(case: Case) -> Ruled:
@@ -111,39 +115,53 @@ def rule(case: Case) -> Ruled:
     waits = [g for g in case.guards if g.state != "cleared"]
     if better and not waits:
         return Ruled("promote", 6, (facts.Better(better, case.quasi),))
-    slowest = _slowest(waits)
-    days = [d for d in (case.days_left, slowest) if d is not None]
-    if days and min(days) <= PATIENCE_DAYS:
-        left = min(d for d in days if d <= PATIENCE_DAYS)
-        if better:
-            return Ruled("keep testing", 7, (facts.GuardsOpen(tuple(g.metric for g in waits), left),))
-        return Ruled("keep testing", 7, (facts.Undecided(left),))
     if better:
-        return Ruled("stop, no effect", 8, (facts.GuardsOpen(tuple(g.metric for g in waits)),))
-    return Ruled("stop, no effect", 8, (facts.NotShown(""),))
+        metrics = tuple(g.metric for g in waits)
+        return Ruled("keep testing", 7, (facts.GuardsOpen(metrics, _slowest(waits), better),))
+    days = case.days_left
+    open_plan = not all(g.plan_reached for g in case.goals if g.floor is None)
+    if not case.ended and (days is None or days <= PATIENCE_DAYS or open_plan):
+        return Ruled("keep testing", 7, (facts.Undecided(days),))
+    return Ruled("not shown", 8, (case.not_shown or NotShown(""),))
 
 
 def _names(goals: Sequence[Goal]) -> tuple[str, ...]:
     return tuple(g.metric for g in goals)
 
 
-def floor_missed(source: str, control: int, treated: int, full_days: int) -> AnyFact | None:
+def floor_missed(
+    source: str, control: int, treated: int, full_days: int, without: tuple[int, int] | None = None
+) -> AnyFact | None:
     """Why a metric may not decide yet; None if it may.
+
+    A share near 1 is as skewed as one near 0, so the rarer side counts: those with the event, or those without it.
 
     Args:
         source: ``share``, ``sum``, ``answer`` or ``exposure``.
-        control: people with the event, with a sum other than 0, or with an answer, in the control arm.
+        control: people with the event, with a sum other than 0, with an answer, or units with a marked request, in the
+            control arm.
         treated: the same in the new version's arm.
         full_days: full entry days whose windows are complete.
+        without: of shares: people without the event, or units with a request without the mark, in (control, treated);
+            None: the metric is no share.
     """
     if source == "answer":
         if min(control, treated) < MIN_ANSWERS:
             return facts.Few("answer", control, treated, MIN_ANSWERS)
-    elif source in ("share", "sum"):
-        of: FewOf = "event" if source == "share" else "sum"
-        least = MIN_EVENTS if source == "share" else MIN_NONZERO
-        if min(control, treated) < least or control + treated < MIN_BOTH:
-            return facts.Few(of, control, treated, least, MIN_BOTH)
+    elif source == "sum":
+        if min(control, treated) < MIN_NONZERO or control + treated < MIN_BOTH:
+            return facts.Few("sum", control, treated, MIN_NONZERO, MIN_BOTH)
+    elif without is not None or source == "share":
+        people = source == "share"
+        of: FewOf = "event" if people else "mark"
+        seen = control, treated
+        if without is not None and (min(without), sum(without)) < (min(seen), sum(seen)):
+            of, seen = "no event" if people else "no mark", without
+        both = MIN_BOTH if people else None
+        if min(seen) < MIN_EVENTS or (both is not None and sum(seen) < both):
+            return facts.Few(of, *seen, MIN_EVENTS, both)
+    elif min(control, treated) < MIN_NONZERO:
+        return facts.Few("unit", control, treated, MIN_NONZERO)
     if full_days < MIN_FULL_DAYS:
         return facts.FewDays(full_days, MIN_FULL_DAYS)
     return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from analysis import LedgerChange, Metric
+from edgeloop.store import facts
 from edgeloop.store.facts import Ruled
 from edgeloop.store.rows import Check, Estimate, Grade, Verdict
 from reports import foreign, words
@@ -102,8 +103,8 @@ def gather(
         made.append(
             ChangeRows(
                 replace(change, title=foreign.plain(change.title, foreign.NAME_LENGTH)),
-                tuple(e for e in whole if _has_interval(e)),
-                tuple(e for e in whole if not _has_interval(e)),
+                tuple(e for e in whole if _decides(e)),
+                tuple(e for e in whole if not _decides(e)),
                 lower_is_better,
                 currencies,
                 tuple(e for e in own if e.dimension != "all"),
@@ -145,13 +146,16 @@ def scale(e: Estimate) -> Scale:
 
 def end(value: float | None) -> float | None:
     """An end of a deciding interval; None where few zones allow none: no draw of them is as rare as its level."""
-    if value is not None and math.isinf(value):
-        return None
-    return value or 0.0
+    return None if value is None or math.isinf(value) else value
 
 
-def _has_interval(e: Estimate) -> bool:
-    return e.decision_low is not None and e.decision_high is not None and e.effect is not None
+def _decides(e: Estimate) -> bool:
+    """Whether a row is of the stage that decides and has a figure: an interval, or a floor that it misses."""
+    if e.effect is None:
+        return False
+    if e.decision_low is not None and e.decision_high is not None:
+        return True
+    return any(isinstance(fact, facts.Few) for fact in e.facts[:1]) and e.verdict is not None
 
 
 def _rank(own: ChangeRows) -> int:

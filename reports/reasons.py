@@ -198,7 +198,7 @@ def _sentence(fact: AnyFact) -> str:
         case facts.Said(what="small throughout"):
             return t("Whatever it did is smaller than what is worth acting on.")
         case facts.NotShown():
-            return t("No effect of a size worth acting on could be shown, and none would show within four weeks.")
+            return t("No effect was shown, and none ruled out: the ranges are too wide for that.")
         case facts.FewDays(days=days, needed=needed):
             return t(
                 "So far {n} of {needed} full days have complete windows.",

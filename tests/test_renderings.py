@@ -106,7 +106,7 @@ def test_every_list_of_the_findings_is_a_table(month: Rendered) -> None:
     assert [(r["changes.change_id"], r["changes.title"], r["metric"]) for r in effects] == [
         (c, title, e.metric) for c, title, e in drawn
     ]
-    assert [(float(r["low"]), float(r["effect"]), float(r["high"])) for r in effects] == [
+    assert [tuple(float(r[n]) if r[n] else None for n in ("low", "effect", "high")) for r in effects] == [
         (e.low, e.effect, e.high) for _, _, e in drawn
     ]
     counts = [(q.label, label, str(n)) for v in f.voices for q in v.questions for label, n in q.counts]

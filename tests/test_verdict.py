@@ -11,19 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.verdict import Case, Goal, Guard, days_left, expected_loss, floor_missed, rule
-from edgeloop.store.facts import Few, FewDays, Said, SampleRatio
+from edgeloop.store.facts import Few, FewDays, NotShown, Said, SampleRatio
 
 BETTER = Goal("orders", 0.01, 0.03, True, practical=0.004)
 WORSE = Goal("csat", -0.5, -0.1, True, practical=0.1)
 UNDECIDED = Goal("orders", -0.01, 0.02, False, practical=0.004)
 SMALL = Goal("orders", -0.003, 0.003, False, practical=0.004, plan_reached=True)
 EARLY = Goal("orders", -0.01, 0.02, False, floor=Few("event", 3, 4, 25, 150))
+PLANNED = dataclasses.replace(UNDECIDED, plan_reached=True)
 SRM = SampleRatio(1e-9)
-CLEARED, OPEN, BREACH = (Guard("errors", state) for state in ("cleared", "open", "breach"))
+CLEARED, OPEN, BREACH, NO_DATA = (Guard("errors", state) for state in ("cleared", "open", "breach", "no data"))
 
 
 def case(*goals: Goal, guards: tuple[Guard, ...] = (), **more: object) -> Case:
-    return dataclasses.replace(Case(goals=goals, guards=guards, full_days=14, days_left=10), **more)
+    made = Case(goals=goals, guards=guards, full_days=14, days_left=10, not_shown=NotShown("orders", 0.02, 0.004, 900))
+    return dataclasses.replace(made, **more)
 
 
 @pytest.mark.parametrize(
@@ -49,15 +51,18 @@ def case(*goals: Goal, guards: tuple[Guard, ...] = (), **more: object) -> Case:
         (case(BETTER, quasi=True), 6, "promote", "known weakness"),
         (case(BETTER, guards=(CLEARED, OPEN)), 7, "keep testing", "guardrails not cleared yet: errors"),
         (case(UNDECIDED, days_left=28), 7, "keep testing", "at least 28"),
-        (case(UNDECIDED, days_left=29), 8, "stop, no effect", "not shown"),
-        (case(UNDECIDED, days_left=None), 8, "stop, no effect", "not shown"),
+        (case(UNDECIDED, days_left=29), 7, "keep testing", "at least 29"),  # the plan is not reached yet
+        (case(UNDECIDED, days_left=None), 7, "keep testing", "nothing decided yet"),  # nobody can tell
+        (case(PLANNED, days_left=28), 7, "keep testing", "at least 28"),
+        (case(PLANNED, days_left=29), 8, "not shown", "an effect of 0.02 would have shown"),
+        (case(PLANNED, days_left=None), 7, "keep testing", "nothing decided yet"),
+        (case(UNDECIDED, days_left=None, ended=True), 8, "not shown", "not shown"),
+        (case(UNDECIDED, days_left=10, ended=True), 8, "not shown", "not shown"),
+        (case(SMALL, ended=True), 5, "stop, no effect", "smaller than what is worth"),
+        (case(BETTER, guards=(NO_DATA,)), 7, "keep testing", "better: orders, but guardrails not cleared yet: errors"),
         (
-            case(UNDECIDED, guards=(dataclasses.replace(OPEN, days_left=20),), days_left=90),
-            7, "keep testing", "at least 20",
-        ),
-        (
-            case(BETTER, guards=(dataclasses.replace(OPEN, days_left=40),), days_left=90),
-            8, "stop, no effect", "not cleared yet: errors",
+            case(BETTER, guards=(dataclasses.replace(OPEN, days_left=40),), days_left=90, ended=True),
+            7, "keep testing", "better: orders, but guardrails not cleared yet: errors; at least 40 more days",
         ),
     ],
 )  # fmt: skip
@@ -78,7 +83,11 @@ goals = st.builds(
     st.booleans(),
 )
 guards = st.builds(
-    Guard, st.just("guard"), st.sampled_from(["breach", "cleared", "open"]), st.none(), st.none() | st.integers(0, 90)
+    Guard,
+    st.just("guard"),
+    st.sampled_from(["breach", "cleared", "open", "no data"]),
+    st.none(),
+    st.none() | st.integers(0, 90),
 )
 cases = st.builds(
     Case,
@@ -88,6 +97,7 @@ cases = st.builds(
     before_after=st.booleans(),
     full_days=st.integers(0, 30),
     days_left=st.none() | st.integers(0, 90),
+    ended=st.booleans(),
 )
 
 
@@ -106,6 +116,10 @@ def test_what_no_verdict_may_ever_do(c: Case) -> None:
         assert c.full_days >= 7
     if found.verdict == "roll back":
         assert breach or (decided_worse and not c.alarms)
+    if found.verdict == "stop, no effect":  # only where what was measured says that there is none
+        assert all(g.plan_reached and -g.practical < g.low and g.high < g.practical for g in c.goals)
+    if found.verdict == "not shown":
+        assert not any(g.decided and g.low > 0 for g in c.goals)
     if breach:
         assert found.verdict == "roll back"
     elif c.alarms:
@@ -151,8 +165,9 @@ class TestExpectedLoss:
         ("answer", 500, 29, 7, "500 and 29 people answered"),
         ("share", 900, 900, 6, "6 of 7 full entry days"),
         ("answer", 30, 30, 0, "0 of 7 full entry days"),
-        ("exposure", 0, 0, 7, None),
-        ("exposure", 0, 0, 6, "6 of 7 full entry days"),
+        ("exposure", 50, 50, 7, None),
+        ("exposure", 49, 900, 7, "49 and 900 units with a value"),
+        ("exposure", 60, 60, 6, "6 of 7 full entry days"),
     ],
 )
 def test_floors(source: str, control: int, treated: int, days: int, words: str | None) -> None:
@@ -163,6 +178,24 @@ def test_floors(source: str, control: int, treated: int, days: int, words: str |
         assert missed is not None
         assert missed.english.startswith("not enough data: ")
         assert words in missed.english
+
+
+@pytest.mark.parametrize(
+    ("source", "marked", "without", "words"),
+    [
+        ("share", (980, 60), (20, 0), "20 and 0 people without the event"),
+        ("share", (980, 1_470), (200, 30), None),
+        ("share", (40, 30), (900, 700), "40 and 30 people with the event"),
+        ("exposure", (50, 1), (5_000, 100), "50 and 1 units with a marked request"),
+        ("exposure", (5_000, 100), (50, 1), "50 and 1 units with a request that is not marked"),
+        ("exposure", (130, 25), (5_000, 500), None),
+    ],
+)
+def test_the_rarer_side_of_a_share_counts(
+    source: str, marked: tuple[int, int], without: tuple[int, int], words: str | None
+) -> None:
+    missed = floor_missed(source, *marked, 14, without)
+    assert (missed is None) if words is None else (missed is not None and words in missed.english)
 
 
 class TestDaysLeft:

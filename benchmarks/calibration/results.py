@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.change import LedgerChange, Stage
-from analysis.effects import LEAST_HISTORY, Result, contrast, plain_name, sample_of, with_harm
+from analysis.effects import LEAST_HISTORY, Counts, Result, contrast, plain_name, rarer, sample_of, with_harm
 from analysis.estimators import cuped
+from analysis.estimators.bounded import Bounded
 from analysis.judge import Pace, Weighed
 from analysis.metrics import Metric, Source
 from analysis.moments import Moments
@@ -68,6 +69,11 @@ def result_of(
         made = (cuped.adjusted_ratios if of.clustered else cuped.adjusted_means)(*before)
         if cuped.explains(made, (plain[0], plain[1])):
             samples = made
+    without: tuple[int, int] | None = (
+        (people[0] - events[0], people[1] - events[1]) if metric.source == "share" else people
+    )
+    if metric.source != "share" and not metric.binary:
+        without = None
     effect, lift = contrast(metric, of, samples, arms if samples is plain else left or (Moments(), Moments()))
     return with_harm(
         Result(
@@ -79,11 +85,19 @@ def result_of(
             treated=samples[1].mean if samples[1] else None,
             effect=effect,
             lift=lift,
-            floor=floor_missed(metric.source, *events, full_days),
+            floor=floor_missed(metric.source, *events, full_days, without),
             estimator=plain_name(metric, of) if samples is plain else "cuped",
             asked=people if metric.source == "answer" and not of.clustered else None,
+            rarer=rarer(events, without),
+            counts=_counts(metric, arms),
         )
     )
+
+
+def _counts(metric: Metric, arms: Arms) -> Counts | None:
+    """Of shares: what the exact tests read."""
+    made = [Bounded.of_moments(arm) for arm in arms] if metric.source == "share" or metric.binary else []
+    return Counts((made[0], made[1]), 1.0) if made and made[0] and made[1] else None
 
 
 def weighed(

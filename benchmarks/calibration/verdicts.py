@@ -3,13 +3,14 @@
 Changes with the goals and guardrails of the pack, planned to be read after 28 days. *Month's end*: what the month's
 report says, all kinds of change being one month's family. *Daily*: each change alone; somebody looks every day and
 acts on the first promote or roll back, and if there is none on what the last day says; *told to stop early* are those
-that some earlier look would have ended with "stop, no effect". *Right* is promote for what helps, stop for what does
-nothing, roll back for what harms: the headline falls by its practical size or more, or a guardrail by more than its
-margin. *Wrong* is another verdict that ends the test, *missed* being those of them that say that no effect could be
-shown; *undecided* is keep testing, or repair. A change that *trades* makes the headline better and another goal worse:
-the table of verdicts promotes it where only the former has been decided, and rolls it back where the latter has, which
-counts as right here. Trades were set apart from harm, and the plan of answers mended (CHANGELOG), after a first quick
-run of 50 changes of each kind, in which 4.75 % of harmful changes and trades together were promoted at 20,000 people.
+that some earlier look would have ended with "stop, no effect" or "not shown". *Right* is promote for what helps, either
+of these two for what does nothing, roll back for what harms: the headline falls by its practical size or more, or a
+guardrail by more than its margin. *Wrong* is another verdict that ends the test, *missed* being those of them that say
+that no effect was shown; *undecided* is keep testing, or repair. A change that *trades* makes the headline better and
+another goal worse: the table of verdicts promotes it where only the former has been decided, and rolls it back where
+the latter has, which counts as right here. Trades were set apart from harm, and the plan of answers mended
+(CHANGELOG), after a first quick run of 50 changes of each kind, in which 4.75 % of harmful changes and trades
+together were promoted at 20,000 people.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ Truth = Literal["helps", "nothing", "harms", "trades"]
 RIGHT: dict[Truth, Verdict] = {
     "helps": "promote", "nothing": "stop, no effect", "harms": "roll back", "trades": "roll back",
 }  # fmt: skip
-ENDS: tuple[Verdict, ...] = ("promote", "roll back", "stop, no effect")
+ENDS: tuple[Verdict, ...] = ("promote", "roll back", "stop, no effect", "not shown")
+UNDECIDED: tuple[Verdict, ...] = ("stop, no effect", "not shown")
+"""What ends a test of which nothing was shown; both are right where there is nothing."""
 MOST_PROMOTED = 0.01
 
 
@@ -109,17 +112,18 @@ def daily(rng: np.random.Generator, sets: int, *, size: Size) -> Tally:
                 verdict = judge([drawn.look(day)])[0].ruling.verdict
                 if verdict in ("promote", "roll back"):
                     break
-                early = early or (verdict == "stop, no effect" and day < DAYS)
+                early = early or (verdict in UNDECIDED and day < DAYS)
             _count(tally, change, verdict)
             add(tally, f"{change.key}:early", early)
     return tally
 
 
 def _count(tally: Tally, change: Change, verdict: Verdict) -> None:
-    found = "undecided" if verdict not in ENDS else "right" if verdict == RIGHT[change.truth] else "wrong"
+    right = verdict == RIGHT[change.truth] or (change.truth == "nothing" and verdict in UNDECIDED)
+    found = "undecided" if verdict not in ENDS else "right" if right else "wrong"
     for name in ("right", "wrong", "undecided"):
         add(tally, f"{change.key}:{name}", name == found)
-    add(tally, f"{change.key}:missed", found == "wrong" and verdict == "stop, no effect")
+    add(tally, f"{change.key}:missed", found == "wrong" and verdict in UNDECIDED)
     add(tally, f"{change.key}:promoted", verdict == "promote")
     if change.truth in ("harms", "trades"):
         add(tally, change.truth, verdict == "promote")

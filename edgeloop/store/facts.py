@@ -14,7 +14,7 @@ import msgspec
 
 from edgeloop.verdicts import Verdict as Verdict
 
-FewOf = Literal["answer", "event", "no event", "sum", "mark", "no mark"]
+FewOf = Literal["answer", "event", "no event", "sum", "mark", "no mark", "unit"]
 GuardState = Literal["breach", "cleared", "open", "no data"]
 Direction = Literal["better", "worse", "unclear"]
 What = Literal[
@@ -89,6 +89,7 @@ _FEW: Mapping[FewOf, str] = {
     "sum": "people with a sum",
     "mark": "units with a marked request",
     "no mark": "units with a request that is not marked",
+    "unit": "units with a value",
 }
 
 
@@ -295,16 +296,18 @@ class Better(Fact, frozen=True):
 
 
 class GuardsOpen(Fact, frozen=True):
-    """Guardrails that are neither cleared nor breached; ``days``: at least so many until the last can be."""
+    """Guardrails neither cleared nor breached beside better goals; ``days``: at least so many until they can be."""
 
     metrics: tuple[str, ...]
     days: int | None = None
+    better: tuple[str, ...] = ()
 
     @property
     def english(self) -> str:
         """In English."""
+        gains = f"better: {', '.join(self.better)}, but " if self.better else ""
         told = "" if self.days is None else f"; at least {self.days} more days"
-        return f"guardrails not cleared yet: {', '.join(self.metrics)}{told}"
+        return f"{gains}guardrails not cleared yet: {', '.join(self.metrics)}{told}"
 
 
 class Undecided(Fact, frozen=True):

@@ -357,7 +357,7 @@ srm_p p of the sample ratio check
 crossovers units that met two arms in the stage
 days_left at least so many days until the plan is reached
 expected_loss expected loss per unit of the wrong decision
-verdict the change's: promote, keep testing, roll back, repair the data first, or stop, no effect
+verdict the change's: promote, keep testing, roll back, repair the data first, not shown, or stop, no effect
 reason why, in words
 role what the metric may decide: goal, guardrail or watch
 source what the metric is made of: share, sum, answer or exposure
@@ -405,7 +405,7 @@ change_id the change it is about
 model_id the model of the change
 from_version the version before
 to_version the version after
-verdict what is asked: promote, keep testing, roll back, repair the data first, or stop, no effect
+verdict what is asked: promote, keep testing, roll back, repair the data first, not shown, or stop, no effect
 title the change's title
 asked what is asked, in a sentence
 why the reason the report gave

@@ -1,0 +1,130 @@
+"""What can be said of a mean that lies between two known ends, at any sample size and however often one looks?
+
+A share, an answer on a scale and a share of requests are means of values in [0, 1] (scaled). Against "the mean is at
+most p" stands the likelihood ratio of a Bernoulli with a higher mean q, averaged over a beta distribution of q above p:
+(q/p)^Z·((1 − q)/(1 − p))^(1 − Z) has an expectation of at most 1 under every distribution on [0, 1] with a mean of at
+most p, as it is at most its chord in Z (Hoeffding 1963). The average is therefore a test martingale, and all p with a
+value below 1/α form a bound that holds at every look at once (Robbins 1970; Howard, Ramdas, McAuliffe & Sekhon 2021,
+"Time-uniform, nonparametric, nonasymptotic confidence sequences", arXiv 1810.08240, section 3).
+
+Nothing is asymptotic, so no floor is needed. What is not exact is the effective number of values where units bring
+several of them (`Bounded.of`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from analysis.lift import ratio_sample
+from analysis.moments import FloatArray, IntArray, Moments, cells
+
+_PRIOR = 0.5  # Jeffreys' beta distribution: narrow near 0 and 1, where guardrails live
+_STEPS = 60  # bisections
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """The mean of values in [0, 1] of one arm: ``mean``, and of how many independent values it is worth as much."""
+
+    mean: float
+    n: float
+
+    @classmethod
+    def of(cls, y: FloatArray, d: FloatArray, cluster: IntArray | None = None) -> Bounded | None:
+        """Σy/Σd over units; None without any.
+
+        The effective n is R(1 − R)/Var(R), with the variance linearised per cluster (Kish 1965, "Survey Sampling"): one
+        unit that brings twenty marks of twenty requests is worth one value. Where nothing varies, it cannot be told:
+        no mark at all is taken as independent requests, all marked as (Σd)²/Σd² units.
+
+        Args:
+            y: Σ of the unit's values, 0 ≤ y ≤ d, shape (units,).
+            d: how many values the unit has, shape (units,).
+            cluster: the cluster of each unit, 0 ≤ cluster; None: each unit is one.
+        """
+        if cluster is not None:
+            y, d = (np.bincount(cluster, weights=w).astype(np.float64) for w in (y, d))
+        y, d = y[d > 0], d[d > 0]
+        return cls.of_moments(cells(y, d, np.zeros(len(d), dtype=np.int64), 1)[0])
+
+    @classmethod
+    def of_moments(cls, m: Moments) -> Bounded | None:
+        """The same from sums over units, 0 ≤ y ≤ d."""
+        if m.n == 0 or m.d <= 0:
+            return None
+        mean = min(max(m.y / m.d, 0.0), 1.0)
+        if mean in (0.0, 1.0):
+            return cls(mean, m.d if mean == 0.0 else m.d**2 / m.dd)
+        var = ratio_sample(m).mean_var if m.n > 1 else 0.0
+        return cls(mean, min(max(mean * (1 - mean) / var, 1.0), m.d) if var > 0 else float(m.n))
+
+    @property
+    def turned(self) -> Bounded:
+        """The mean of 1 − value."""
+        return Bounded(1 - self.mean, self.n)
+
+    def lower(self, alpha: float) -> float:
+        """The mean is above this, at level 1 − alpha at every look."""
+        if self.mean == 0.0:
+            return 0.0
+        low, high = 0.0, self.mean
+        for _ in range(_STEPS):
+            p = (low + high) / 2
+            if log_evidence_above(self, p) >= -math.log(alpha):
+                low = p
+            else:
+                high = p
+        return low
+
+    def upper(self, alpha: float) -> float:
+        """The mean is below this, at level 1 − alpha at every look."""
+        return 1 - self.turned.lower(alpha)
+
+    def once_lower(self, alpha: float) -> float:
+        """The same for one look: Clopper & Pearson 1934."""
+        x = self.mean * self.n
+        return float(special.betaincinv(x, self.n - x + 1, alpha)) if x > 0 else 0.0
+
+    def once_upper(self, alpha: float) -> float:
+        """The same for one look."""
+        return 1 - self.turned.once_lower(alpha)
+
+
+def log_evidence_above(seen: Bounded, p: float) -> float:
+    """ln E of "the mean is above p" against "at most p", 0 < p < 1.
+
+    E = B(a + x, b + y)·(1 − I_p(a + x, b + y)) / (B(a, b)·(1 − I_p(a, b))·p^x·(1 − p)^y), x = n·mean, y = n − x.
+    """
+    x = seen.mean * seen.n
+    y = seen.n - x
+    a = b = _PRIOR
+    beyond = float(special.betainc(b + y, a + x, 1 - p))
+    if beyond <= 0.0:
+        return -math.inf
+    prior = float(special.betaln(a, b)) + math.log(float(special.betainc(b, a, 1 - p)))
+    return float(special.betaln(a + x, b + y)) + math.log(beyond) - prior - x * math.log(p) - y * math.log1p(-p)
+
+
+def difference_above(old: Bounded, new: Bounded, alpha: float) -> float:
+    """new − old is above this, at level 1 − alpha at every look: each arm's bound at half of alpha."""
+    return new.lower(alpha / 2) - old.upper(alpha / 2)
+
+
+def difference_below(old: Bounded, new: Bounded, alpha: float) -> float:
+    """new − old is below this, at level 1 − alpha at every look."""
+    # The old arm's mean is not below 0: the new arm's own bound holds at the whole of alpha.
+    return min(new.upper(alpha / 2) - old.lower(alpha / 2), new.upper(alpha))
+
+
+def difference_below_once(old: Bounded, new: Bounded, alpha: float) -> float:
+    """new − old is below this, at level 1 − alpha at one look.
+
+    The limits of both arms are joined by the square root of the sum of squares (MOVER: Zou & Donner 2008,
+    "Construction of confidence limits about effect measures"; Newcombe 1998, method 10), with exact limits.
+    """
+    up, down = new.once_upper(alpha) - new.mean, old.mean - old.once_lower(alpha)
+    return new.mean - old.mean + math.hypot(up, down)
