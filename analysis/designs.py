@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from analysis import checks as tested
-from analysis import history
+from analysis import history, leftovers
 from analysis.change import LedgerChange, Stage
 from analysis.effects import (
     Result,
@@ -134,9 +134,11 @@ def _arms(
     found = tested.sample_ratio_checks(x, change, cohorts)
     for cohort in cohorts:
         found += tested.stage_checks(x, change, cohort, window_us)
+        found += leftovers.anonymous(x, change, cohort)
     found += history.pre_period_checks(frames, stages, metrics)
     by_courier = change.unit == "courier"
     asked = [m for m in metrics if m.respondent == "customer" or by_courier]
+    found += leftovers.arms(frames, stages, asked)
     main = headline(stages, window_us)
     number = main.cohort.stage.number
     found.append(history.joined_share(times, number, main.cohort.until_us))
@@ -144,6 +146,7 @@ def _arms(
     for data in stages:
         results, answering = _results(frames, data, asked, chain)
         found += answering
+        results = leftovers.silenced(results, found, data.cohort.stage.number)
         complete = data.cohort.control.complete_units(window_us), data.cohort.treated.complete_units(window_us)
         outcomes.append(StageOutcome(_facts(change, data, found), results, complete, data))
     found += novelty_checks(frames, main, metrics)
@@ -188,7 +191,7 @@ def _zones(
         return Measured(None, facts.OneSided("blocks" if block else "zones", *main.cells))
     number = main.stage.number
     grade: Grade = "randomised" if change.assignment == "random" else "quasi"
-    found = [history.joined_share(times, number, main.until_us)]
+    found = [history.joined_share(times, number, main.until_us), *leftovers.zones(frames, stages, metrics)]
     outcomes = []
     for data in stages:
         results: list[Result] = []
@@ -199,6 +202,7 @@ def _zones(
             if effect is not None:
                 made = _zone_result(frames, data, metric, effect, values, "switchback" if block else "staged")
                 results.append(replace(made, answers=answer_rows(frames, metric, values)))
+        results = leftovers.silenced(results, found, data.stage.number)
         notes = () if change.assignment == "random" else (Said("zones not drawn"),)
         about = StageFacts(
             data.stage.number, ("old version", "new version"), ("", ""), grade, None, None, notes,
@@ -206,7 +210,7 @@ def _zones(
         )  # fmt: skip
         outcomes.append(StageOutcome(about, results, data.complete_people(ENGAGEMENT_WINDOW_US)))
     of_main = next(o.results for o in outcomes if o.stage.number == number)
-    alarms = [f.alarm for f in found if f.alarm]
+    alarms = [f.alarm for f in found if f.alarm and f.stage in (number, 0)]
     weighed = Weighed(
         change, of_main, alarms, main.full_days, Pace(len(main.matcher.crowd), 0.0), quasi=grade != "randomised",
         exact="permutation", ended=next(o.stage.ended for o in outcomes if o.stage.number == number),
@@ -263,9 +267,10 @@ def _switch(
     )  # fmt: skip
     if data is None:
         return Measured(None, Said("nothing before"))
-    found = [history.joined_share(times, 1, data.until_us)]
-    results = [_switch_result(frames, data, m) for m in metrics if m.respondent == "customer" and m.kind != "quantile"]
     number = change.stages[0].number
+    found = [history.joined_share(times, 1, data.until_us), *leftovers.switch(frames, data, metrics, number)]
+    results = [_switch_result(frames, data, m) for m in metrics if m.respondent == "customer" and m.kind != "quantile"]
+    results = leftovers.silenced(results, found, number)
     about = StageFacts(
         number, ("before", "after"), ("before", "after"), "before_after", None, None, (Said("no control"),),
         change.end_us is not None,

@@ -5,7 +5,7 @@ A person enters a stage with the first exposure to the model in it, and keeps it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -104,6 +104,9 @@ class Cohort:
     """People of the two arms left out because nothing says in which declared cluster or stratum they are."""
     one_sided: int = 0
     """People of the two arms left out because their stratum has nobody of the other arm."""
+    nameless: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """Their rows that are not among ``rows``, for want of a usable id, and the group of each."""
+    nameless_group: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def over(self) -> bool:
@@ -195,6 +198,8 @@ def randomised_cohort(
         inside=agents_inside if by_courier else inside,
         unplaced=int(np.count_nonzero((arms[0] | arms[1]) & ~placed)),
         one_sided=int(np.count_nonzero((arms[0] | arms[1]) & placed & ~shared)),
+        nameless=rows[~known & ~kept],
+        nameless_group=group[~known & ~kept],
     )
 
 

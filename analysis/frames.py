@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -163,6 +163,8 @@ class Outcomes:
     """Of answers: their place in the table ``answers``."""
     coarse: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=bool))
     """Which are stamped in whole seconds; empty where none is."""
+    others: Outcomes | None = None
+    """Of answers: those to the same questions that are no number, or of another kind; no figure holds them."""
 
     @classmethod
     def sort(
@@ -406,7 +408,7 @@ def _answers(
     nps = name.isin([q for q, kind in kinds.items() if kind == "nps"])
     number = value[known][right]
     coded = np.where(number >= NPS_PROMOTER, 100.0, np.where(number <= NPS_DETRACTOR, -100.0, 0.0))
-    return Outcomes.sort(
+    made = Outcomes.sort(
         person[known][right],
         kept["occurred_at"].to_numpy(dtype=np.int64)[right],
         name,
@@ -416,6 +418,29 @@ def _answers(
         _scales(question[right], kept[right]),
         row[known][right],
         coarse_stamps(kept, whole_second_sources)[right],
+    )
+    in_figure = np.zeros(len(frame), dtype=bool)
+    in_figure[np.flatnonzero(known)[right]] = True
+    return replace(made, others=_others(frame[(person != ABSENT) & ~in_figure], people, kinds, whole_second_sources))
+
+
+def _others(
+    frame: pd.DataFrame, people: pd.Index[str], kinds: Mapping[str, str], whole_second_sources: Collection[str]
+) -> Outcomes | None:
+    """Answers to questions that have numbers, without being one."""
+    question = frame["survey_id"].astype(object) + "/" + frame["question"].astype(object)
+    asked = question.isin(kinds).to_numpy(dtype=bool)
+    if not asked.any():
+        return None
+    rows, nothing = frame[asked], np.full(int(np.count_nonzero(asked)), ABSENT, dtype=np.int64)
+    return Outcomes.sort(
+        Coded.within(rows["subject"], people).codes,
+        rows["occurred_at"].to_numpy(dtype=np.int64),
+        Coded.of(question[asked]),
+        np.full(len(rows), np.nan),
+        Coded(nothing, pd.Index([], dtype=object)),
+        {},
+        coarse=coarse_stamps(rows, whole_second_sources),
     )
 
 

@@ -204,6 +204,22 @@ def outcome_values(frames: Frames, matcher: Joining, metric: Metric) -> Values:
     return Values(y, answers, answers > 0, answers > 0, outcomes=(rows, position))
 
 
+def wanted_values(frames: Frames, matcher: Joining, metric: Metric) -> tuple[IntArray, BoolArray] | None:
+    """(position in the crowd, whether it is in the metric's figure) of each value inside a window; None: all are.
+
+    A sum leaves out what has another or no currency and what has no number, a question what is of another kind.
+    """
+    outcomes = outcomes_of(frames, metric)
+    if metric.source == "sum":
+        rows, position = matcher.of(outcomes, metric.key, metric.after_us, metric.window_us)
+        return position, ~np.isnan(outcomes.value[rows]) & _in_currency(outcomes, rows, metric.currency)
+    if metric.source != "answer" or outcomes.others is None:
+        return None
+    _, kept = matcher.of(outcomes, metric.key, metric.after_us, metric.window_us)
+    _, others = matcher.of(outcomes.others, metric.key, metric.after_us, metric.window_us)
+    return np.concatenate([kept, others]), np.repeat([True, False], [len(kept), len(others)])
+
+
 def answer_rows(frames: Frames, metric: Metric, values: Values) -> IntArray | None:
     """The rows of the table ``answers`` that a figure is made of, each once; None where it is not made of answers."""
     if values.outcomes is None:

@@ -22,7 +22,9 @@ SPIKE_LEAST, SPIKE_TIMES = 20, 5
 """A day's refused inputs, at least so many and so many times the median day's."""
 SYNC_LEAST, SYNC_TIMES, SYNC_SECONDS = 20, 5, 60.0
 """A day's p95 delay of at least so many messages, so many times the median day's, and at least so long."""
-_BLOCKS = ("srm", "srm_combined", "share_drift", "arm_silent", "crossovers", "joined_share")
+_BLOCKS = (
+    "srm", "srm_combined", "share_drift", "arm_silent", "crossovers", "joined_share", "left_out", "anonymous_arms",
+)  # fmt: skip
 
 
 def incidents(
@@ -102,7 +104,8 @@ def _checks(analysis: Analysis, month: Month, holders: Mapping[str, str]) -> lis
     changes = {change.change_id: change for change in analysis.changes}
     made = []
     for check in analysis.checks:
-        if check.state != "block" or check.check not in _BLOCKS:
+        kind = check.check.partition(":")[0]
+        if check.state != "block" or kind not in _BLOCKS:
             continue
         change = changes[check.change_id]
         stage = next((s for s in change.stages if s.number == check.stage), change.stages[0])
@@ -113,7 +116,9 @@ def _checks(analysis: Analysis, month: Month, holders: Mapping[str, str]) -> lis
             "arm_silent": t("One version fell silent while the other spoke."),
             "crossovers": t("Too many people met both versions."),
             "joined_share": t("Far fewer outcomes than usual could be tied to a version."),
-        }[check.check]
+            "left_out": t("A figure leaves more out of one version’s people than of the other’s."),
+            "anonymous_arms": t("More exposures of one version than of the other have no usable id."),
+        }[kind]
         made.append(
             Incident(
                 kind="data",

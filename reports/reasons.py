@@ -127,6 +127,25 @@ def _doubt(fact: AnyFact) -> str:
                 "the customers of both versions differed in “{metric}” before they met the change",
                 metric=words.label(metric),
             )
+        case facts.LeftOutUnevenly(metric=metric):
+            return t(
+                "“{metric}” leaves something out, such as another currency or none, or a value that is no number, "
+                "for {new} of {of_new} people of the new version who have it and {old} of {of_old} of the old one",
+                metric=words.label(metric),
+                new=numbers.count(fact.treated),
+                of_new=numbers.count(fact.of_treated),
+                old=numbers.count(fact.control),
+                of_old=numbers.count(fact.of_control),
+            )
+        case facts.AnonymousArms():
+            return t(
+                "{new} of {of_new} exposures of the new version have no usable id, and {old} of {of_old} of the old "
+                "one",
+                new=numbers.count(fact.treated),
+                of_new=numbers.count(fact.of_treated),
+                old=numbers.count(fact.control),
+                of_old=numbers.count(fact.of_control),
+            )
         case facts.Joined(share=share, usual=usual):
             return t(
                 "only {share} of the outcomes can be joined to an exposure ({before} in the weeks before)",

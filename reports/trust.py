@@ -81,6 +81,7 @@ def _name(check: str) -> str:
         "met_before": t("Customers who met the new version in an earlier stage"),
         "full_days": t("Full days with complete windows"),
         "anonymous": t("Exposures without a usable id"),
+        "anonymous_arms": t("As many exposures without a usable id in both versions"),
         "no_courier": t("Customers without a courier"),
         "joined_share": t("Outcomes that can be joined to an exposure"),
     }.get(check, check.replace("_", " "))
@@ -91,6 +92,8 @@ def _name_of(kind: str, rest: str) -> str:
     metric = foreign.quoted(words.label(rest))
     if kind == "pre_period":
         return t("Customers alike in {metric} before the change", metric=metric)
+    if kind == "left_out":
+        return t("As much left out of {metric} in both versions", metric=metric)
     if kind == "novelty":
         return t("The effect on {metric} is the same every week", metric=metric)
     if kind == "rare_events":
@@ -107,11 +110,14 @@ def _name_of(kind: str, rest: str) -> str:
     return f"{kind.replace('_', ' ')}: {foreign.name(rest)}"
 
 
+_YES_OR_NO = ("pre_period", "left_out", "anonymous_arms", "novelty", "response_rate", "overlap", "interaction")
+
+
 def _result(check: Check) -> str:
     kind = check.check.partition(":")[0]
     if check.state == "no data":
         return t("could not be tested")
-    if kind in ("pre_period", "novelty", "response_rate", "overlap", "interaction") or kind.startswith("chain_"):
+    if kind in _YES_OR_NO or kind.startswith("chain_"):
         told = t("no") if check.state in ("warn", "block") else t("yes")
         return _with_p(told, check)
     if kind == "rare_events":

@@ -248,6 +248,43 @@ class PrePeriod(Fact, frozen=True):
         return f"the arms differed in {self.metric} before they met the change (p = {self.p:.1e})"
 
 
+class LeftOutUnevenly(Fact, frozen=True):
+    """A metric leaves out more in one arm: people with something left out, ``of`` those with anything there."""
+
+    metric: str
+    control: int
+    treated: int
+    of_control: int
+    of_treated: int
+    p: float
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return (
+            f"{self.metric} leaves something out for {self.control} of {self.of_control} and {self.treated} of "
+            f"{self.of_treated} people who have it (control, new version; p = {self.p:.1e})"
+        )
+
+
+class AnonymousArms(Fact, frozen=True):
+    """More exposures of one arm lack a usable id."""
+
+    control: int
+    treated: int
+    of_control: int
+    of_treated: int
+    p: float
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return (
+            f"{self.control} of {self.of_control} and {self.treated} of {self.of_treated} exposures have no usable id "
+            f"(control, new version; p = {self.p:.1e})"
+        )
+
+
 class Joined(Fact, frozen=True):
     """Fewer outcomes meet an exposure than usual; shares."""
 
@@ -570,6 +607,8 @@ AnyFact = (
     | Crossovers
     | ArmSilent
     | PrePeriod
+    | LeftOutUnevenly
+    | AnonymousArms
     | Joined
     | Breached
     | Worse
