@@ -23,7 +23,7 @@ from analysis.effects import (
 )
 from analysis.entry import Arm, Cohort, first_met, randomised_cohort
 from analysis.estimators.permutation import ZoneEffect
-from analysis.frames import Frames
+from analysis.frames import Exposures, Frames
 from analysis.judge import Judged, Pace, Weighed
 from analysis.metrics import ENGAGEMENT_WINDOW_US, Metric
 from analysis.novelty import novelty_checks
@@ -130,7 +130,7 @@ def _arms(
         return Measured(None, Said("unlabelled stable"))
     first_us = first_met(x, change)
     stages = [stage_data(frames, cohort, first_us) for cohort in cohorts]
-    window_us = next((m.window_us for m in metrics if m.headline), ENGAGEMENT_WINDOW_US) or ENGAGEMENT_WINDOW_US
+    window_us = _window_us(metrics)
     found = tested.sample_ratio_checks(x, change, cohorts)
     for cohort in cohorts:
         found += tested.stage_checks(x, change, cohort, window_us)
@@ -141,7 +141,7 @@ def _arms(
     found += leftovers.arms(frames, stages, asked)
     main = headline(stages, window_us)
     number = main.cohort.stage.number
-    found.append(history.joined_share(times, number, main.cohort.until_us))
+    found.append(_joined(times, x, change, main.cohort.stage, metrics, main.cohort.until_us, as_of_us))
     outcomes = []
     for data in stages:
         results, answering = _results(frames, data, asked, chain)
@@ -191,7 +191,8 @@ def _zones(
         return Measured(None, facts.OneSided("blocks" if block else "zones", *main.cells))
     number = main.stage.number
     grade: Grade = "randomised" if change.assignment == "random" else "quasi"
-    found = [history.joined_share(times, number, main.until_us), *leftovers.zones(frames, stages, metrics)]
+    found = [_joined(times, frames.exposures, change, main.stage, metrics, main.until_us, as_of_us)]
+    found += leftovers.zones(frames, stages, metrics)
     outcomes = []
     for data in stages:
         results: list[Result] = []
@@ -268,7 +269,8 @@ def _switch(
     if data is None:
         return Measured(None, Said("nothing before"))
     number = change.stages[0].number
-    found = [history.joined_share(times, 1, data.until_us), *leftovers.switch(frames, data, metrics, number)]
+    found = [_joined(times, x, change, change.stages[0], metrics, data.until_us, as_of_us)]
+    found += leftovers.switch(frames, data, metrics, number)
     results = [_switch_result(frames, data, m) for m in metrics if m.respondent == "customer" and m.kind != "quantile"]
     results = leftovers.silenced(results, found, number)
     about = StageFacts(
@@ -366,6 +368,25 @@ def _assigned(change: LedgerChange, stage: Stage) -> float | None:
     new = weights.get(change.to_version)
     old = weights.get(change.from_version or "", weights.get("stable"))
     return new / (new + old) if new and old else None
+
+
+def _window_us(metrics: Sequence[Metric]) -> int:
+    """The headline's window; where it has none, that of engagement."""
+    return next((m.window_us for m in metrics if m.headline), ENGAGEMENT_WINDOW_US) or ENGAGEMENT_WINDOW_US
+
+
+def _joined(
+    times: history.JoinTimes | None,
+    x: Exposures,
+    change: LedgerChange,
+    stage: Stage,
+    metrics: Sequence[Metric],
+    until_us: int,
+    as_of_us: int,
+) -> tested.Finding:
+    return history.joined_share(
+        times, x, change, stage, until_us=until_us, as_of_us=as_of_us, window_us=_window_us(metrics)
+    )
 
 
 def _of_plan(cohort: Cohort) -> float:

@@ -30,7 +30,7 @@ from edgeloop.months import Month
 from edgeloop.store.facts import AnyFact, Ruled, Said
 from edgeloop.store.rows import Bar, Check, Estimate
 
-LARGE = ("exposures", "engagement", "attributions")
+LARGE = ("exposures", "engagement")
 """Tables of which the frames hold all that is asked."""
 
 
@@ -90,7 +90,8 @@ def analyse(
             words, no checks, no counts.
     """
     known = ledger(tables, timezone=month.timezone)
-    frames, times = prepare(tables, begins_us, whole_second_sources), JoinTimes.of(tables)
+    frames = prepare(tables, begins_us, whole_second_sources)
+    times = JoinTimes.of(frames, tables)
     # A caller that keeps none of the large ones has their memory back.
     tables = {name: table for name, table in tables.items() if name not in LARGE}
     wanted = asked.resolve(frames, metrics)

@@ -34,7 +34,6 @@ READ: Mapping[str, tuple[str, ...]] = {
     "responses": ("response_id", "subject", "language", "anonymous"),
     "profiles": ("subject", "occurred_at", "fields"),
     "changes": tuple(c.name for c in CHANGES.columns if c.kind != "blob"),
-    "attributions": ("model_id", "occurred_at"),
 }  # fmt: skip
 """What of a freeze the estimates read at most. Its exposures are in order of time and id: ids need no reading."""
 FIELDS = ("latency_ms", "energy_mj", "features", "error", "fallback")

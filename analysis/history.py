@@ -7,23 +7,27 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
+from analysis.change import LedgerChange, Stage
 from analysis.checks import Finding
 from analysis.effects import StageData
+from analysis.entry import rows_of
 from analysis.estimators import skewed
-from analysis.frames import Frames
+from analysis.frames import ABSENT, BoolArray, Exposures, Frames
+from analysis.groups import stable_order
 from analysis.lift import mean_sample
 from analysis.metrics import Metric
-from analysis.moments import IntArray, cells
-from analysis.srm import alarm
+from analysis.moments import FloatArray, IntArray, cells
+from analysis.srm import ALARM_P, alarm
 from analysis.values import before_values
 from analysis.verdict import MIN_EVENTS, MIN_NONZERO
-from edgeloop.clock import DAY_US
+from edgeloop.clock import DAY_US, SECOND_US
 from edgeloop.store import facts
 
-JOINED_DAYS, MEDIAN_DAYS = 7, 28
-JOINED_LEAST = 0.8  # of the median of the days before
-JOINED_OUTCOMES = 50  # fewer say nothing
+JOINED_DAYS = 7  # at least so many of a stage before the day from which on the join is broken
+JOINED_LEAST = 0.8  # of what it was
+JOINED_OUTCOMES = 50  # fewer, before and as they would be expected after, say nothing
 
 
 def pre_period_checks(frames: Frames, stages: Sequence[StageData], metrics: Sequence[Metric]) -> list[Finding]:
@@ -46,41 +50,163 @@ def pre_period_checks(frames: Frames, stages: Sequence[StageData], metrics: Sequ
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JoinTimes:
-    """When outcomes happened, and those of them that meet no exposure; both ascending."""
+    """When customers' outcomes happened: all of them, and those of people who met any model.
+
+    ``outcomes`` are moments in µs, ascending. ``known`` are those of people as ``person · span + second``, ascending,
+    so that a person's lie side by side; seconds are counted from ``begin_s``, for some sources stamp no finer.
+    """
 
     outcomes: IntArray
-    missed: IntArray
+    known: IntArray
+    begin_s: int
+    span: int
 
     @classmethod
-    def of(cls, tables: Mapping[str, pd.DataFrame]) -> JoinTimes | None:
-        """From a freeze's tables; None where nothing was joined."""
-        attributions = tables.get("attributions")
-        if attributions is None or len(attributions) == 0:
+    def of(cls, frames: Frames, tables: Mapping[str, pd.DataFrame]) -> JoinTimes | None:
+        """From a freeze's tables; None where nothing happened, or nobody met anything."""
+        answers, exposed = tables["answers"], frames.exposures.at
+        asked = ((answers["respondent"] == "customer") & answers["value"].notna()).to_numpy(dtype=bool, na_value=False)
+        spoken = tables["engagement"]["occurred_at"].to_numpy(dtype=np.int64)
+        at = np.sort(np.concatenate([spoken, answers["occurred_at"].to_numpy(dtype=np.int64)[asked]]))
+        if len(at) == 0 or len(exposed) == 0:
             return None
-        at = attributions["occurred_at"].to_numpy(dtype=np.int64)
-        spoken = [tables[name]["occurred_at"].to_numpy(dtype=np.int64) for name in ("engagement", "answers")]
-        missed = at[(attributions["model_id"] == "").to_numpy(dtype=bool)]
-        return cls(np.sort(np.concatenate(spoken)), np.sort(missed))
+        begin_s = min(int(at[0]), int(exposed[0])) // SECOND_US
+        span = max(int(at[-1]), int(exposed[-1])) // SECOND_US - begin_s + 1
+        own = (frames.engagement, frames.answers)
+        known = np.concatenate([o.person.astype(np.int64) * span + (o.at // SECOND_US - begin_s) for o in own])
+        known.sort()
+        return cls(at, known, begin_s, span)
+
+    def keys(self, person: IntArray, at: IntArray) -> IntArray:
+        """People and their moments (µs) in the numbering of ``known``."""
+        found: IntArray = person * self.span + (at // SECOND_US - self.begin_s)
+        return found
+
+    def per_day(self, edges: IntArray) -> IntArray:
+        """All outcomes between neighbouring edges."""
+        return np.diff(np.searchsorted(self.outcomes, edges)).astype(np.int64)
+
+    def followed(self, person: IntArray, at: IntArray, window_us: int) -> IntArray:
+        """How many outcomes each request is followed by within the window, by the same person."""
+        key = self.keys(person, at)
+        last = np.minimum(key + window_us // SECOND_US, (person + 1) * self.span - 1)
+        until, since = np.searchsorted(self.known, last, side="right"), np.searchsorted(self.known, key)
+        return np.asarray(until - since, dtype=np.int64)
+
+    def preceded(self, person: IntArray, at: IntArray, window_us: int, edges: IntArray) -> IntArray:
+        """How many outcomes between neighbouring edges are preceded by a request to the same person in the window."""
+        second = self.known % self.span
+        first, end = (int(edge) // SECOND_US - self.begin_s for edge in (edges[0], edges[-1]))
+        key = self.known[(second >= first) & (second < end)]
+        asked = np.sort(self.keys(person, at))
+        latest = asked[np.maximum(np.searchsorted(asked, key, side="right") - 1, 0)]
+        met = (latest <= key) & (latest >= np.maximum(key - window_us // SECOND_US, key - key % self.span))
+        happened = (key[met] % self.span + self.begin_s) * SECOND_US
+        return np.bincount(np.searchsorted(edges[1:-1], happened, side="right"), minlength=len(edges) - 1).astype(
+            np.int64
+        )
 
 
-def joined_share(times: JoinTimes | None, stage: int, until_us: int) -> Finding:
-    """The share of outcomes that meet an exposure in the last seven days, against the median of the 28 days before."""
-    name = "joined_share"
-    if times is None:
-        return Finding(name, stage, "no data")
-    edges = until_us - DAY_US * np.arange(JOINED_DAYS + MEDIAN_DAYS, -1, -1)
-    edges[-1] += 1  # the last moment belongs to the last day
-    per_day = np.diff(np.searchsorted(times.outcomes, edges))
-    lost = np.diff(np.searchsorted(times.missed, edges))
-    lately = per_day[MEDIAN_DAYS:].sum()
-    spoken = per_day[:MEDIAN_DAYS] > 0
-    if lately < JOINED_OUTCOMES or np.count_nonzero(spoken) < MEDIAN_DAYS // 2:
-        return Finding(name, stage, "no data")
-    daily = 1 - lost[:MEDIAN_DAYS][spoken] / per_day[:MEDIAN_DAYS][spoken]
-    median, share = float(np.median(daily)), 1 - float(lost[MEDIAN_DAYS:].sum()) / float(lately)
-    if share < JOINED_LEAST * median:
-        return Finding(name, stage, "block", share, None, facts.Joined(share, median))
-    return Finding(name, stage, "ok", share)
+def joined_share(
+    times: JoinTimes | None,
+    x: Exposures,
+    change: LedgerChange,
+    stage: Stage,
+    *,
+    until_us: int,
+    as_of_us: int,
+    window_us: int,
+) -> Finding:
+    """Whether outcomes stopped to find their people: from one day of the stage on, two daily ratios fall by a fifth.
+
+    How many outcomes follow a person asked that day within the window; and how many of a day's outcomes are of people
+    who were asked within the window before. Either falls alone for reasons of its own, the first where people do less
+    and the second where fewer are asked. Every request to the model counts, for ids join whatever was shown. Days
+    without requests are passed over, and the first ratio waits for the day's windows to be over.
+    """
+    name, number = "joined_share", stage.number
+    edges = stage.start_us + DAY_US * np.arange(max(0, -(-(until_us - stage.start_us) // DAY_US)) + 1)
+    rows = rows_of(x, change, stage.start_us - window_us, int(edges[-1]), stage.zones, None)
+    rows = rows[(x.subject.codes[rows] != ABSENT) & ~x.anonymous[rows]]
+    if times is None or len(edges) < 2 or len(rows) == 0:
+        return Finding(name, number, "no data")
+    person, at = x.subject.of_rows(rows), x.at[rows]
+    preceded = times.preceded(person, at, window_us, edges)
+    inside = at >= stage.start_us
+    person, at = person[inside], at[inside]
+    n, day = len(edges) - 1, (at - stage.start_us) // DAY_US
+    there = np.bincount(day, minlength=n) > 0
+    order = stable_order(person * n + day)
+    once = order[np.diff((person * n + day)[order], prepend=-1) != 0]  # a person's first of each day
+    followed = np.bincount(day[once], weights=times.followed(person[once], at[once], window_us), minlength=n)
+    over = there & (edges[1:] + window_us <= as_of_us)
+    of_person = _Daily.on(over, followed.astype(np.int64), np.bincount(day[once], minlength=n))
+    return _broken(number, of_person.falls(), _Daily.on(there, preceded, times.per_day(edges)).falls())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Falls:
+    """How a ratio changed if it did at the beginning of each day, shape (days,); NaN: too few days or outcomes."""
+
+    old: FloatArray
+    new: FloatArray
+    p: FloatArray
+
+    @property
+    def large(self) -> BoolArray:
+        """It lost a fifth or more, and not by chance on any of the days that could be told."""
+        with np.errstate(invalid="ignore"):
+            found: BoolArray = (self.new < JOINED_LEAST * self.old) & (self.p * np.count_nonzero(self.told) < ALARM_P)
+        return found
+
+    @property
+    def told(self) -> BoolArray:
+        """On which days it can be told."""
+        return ~np.isnan(self.p)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Daily:
+    """A ratio per day, hits/of; a day that does not count has 0 of both."""
+
+    hits: FloatArray
+    of: FloatArray
+
+    @classmethod
+    def on(cls, days: BoolArray, hits: IntArray, of: IntArray) -> _Daily:
+        """Of some days."""
+        return cls(np.where(days, hits, 0).astype(np.float64), np.where(days, of, 0).astype(np.float64))
+
+    def falls(self) -> _Falls:
+        """A t test of Σhits/Σof before against after, with the spread of the days around both, which holds where a
+        person has many outcomes; never with less than that of independent ones.
+        """
+        (hits, of), (hits_left, of_left) = ([np.cumsum(part) - part for part in (self.hits, self.of)],
+                                            [np.cumsum(part[::-1])[::-1] for part in (self.hits, self.of)])  # fmt: skip
+        counts = self.of > 0
+        df = int(np.count_nonzero(counts)) - 2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            old, new = hits / of, hits_left / of_left
+            many = (hits >= JOINED_OUTCOMES) & (old * of_left >= JOINED_OUTCOMES)
+            enough = many & (np.cumsum(counts) - counts >= JOINED_DAYS)
+            # Σ(hits − ratio·of)²/of of a side is Σhits²/of − ratio·Σhits.
+            around = np.where(counts, self.hits**2 / self.of, 0.0).sum() - old * hits - new * hits_left
+            spread = np.maximum(np.maximum(around, 0.0) / max(df, 1), np.maximum(old * (1 - old), 0.0))
+            t = (old - new) / np.sqrt(spread * (1 / of + 1 / of_left))
+        p = np.where(np.isnan(t), 1.0, stats.t.sf(t, max(df, 1)))
+        return _Falls(*(np.where(enough, of_day, np.nan) for of_day in (old, new, p)))
+
+
+def _broken(number: int, of_person: _Falls, of_day: _Falls) -> Finding:
+    told = np.flatnonzero(of_person.told & of_day.told)
+    if len(told) == 0:
+        return Finding("joined_share", number, "no data")
+    broken = np.flatnonzero(of_person.large & of_day.large)
+    if len(broken) == 0:
+        return Finding("joined_share", number, "ok", float(of_day.new[told[-1]]))
+    first = int(broken[np.argmin(of_day.p[broken])])
+    share = float(of_day.new[first])
+    return Finding("joined_share", number, "block", share, None, facts.Joined(share, float(of_day.old[first])))
 
 
 def _difference_before(frames: Frames, data: StageData, metric: Metric) -> tuple[float, float] | None:

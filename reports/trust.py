@@ -83,7 +83,7 @@ def _name(check: str) -> str:
         "anonymous": t("Exposures without a usable id"),
         "anonymous_arms": t("As many exposures without a usable id in both versions"),
         "no_courier": t("Customers without a courier"),
-        "joined_share": t("Outcomes that can be joined to an exposure"),
+        "joined_share": t("Outcomes of customers who had met the model"),
     }.get(check, check.replace("_", " "))
 
 

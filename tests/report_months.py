@@ -340,11 +340,13 @@ def _repair(folder: Path) -> Freeze:
     prompt = Rollout("rebook-prompt", "One-tap rebooking", {"slot_rebooked": (0.1, 0.2)}, share=0.4, csat=(4.0, 4.0))
     sound = Rollout("promo-card", "Bigger promotion card", {"card_opened": (0.10, 0.17)})
     tables = frames(World((prompt, sound)), 15)
-    # The source of answers and events broke in the last week: nothing of it can be joined any more.
-    joined = tables["attributions"]
-    broken = (joined["occurred_at"] >= at(3, 22)) & (np.arange(len(joined)) % 3 > 0)
-    joined.loc[broken, ["model_id", "exposure_id"]] = ""
-    joined.loc[broken, "credit"] = 0.0
+    # The source of answers and events broke: from the 22nd on two of three name people whom nobody knows.
+    for name in ("engagement", "answers"):
+        table = tables[name]
+        lost = (table["occurred_at"] >= at(3, 22)) & (np.arange(len(table)) % 3 > 0)
+        table.loc[lost & (table.get("respondent") != "agent"), "subject"] = "nobody-known"
+    tables["responses"] = _responses(tables["answers"])
+    tables["attributions"] = _attributions(tables["engagement"], tables["answers"], tables["exposures"])
     return write(folder, tables, metrics=metrics_in_force({}), counts={"dead_letters:no known type": 4_210})
 
 
