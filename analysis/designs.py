@@ -168,7 +168,7 @@ def _arms(
         quasi=of_main.stage.grade != "randomised" or shared,
         assigned=_assigned(change, main.cohort.stage),
         of_plan=_of_plan(main.cohort),
-        ended=of_main.stage.ended,
+        ended=_over(change, as_of_us),
     )
     return Measured(weighed, None, outcomes, number, found, hidden, parted)
 
@@ -214,7 +214,7 @@ def _zones(
     alarms = [f.alarm for f in found if f.alarm and f.stage in (number, 0)]
     weighed = Weighed(
         change, of_main, alarms, main.full_days, Pace(len(main.matcher.crowd), 0.0), quasi=grade != "randomised",
-        exact="permutation", ended=next(o.stage.ended for o in outcomes if o.stage.number == number),
+        exact="permutation", ended=_over(change, as_of_us),
     )  # fmt: skip
     hidden = [m for m in metrics if m.respondent == "agent" and frames.agent_answers.name.code(m.key) is not None]
     return Measured(weighed, None, outcomes, number, found, hidden)
@@ -360,6 +360,10 @@ def _results(
         results += rows
         found += answering
     return results, found
+
+
+def _over(change: LedgerChange, as_of_us: int) -> bool:
+    return change.end_us is not None and as_of_us >= change.end_us
 
 
 def _assigned(change: LedgerChange, stage: Stage) -> float | None:

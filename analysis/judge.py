@@ -51,7 +51,7 @@ class Weighed:
     of_plan: float = 1.0
     """The two arms' part of the declared plan, which is one of all units that enter the stage, in whatever arm."""
     ended: bool = False
-    """The deciding stage is over."""
+    """The change is over, with all its stages."""
 
     @property
     def planned(self) -> int:

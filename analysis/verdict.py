@@ -87,7 +87,7 @@ class Case:
     days_left: int | None = None
     """Of the headline: until an effect of the practical size would show; None: unknown, or nobody enters any more."""
     ended: bool = False
-    """The deciding stage is over: nothing more will come in."""
+    """The change is over: nothing more will come in."""
     not_shown: NotShown | None = None
     """What an undecided end says of the headline."""
 
@@ -106,9 +106,9 @@ def rule(case: Case) -> Ruled:
         return Ruled("keep testing", 3, (case.refused or Said("no control"), facts.HoldBack()))
     floors = [g.floor for g in case.goals if g.floor is not None]
     if case.full_days < MIN_FULL_DAYS:
-        return Ruled("keep testing", 4, (facts.FewDays(case.full_days, MIN_FULL_DAYS),))
+        return _early(case, facts.FewDays(case.full_days, MIN_FULL_DAYS))
     if len(floors) == len(case.goals):
-        return Ruled("keep testing", 4, (floors[0] if floors else Said("no goal data"),))
+        return _early(case, floors[0] if floors else Said("no goal data"))
     if all(g.plan_reached and g.no_effect_of_size for g in case.goals):
         return Ruled("stop, no effect", 5, (Said("small throughout"),))
     better = _names([g for g in case.goals if g.better])
@@ -123,6 +123,11 @@ def rule(case: Case) -> Ruled:
     if not case.ended and (days is None or days <= PATIENCE_DAYS or open_plan):
         return Ruled("keep testing", 7, (facts.Undecided(days),))
     return Ruled("not shown", 8, (case.not_shown or NotShown(""),))
+
+
+def _early(case: Case, why: AnyFact) -> Ruled:
+    """Too little to say anything: more is waited for, unless the change is over."""
+    return Ruled("not shown", 8, (why,)) if case.ended else Ruled("keep testing", 4, (why,))
 
 
 def _names(goals: Sequence[Goal]) -> tuple[str, ...]:

@@ -119,7 +119,7 @@ def test_what_no_verdict_may_ever_do(c: Case) -> None:
     if found.verdict == "stop, no effect":  # only where what was measured says that there is none
         assert all(g.plan_reached and -g.practical < g.low and g.high < g.practical for g in c.goals)
     if found.verdict == "not shown":
-        assert not any(g.decided and g.low > 0 for g in c.goals)
+        assert c.full_days < 7 or not any(g.decided and g.low > 0 for g in c.goals)
     if breach:
         assert found.verdict == "roll back"
     elif c.alarms:
