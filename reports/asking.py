@@ -13,7 +13,7 @@ from edgeloop.metrics import MetricSettings
 from edgeloop.months import Month
 from edgeloop.store.freeze import FeedbackUse
 from edgeloop.store.rows import Estimate
-from reports import foreign, numbers, themes, words
+from reports import foreign, numbers, themes, units, words
 from reports.feedback import DECIDING_ROLES, SIDES, question_label, side_title
 from reports.findings import Ask, Unused
 from reports.gathered import ChangeRows
@@ -146,11 +146,17 @@ def _not_counted(side: str, analysis: Analysis) -> tuple[str, str, str]:
             t("Keep asking: the next change is compared with them."),
             "data_analyst",
         )
-    if side == "agent":
+    if side == "agent" and all(units.of(change) == "subject" for change in analysis.changes):
         return (
             t("Customers were assigned to the versions, not delivery agents, so no effect on agents can be told."),
             t("Assign couriers or zones in the next change that touches them."),
             "data_science_lead",
+        )
+    if side == "agent":
+        return (
+            t("None came from a delivery agent who was compared, within the window after meeting the change."),
+            t("Ask agents who work with the change, sooner after they do."),
+            "feedback_collector",
         )
     return (
         t("None came from somebody who was compared, within the window after meeting the change."),

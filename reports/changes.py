@@ -8,9 +8,9 @@ from functools import partial
 from analysis import ALL_METRICS
 from edgeloop.store import facts
 from edgeloop.store.rows import Estimate
-from reports import foreign, novelty, numbers, punctuation, reasons, segments, words
+from reports import foreign, novelty, numbers, punctuation, reasons, segments, units, words
 from reports.findings import Change, Effect, OpenTest
-from reports.gathered import ROLES, ChangeRows, days_left, end, gather, scale, strength, verdict_of
+from reports.gathered import ROLES, ChangeRows, days_left, end, gather, scale, strength
 from reports.language import t, tn
 from reports.parts import part
 
@@ -34,7 +34,7 @@ def _untold(own: ChangeRows, why: str) -> Change:
         title=foreign.name(own.change.title),
         design="",
         grade=own.grade,
-        verdict=verdict_of(own),
+        verdict=own.verdict,
         summary=why,
         effects=(),
         notes=(),
@@ -54,7 +54,7 @@ def open_tests(gathered: Sequence[ChangeRows]) -> tuple[OpenTest, ...]:
     for own in gathered:
         if own.change.end_us is not None or own.before_after or own.change.full_switch:
             continue
-        days, verdict = days_left(own), verdict_of(own)
+        days, verdict = days_left(own), own.verdict
         if verdict == "repair the data first":
             left = words.verdict(verdict)
         elif verdict != "keep testing":
@@ -68,7 +68,7 @@ def open_tests(gathered: Sequence[ChangeRows]) -> tuple[OpenTest, ...]:
 
 
 def _change(own: ChangeRows, timezone: str) -> Change:
-    verdict = verdict_of(own)
+    verdict = own.verdict
     doubted = verdict == "repair the data first"
     rows = sorted(
         own.rows,
@@ -123,10 +123,12 @@ def _how(own: ChangeRows) -> str:
     weak = not drawn and any(e.grade == "quasi" for e in own.rows)
     if kind == "staged":
         if drawn:
-            return t("brought in by stages, assigned at random")
+            return t("brought in by stages; {drawn}", drawn=units.drawn(own.unit))
         return t("brought in by stages; the comparison has a known weakness") if weak else t("brought in by stages")
     if drawn:
-        return t("new and old side by side, assigned at random")
+        if own.unit == "zone_time":
+            return t("new and old in turn; {drawn}", drawn=units.drawn(own.unit))
+        return t("new and old side by side; {drawn}", drawn=units.drawn(own.unit))
     if weak:
         return t("new and old side by side, but the comparison has a known weakness")
     return t("new and old side by side")
@@ -136,6 +138,9 @@ def _summary(own: ChangeRows, rows: Sequence[Estimate], *, doubted: bool) -> str
     if doubted:
         return t("The data behind this comparison does not hold, so nothing is said of its effect.")
     told = [e for e in rows if own.direction(e) in ("better", "worse")]
+    broken = reasons.rules(own, facts.Breached)
+    if broken is not None and not any(e.metric in broken.metrics for e in told):
+        return reasons.ruling(own)
     if told:
         said = [
             words.sentence(t("it") if i else own.title, e, own.currency(e)) for i, e in enumerate(told[:3])
@@ -144,13 +149,15 @@ def _summary(own: ChangeRows, rows: Sequence[Estimate], *, doubted: bool) -> str
         if rest > 0:
             said.append(tn("{n} more below", "{n} more below", rest, n=numbers.count(rest)))
         return punctuation.semicolon().join(said) + "."
-    ruled = reasons.ruling(own.ruling) if own.verdict == "roll back" else ""
+    ruled = reasons.ruling(own) if own.verdict in ("roll back", "not shown") else ""
     if ruled:
         return ruled
     if not rows:
         why = next((e for e in own.others if e.metric == ALL_METRICS and e.facts), None)
         why = why or next((e for e in own.others if e.facts and e.respondent != "agent"), None)
-        return t("No effect can be told: {why}.", why=reasons.floor(why) if why else t("no metric has an interval"))
+        return t(
+            "No effect can be told: {why}.", why=reasons.floor(why, own.unit) if why else t("no metric has an interval")
+        )
     if all(own.direction(e) == "early" for e in rows):
         return t("Not enough data to say anything yet.")
     return t("No clear change in anything that was measured.")
@@ -196,6 +203,9 @@ def _effect(own: ChangeRows, e: Estimate, *, doubted: bool) -> Effect:
         scale=scale(e),
         n_control=numbers.count(e.n_control or 0),
         n_treated=numbers.count(e.n_treated or 0),
+        of_control=units.counted(e, own.unit, e.n_control),
+        of_treated=units.counted(e, own.unit, e.n_treated),
+        of_both=units.both(e, own.unit),
         control=words.figure(e, e.control),
         treated=words.figure(e, e.treated),
         effect=effect,
@@ -210,20 +220,21 @@ def _effect(own: ChangeRows, e: Estimate, *, doubted: bool) -> Effect:
         size="" if doubted else words.practical(e, own.currency(e)),
         money="" if doubted or metric is None else words.worth(e, metric.settings.worth, currency),
         role=own.role(e),
-        guard="" if doubted else _guard(e),
+        guard="" if doubted or own.role(e) != "guardrail" else _guard(e),
         answered=_answered(e),
-        notes=_remarks(e, found, doubted=doubted),
+        notes=_remarks(e, found, own.unit, doubted=doubted),
     )
 
 
 def _guard(e: Estimate) -> str:
     found = reasons.of(e, facts.Guardrail)
-    if found is None:
+    state = e.guard or (None if found is None else found.state)
+    if state is None:
         return ""
-    visible = found.harm
-    if found.state == "breach":
+    visible = None if found is None else found.harm
+    if state == "breach":
         return t("limit broken")
-    if found.state == "cleared":
+    if state == "cleared":
         return t("within its limit")
     if visible is None:
         return t("not yet shown to be within its limit")
@@ -249,8 +260,8 @@ def _answered(e: Estimate) -> str:
     return t("{old} and {new} answered", old=old, new=new)
 
 
-def _remarks(e: Estimate, found: words.Direction, *, doubted: bool) -> tuple[str, ...]:
-    made = [words.capital(reasons.floor(e))] if found == "early" else []
+def _remarks(e: Estimate, found: words.Direction, unit: units.Unit, *, doubted: bool) -> tuple[str, ...]:
+    made = [words.capital(reasons.floor(e, unit))] if found == "early" else []
     plain = reasons.unweighted(e)
     if plain is not None:
         made.append(t("Weighted to everybody who entered; unweighted {difference}", difference=words.effect(e, plain)))
@@ -296,16 +307,10 @@ def _silent(e: Estimate, found: words.Direction) -> list[str]:
 
 
 def _notes(own: ChangeRows, *, doubted: bool) -> tuple[str, ...]:
-    text = [] if doubted else [*novelty.told(own), *_together(own), *_quiet(own)]
+    text = [] if doubted else [*novelty.told(own), *_together(own), *_quiet(own), *_unranged(own)]
     unseen = [foreign.quoted(words.label(e.metric)) for e in own.others if e.respondent == "agent"]
     if unseen:
-        text.append(
-            t(
-                "Of delivery agents’ {metrics} no effect can be told: customers were assigned, not agents, and an "
-                "agent meets both versions.",
-                metrics=numbers.joined(unseen),
-            )
-        )
+        text.append(units.agents_untold(own.unit, numbers.joined(unseen), at_once=own.change.full_switch))
     deciding = {e.stage for e in own.rows}
     early = {e.stage for e in own.others if e.effect is not None} - deciding
     if early and deciding:
@@ -338,6 +343,25 @@ def _quiet(own: ChangeRows) -> list[str]:
         else:
             made.append(t("Only watched, and too early to tell: {what}.", what=what))
     return made
+
+
+def _unranged(own: ChangeRows) -> list[str]:
+    """Guardrails without a range have no row of their own, and are named."""
+    open_ones = [
+        reasons.levels(own, e.metric)
+        for e in own.others
+        if own.role(e) == "guardrail" and e.guard in ("open", "no data") and e.control is not None
+    ]
+    if not open_ones:
+        return []
+    return [
+        tn(
+            "Guardrail without a range, not yet shown to be within its limit: {what}.",
+            "Guardrails without a range, not yet shown to be within their limits: {what}.",
+            len(open_ones),
+            what=numbers.joined(open_ones),
+        )
+    ]
 
 
 def _together(own: ChangeRows) -> list[str]:

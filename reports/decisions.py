@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from zoneinfo import ZoneInfo
 
@@ -13,8 +14,9 @@ from analysis import ALL_METRICS, LedgerChange
 from edgeloop.clock import from_us
 from edgeloop.months import Month
 from edgeloop.roles import Responsibility
+from edgeloop.store import facts
 from edgeloop.store.rows import Estimate, Verdict
-from reports import foreign, novelty, numbers, reasons, words
+from reports import foreign, novelty, numbers, reasons, units, words
 from reports.findings import Decision
 from reports.gathered import ChangeRows, days_left, strength
 from reports.language import t, tn
@@ -23,6 +25,9 @@ from reports.parts import part
 from reports.settled import Version, settled
 from reports.verdicts import ORDER, TOLD, WORKING_DAYS
 from reports.voices import within
+
+_MOST_MOVED = 2
+"""Of a full switch, the clear changes that its decision names."""
 
 
 def note() -> str:
@@ -33,11 +38,11 @@ def note() -> str:
     )
 
 
-def action_text(verdict: Verdict, title: str, *, hold_back: bool = False) -> str:
-    """What is asked, in the imperative."""
+def action_text(verdict: Verdict, title: str, *, hold_back: units.Unit | None = None) -> str:
+    """What is asked, in the imperative; ``hold_back``: of what some are to keep the old version."""
     name = foreign.name(title)
-    if hold_back:
-        return t("Hold back 5\N{NO-BREAK SPACE}% of the customers from “{name}”", name=name)
+    if hold_back is not None:
+        return units.hold_back(hold_back, name)
     return TOLD[verdict].action(name)
 
 
@@ -53,13 +58,12 @@ def decisions(
 
     What was done already, as far as the changes of ``known`` tell, is not asked.
     """
-    met = _met(exposures, month)
+    met = _Met(exposures, month)
     made = []
     for own in gathered:
-        e = next((e for e in (*own.rows, *own.others) if e.verdict is not None), None)
-        if e is None or e.verdict is None:
+        verdict = own.verdict
+        if verdict is None:
             continue
-        verdict = e.verdict
         if _is_done(own, verdict, known, as_of_us):
             continue
         deciding = own.deciding()
@@ -69,7 +73,7 @@ def decisions(
             Decision(
                 verdict=verdict,
                 title=foreign.name(own.change.title),
-                action=action_text(verdict, own.change.title, hold_back=_held_back(own, verdict)),
+                action=action_text(verdict, own.change.title, hold_back=own.unit if _held_back(own, verdict) else None),
                 anchor=own.anchor,
                 why=part(own.title, partial(_why, own, verdict, deciding), str, key="a decision"),
                 owner=owner.name,
@@ -78,7 +82,7 @@ def decisions(
                 sure=part(own.title, partial(_sure, own, verdict, deciding), str, key="a decision"),
                 waiting=part(
                     own.title,
-                    partial(_waiting, own, verdict, deciding, met.get(own.change.model_id, {})),
+                    partial(_waiting, own, verdict, deciding, met.of(own)),
                     str,
                     key="a decision",
                 ),
@@ -127,13 +131,19 @@ def _held_back(own: ChangeRows, verdict: Verdict) -> bool:
 def _why(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
     if deciding is not None:
         text = words.capital(words.sentence(t("it"), deciding, own.currency(deciding))) + "."
-        return " ".join([text, *_against(own, verdict, deciding), *novelty.told(own, deciding.metric)])
+        broken = [reasons.ruling(own)] if reasons.rules(own, facts.Breached) is not None else []
+        return " ".join([text, *broken, *_against(own, verdict, deciding), *novelty.told(own, deciding.metric)])
     told = [e for e in (*own.rows, *own.others) if e.verdict is not None and e.facts]
     if verdict == "repair the data first" and own.ruling is not None:
-        return words.capital(reasons.said(own.ruling)) + "."
+        return words.capital(reasons.said(own.ruling, own.unit)) + "."
     if _held_back(own, verdict):
-        return t("Everybody changed at once: nobody kept the old version, so only before and after can be compared.")
-    ruled = reasons.ruling(own.ruling)
+        return " ".join(
+            [
+                t("Everybody changed at once: nobody kept the old version, so only before and after can be compared."),
+                *(words.capital(words.sentence(t("it"), e, own.currency(e))) + "." for e in _moved(own)[:_MOST_MOVED]),
+            ]
+        )
+    ruled = reasons.ruling(own)
     if ruled and verdict == "roll back":
         return " ".join([ruled, *_against(own, verdict, None)])
     better = max(_better_goals(own), key=strength, default=None)
@@ -143,9 +153,11 @@ def _why(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
         return ruled
     refused = next((e for e in told if e.metric == ALL_METRICS and e.grade is None), None)
     if refused is not None:
-        return words.capital(reasons.floor(refused)) + "."
+        return words.capital(reasons.floor(refused, own.unit)) + "."
     if not own.rows or all(own.direction(e) == "early" for e in own.rows):
         return t("There is not enough data yet to say anything.")
+    if _moved(own):
+        return t("No goal has moved clearly so far.")
     return t("No clear change so far in anything that was measured.")
 
 
@@ -157,7 +169,7 @@ def _against(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> li
     """
     if verdict == "roll back":
         gains = [e for e in own.rows if own.direction(e) == "better"]
-        found = reasons.rolled_back_by(own.ruling)
+        found = reasons.rolled_back_by(own)
         cause, metrics = found or ("goal", () if deciding is None else (deciding.metric,))
         if not gains or not metrics:
             return []
@@ -190,7 +202,17 @@ def _against(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> li
         ]
     made = []
     lost = [e for e in own.rows if own.direction(e) == "worse"]
-    limited = [e.metric for e in lost if own.role(e) == "guardrail"]
+    limits = [e for e in lost if own.role(e) == "guardrail"]
+    untold = [e.metric for e in limits if e.guard != "cleared"]
+    if untold:
+        made.append(
+            t(
+                "Against that, {losses} went the wrong way, and it is not shown yet that the limits that are set are "
+                "kept.",
+                losses=_named(untold),
+            )
+        )
+    limited = [e.metric for e in limits if e.guard == "cleared"]
     if limited:
         made.append(
             t(
@@ -218,6 +240,11 @@ def _named(metrics: Sequence[str]) -> str:
     return numbers.joined([foreign.quoted(words.label(metric)) for metric in metrics])
 
 
+def _moved(own: ChangeRows) -> list[Estimate]:
+    """What clearly moved, the strongest first."""
+    return sorted((e for e in own.rows if own.direction(e) in ("better", "worse")), key=strength, reverse=True)
+
+
 def _better_goals(own: ChangeRows) -> list[Estimate]:
     return [e for e in own.rows if own.direction(e) == "better" and own.role(e) == "goal"]
 
@@ -230,50 +257,77 @@ def _sure(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
             return t("Clear: a bound that chance rarely crosses, however often one looks, is crossed")
         if not own.rows or all(own.direction(e) == "early" for e in own.rows):
             return t("Too early: the least amount of data is not reached")
+        if own.before_after and _moved(own):
+            return t("Not clear: before and after alone rule out no other cause")
         if _better_goals(own):
             return t("The effect is clear; that nothing got worse is not")
+        if reasons.small_throughout(own):
+            return t("Clear: the whole range lies inside what is too small to act on")
+        if _moved(own):
+            return t("Not clear: the goals’ ranges include no change")
         return t("Not clear: the ranges include no change")
+    return t("Clear: the whole range lies on one side of no change; {how}", how=_how(own, deciding))
+
+
+def _how(own: ChangeRows, deciding: Estimate) -> str:
+    """What the comparison rests on; a clause."""
     drawn, answered = deciding.grade == "randomised", deciding.response_control is not None
     if drawn and answered:
-        return t(
-            "Clear: the whole range lies on one side of no change; customers were assigned at random, though only "
-            "those who answered are counted"
-        )
+        return t("{drawn}, though only those who answered are counted", drawn=units.drawn(own.unit))
     if drawn:
-        return t("Clear: the whole range lies on one side of no change; customers were assigned at random")
+        return units.drawn(own.unit)
     if answered:
-        return t(
-            "Clear: the whole range lies on one side of no change; but the comparison has a known weakness, and only "
-            "those who answered are counted"
+        return t("but the comparison has a known weakness, and only those who answered are counted")
+    return t("but the comparison has a known weakness")
+
+
+class _Met:
+    """Who met which version of which model in the month: customers, and delivery agents."""
+
+    def __init__(self, exposures: pd.DataFrame, month: Month) -> None:
+        columns = ["model_id", "model_version"]
+        this = within(exposures[["occurred_at", *columns, "subject", "courier"]], month)
+        self._sizes = {
+            who: this[[*columns, who]].dropna().drop_duplicates().groupby(columns, observed=True).size().to_dict()
+            for who in ("subject", "courier")
+        }
+
+    def of(self, own: ChangeRows) -> _Meeting:
+        """A change's versions: the people whom its metrics are of, and what was drawn."""
+        people, drawn = (
+            tuple(
+                int(self._sizes[who].get((own.change.model_id, version or ""), 0))
+                for version in (own.change.from_version, own.change.to_version)
+            )
+            for who in ("subject", "courier" if own.unit == "courier" else "subject")
         )
-    return t("Clear: the whole range lies on one side of no change; but the comparison has a known weakness")
+        return _Meeting(people[0], people[1], drawn[0], drawn[1])
 
 
-def _met(exposures: pd.DataFrame, month: Month) -> Mapping[str, Mapping[str, int]]:
-    """Model → version → customers who met it in the month."""
-    this = within(exposures[["occurred_at", "model_id", "model_version", "subject"]], month)
-    pairs = this.dropna()[["model_id", "model_version", "subject"]].drop_duplicates()
-    made: dict[str, dict[str, int]] = {}
-    sizes = pairs.groupby(["model_id", "model_version"], observed=True).size().reset_index(name="n")
-    for model, version, n in sizes.itertuples(index=False):
-        made.setdefault(str(model), {})[str(version)] = int(n)
-    return made
+@dataclass(frozen=True, slots=True)
+class _Meeting:
+    """Customers, and units, who met the old and the new version; a zone's units are its customers."""
+
+    old: int
+    new: int
+    old_units: int
+    new_units: int
 
 
-def _waiting(own: ChangeRows, verdict: Verdict, deciding: Estimate | None, met: Mapping[str, int]) -> str:
-    new, old = met.get(own.change.to_version, 0), met.get(own.change.from_version or "", 0)
+def _waiting(own: ChangeRows, verdict: Verdict, deciding: Estimate | None, met: _Meeting) -> str:
+    new, old = met.new, met.old
     if verdict == "roll back":
         if deciding is not None and deciding.metric_kind == "proportion":
             size = _counts(deciding, new)
             return t("{cost}, of the {n} who meet the new version", cost=size, n=numbers.count(new))
-        return t("Each month {n} customers meet the version that did worse", n=numbers.about(new))
+        return units.meet_the_worse(own.unit, met.new_units)
     if verdict == "promote" and deciding is not None:
         if deciding.metric_kind == "proportion" or words.is_sum(deciding):
             size = _counts(deciding, old, own.currency(deciding), waiting_for_it=True)
             return t("{cost}, of the {n} still on the old version", cost=size, n=numbers.count(old))
-        return t("Each month {n} customers go without the better version", n=numbers.about(old))
+        return units.miss_the_better(own.unit, met.old_units)
     if verdict == "repair the data first":
-        return t("Each month {n} customers’ data cannot be used", n=numbers.about(new + old))
+        return units.unusable(own.unit, met.new_units + met.old_units)
     if verdict == "keep testing":
         days = days_left(own)
         if days is None:

@@ -69,6 +69,10 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     scale: Scale
     n_control: str
     n_treated: str
+    of_control: str = ""
+    """``n_control`` with what it counts: customers, delivery agents, zones, days."""
+    of_treated: str = ""
+    of_both: str = ""
     control: str
     treated: str
     effect: float
@@ -124,6 +128,8 @@ class Split(msgspec.Struct, frozen=True):
     dimension: str
     parts: tuple[Segment, ...]
     more: int = 0
+    of: str = ""
+    """What the n of the parts count."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

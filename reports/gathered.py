@@ -11,7 +11,7 @@ from analysis import LedgerChange, Metric
 from edgeloop.store import facts
 from edgeloop.store.facts import Ruled
 from edgeloop.store.rows import Check, Estimate, Grade, Verdict
-from reports import foreign, words
+from reports import foreign, units, words
 from reports.findings import Role, Scale
 from reports.verdicts import ORDER
 
@@ -35,8 +35,15 @@ class ChangeRows:
 
     @property
     def verdict(self) -> Verdict | None:
-        """What is asked, if anything."""
-        return next((e.verdict for e in self.rows if e.verdict is not None), None)
+        """What is asked, if anything: the change's, whether or not one of its metrics has an interval."""
+        if self.ruling is not None:
+            return self.ruling.verdict
+        return next((e.verdict for e in (*self.rows, *self.others) if e.verdict is not None), None)
+
+    @property
+    def unit(self) -> units.Unit:
+        """What was drawn."""
+        return units.of(self.change)
 
     @property
     def before_after(self) -> bool:
@@ -68,6 +75,8 @@ class ChangeRows:
 
     def role(self, e: Estimate) -> Role:
         """What the metric may decide."""
+        if e.role is not None:
+            return e.role
         metric = self.metrics.get(e.metric)
         return "goal" if metric is None else metric.role
 
@@ -77,12 +86,23 @@ class ChangeRows:
         return e.metric if metric is None else metric.key
 
     def deciding(self) -> Estimate | None:
-        """The row that a verdict of roll back or promote rests on: the strongest of its direction, goals first."""
+        """The row that a verdict of roll back or promote rests on: the strongest of those that the ruling names.
+
+        None where it names none that its interval shows, as a guardrail that is broken by a bound of its own.
+        """
         wanted = {"roll back": "worse", "promote": "better"}.get(self.verdict or "")
+        named = self.named()
         return max(
-            (e for e in self.rows if self.direction(e) == wanted),
+            (e for e in self.rows if self.direction(e) == wanted and (e.metric in named or not named)),
             key=lambda e: (-ROLES.index(self.role(e)), strength(e)),
             default=None,
+        )
+
+    def named(self) -> frozenset[str]:
+        """The metrics that a roll back or a promotion rests on; empty where the ruling names none."""
+        found = self.ruling.because if self.ruling is not None else ()
+        return frozenset(
+            name for f in found if isinstance(f, facts.Breached | facts.Worse | facts.Better) for name in f.metrics
         )
 
 
@@ -123,11 +143,6 @@ def days_left(own: ChangeRows) -> int | None:
     return max((e.days_left or 0 for e in first or told), default=None)
 
 
-def verdict_of(own: ChangeRows) -> Verdict | None:
-    """The verdict, also of a change without a row that has an interval."""
-    return next((e.verdict for e in (*own.rows, *own.others) if e.verdict is not None), None)
-
-
 def strength(e: Estimate) -> float:
     """|effect| in standard errors."""
     return abs(e.effect or 0.0) / e.se if e.se else 0.0
@@ -159,5 +174,5 @@ def _decides(e: Estimate) -> bool:
 
 
 def _rank(own: ChangeRows) -> int:
-    verdict = verdict_of(own)
+    verdict = own.verdict
     return ORDER.index(verdict) if verdict else len(ORDER)

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from edgeloop.store import facts
-from edgeloop.store.facts import AnyFact, Fact, Ruled
+from edgeloop.store.facts import AnyFact, Fact
 from edgeloop.store.rows import Estimate
-from reports import foreign, numbers, words
+from reports import foreign, numbers, units, words
+from reports.gathered import ChangeRows
 from reports.language import t
+from reports.units import Unit
 
 Kind = TypeVar("Kind", bound=Fact)
 
@@ -36,18 +38,32 @@ def left_out(e: Estimate) -> str:
     return t("{currency} only; {n} values in another currency left out", currency=found.currency, n=n)
 
 
-def ruling(ruled: Ruled | None) -> str:
-    """Why the verdict is what it is, as a sentence; empty where the figures say it better."""
-    for fact in ruled.because if ruled is not None else ():
-        text = _sentence(fact)
+def ruling(own: ChangeRows) -> str:
+    """Why the verdict is what it is, in a sentence or two; empty where the figures say it better."""
+    for fact in _because(own):
+        text = _sentence(fact, own)
         if text:
             return text
     return ""
 
 
-def rolled_back_by(ruled: Ruled | None) -> tuple[str, tuple[str, ...]] | None:
+def _because(own: ChangeRows) -> tuple[AnyFact, ...]:
+    return own.ruling.because if own.ruling is not None else ()
+
+
+def rules(own: ChangeRows, kind: type[Kind]) -> Kind | None:
+    """The fact of a kind that the verdict rests on, if any."""
+    return next((fact for fact in _because(own) if isinstance(fact, kind)), None)
+
+
+def small_throughout(own: ChangeRows) -> bool:
+    """Whether every goal's whole range is smaller than what is worth acting on."""
+    return any(isinstance(fact, facts.Said) and fact.what == "small throughout" for fact in _because(own))
+
+
+def rolled_back_by(own: ChangeRows) -> tuple[str, tuple[str, ...]] | None:
     """(``guardrail`` or ``goal``, the metrics that a roll back rests on); None where it is none."""
-    for fact in ruled.because if ruled is not None else ():
+    for fact in _because(own):
         if isinstance(fact, facts.Breached):
             return "guardrail", fact.metrics
         if isinstance(fact, facts.Worse):
@@ -55,16 +71,16 @@ def rolled_back_by(ruled: Ruled | None) -> tuple[str, tuple[str, ...]] | None:
     return None
 
 
-def floor(e: Estimate) -> str:
-    """Why a row may not decide."""
-    return said(e.facts[0]) if e.facts else t("not enough data")
+def floor(e: Estimate, unit: Unit = "subject") -> str:
+    """Why a row may not decide; ``unit``: what was drawn."""
+    return said(e.facts[0], unit) if e.facts else t("not enough data")
 
 
-def said(fact: AnyFact) -> str:
+def said(fact: AnyFact, unit: Unit = "subject") -> str:
     """One fact in words, without a full stop; a repair is said by what has to be repaired."""
     match fact:
         case facts.Ruled(because=because):
-            return said(because[0]) if because else words.verdict(fact.verdict)
+            return said(because[0], unit) if because else words.verdict(fact.verdict)
         case facts.Said(what=what):
             return _without_figures(what)
         case facts.Few():
@@ -99,34 +115,24 @@ def said(fact: AnyFact) -> str:
                 new=numbers.count(new),
             )
         case _:
-            return _doubt(fact) or fact.english
+            return _doubt(fact, unit) or fact.english
 
 
-def _doubt(fact: AnyFact) -> str:
+def _doubt(fact: AnyFact, unit: Unit) -> str:
     """What is wrong with the data; empty for other facts."""
     match fact:
         case facts.SampleRatio(p=p, combined=True):
-            return t(
-                "customers are not shared out over the versions as planned, over all stages (p {p})",
-                p=numbers.p_value(p),
-            )
+            return units.not_as_planned_over_all(unit, p)
         case facts.SampleRatio(p=p):
-            return t("customers are not shared out over the versions as planned (p {p})", p=numbers.p_value(p))
+            return units.not_as_planned(unit, p)
         case facts.ShareDrift():
             return t("the versions’ shares change from day to day")
         case facts.Crossovers(share=share, most=most):
-            return t(
-                "{share} of the customers met both versions (at most {most})",
-                share=numbers.percent(share),
-                most=numbers.percent(most, 0),
-            )
+            return units.met_both(unit, share, most)
         case facts.ArmSilent(days=days):
             return t("one version was silent on {n} days while the other was in use", n=numbers.count(days))
         case facts.PrePeriod(metric=metric):
-            return t(
-                "the customers of both versions differed in “{metric}” before they met the change",
-                metric=words.label(metric),
-            )
+            return units.unlike_before(unit, words.label(metric))
         case facts.LeftOutUnevenly(metric=metric):
             return t(
                 "“{metric}” leaves something out, such as another currency or none, or a value that is no number, "
@@ -171,6 +177,8 @@ def _few(fact: facts.Few) -> str:
         return t("{old} and {new} people without the event; {each} in each and {both} together are needed", **told)
     if fact.of == "sum":
         return t("{old} and {new} people with a sum; {each} in each and {both} together are needed", **told)
+    if fact.of == "unit":
+        return t("{old} and {new} with a value; {each} in each are needed", **told)
     if fact.of == "mark":
         return t("{old} and {new} with such a request; {each} in each are needed", **told)
     return t("{old} and {new} with a request that is not so; {each} in each are needed", **told)
@@ -188,7 +196,7 @@ def _without_figures(what: facts.What) -> str:
         "nothing before": t("nothing is known of the days before the switch"),
         "no goal data": t("no goal has data yet"),
         "chosen": t("who got the new version was chosen, not drawn, so the arms cannot be compared"),
-        "not drawn": t("nothing says that customers were drawn at random, so the arms cannot be compared"),
+        "not drawn": t("nothing says that anybody was drawn at random, so the arms cannot be compared"),
         "mixed": t("nothing says which of the versions side by side is the old one"),
         "unlabelled arms": t("nothing says which of the versions side by side is the old one"),
         "unlabelled stable": t("nothing says which of the versions side by side is the old one"),
@@ -200,11 +208,47 @@ def _metrics(names: Sequence[str]) -> str:
     return numbers.joined([foreign.quoted(words.label(name)) for name in names])
 
 
-def _sentence(fact: AnyFact) -> str:
+def levels(own: ChangeRows, metric: str) -> str:
+    """A metric in quotation marks with its figure in both arms, where these are known."""
+    name = foreign.quoted(words.label(metric))
+    e = next((e for e in (*own.rows, *own.others) if e.metric == metric and e.control is not None), None)
+    if e is None or e.treated is None:
+        return name
+    return t("{metric} ({old} → {new})", metric=name, old=words.figure(e, e.control), new=words.figure(e, e.treated))
+
+
+def _not_shown(fact: facts.NotShown, own: ChangeRows) -> str:
+    """Neither an effect nor its absence: what would have shown, and what it would take."""
+    e = next((e for e in (*own.rows, *own.others) if e.metric == fact.metric), None)
+    if e is None:
+        return t("No effect is shown, and none is ruled out.")
+    made = [t("No effect on {metric} is shown, and none is ruled out.", metric=_metrics([fact.metric]))]
+    if fact.smallest is not None:
+        shown = words.size(e, fact.smallest, own.currency(e))
+        made.append(t("An effect of {size} would have shown in 80 of 100 such tests.", size=shown))
+    enough = fact.smallest is not None and fact.practical is not None and fact.smallest <= fact.practical
+    if fact.practical is not None and fact.units is not None and not enough:
+        told = {"size": words.size(e, fact.practical, own.currency(e)), "n": numbers.rough(fact.units)}
+        if fact.days is None:
+            made.append(
+                t("For one worth acting on ({size}) it takes about {n} customers in both versions together.", **told)
+            )
+        else:
+            made.append(
+                t(
+                    "For one worth acting on ({size}) it takes about {n} customers in both versions together: {days}.",
+                    days=words.days_more(fact.days),
+                    **told,
+                )
+            )
+    return " ".join(made)
+
+
+def _sentence(fact: AnyFact, own: ChangeRows) -> str:
     """What a ruling rests on; empty where the figures say it better."""
     match fact:
         case facts.Breached(metrics=metrics):
-            return t("It broke the limit of {metrics}.", metrics=_metrics(metrics))
+            return t("It broke the limit of {metrics}.", metrics=numbers.joined([levels(own, m) for m in metrics]))
         case facts.Worse(rare=rare) if rare:  # no range says it, for there are too few events for one
             return t(
                 "It made {metrics} worse: too few events for a range, yet more apart than chance puts them.",
@@ -217,7 +261,7 @@ def _sentence(fact: AnyFact) -> str:
         case facts.Said(what="small throughout"):
             return t("Whatever it did is smaller than what is worth acting on.")
         case facts.NotShown():
-            return t("No effect was shown, and none ruled out: the ranges are too wide for that.")
+            return _not_shown(fact, own)
         case facts.FewDays(days=days, needed=needed):
             return t(
                 "So far {n} of {needed} full days have complete windows.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgeloop.store import facts
 from edgeloop.store.rows import Estimate
-from reports import foreign, numbers, reasons, words
+from reports import foreign, numbers, reasons, units, words
 from reports.findings import Segment, Split
 from reports.gathered import ChangeRows, end, scale, strength
 from reports.language import t
@@ -44,7 +44,14 @@ def dimension_name(dimension: str) -> str:
 def _split(own: ChangeRows, anchor: str, metric: str, dimension: str, rows: list[Estimate]) -> Split:
     shown = sorted(rows, key=lambda e: (-((e.n_control or 0) + (e.n_treated or 0)), e.segment))[:MOST_PARTS]
     parts = tuple(_part(own, e) for e in sorted(shown, key=lambda e: (-(e.effect or 0.0), e.segment)))
-    return Split(anchor, words.capital(words.label(metric)), dimension_name(dimension), parts, len(rows) - len(parts))
+    return Split(
+        anchor,
+        words.capital(words.label(metric)),
+        dimension_name(dimension),
+        parts,
+        len(rows) - len(parts),
+        units.title(own.unit),
+    )
 
 
 def _part(own: ChangeRows, e: Estimate) -> Segment:

@@ -11,10 +11,11 @@ from edgeloop.clock import DAY_US
 from edgeloop.months import Month
 from edgeloop.store.freeze import Manifest
 from edgeloop.store.rows import Check
-from reports import foreign, numbers, words
+from reports import foreign, numbers, units, words
 from reports.findings import CheckRow, CheckState, Line, Trust
 from reports.gathered import ChangeRows
 from reports.language import t, tn
+from reports.units import Unit
 from reports.voices import within
 
 MIN_FULL_DAYS = 7
@@ -31,8 +32,14 @@ def trust(
     gathered: Sequence[ChangeRows] = (),
 ) -> Trust:
     """The section; checks that found nothing are counted, the others named."""
+    drawn = {own.change.change_id: own.unit for own in gathered}
     rows = sorted(
-        (_check(check, foreign.name(titles.get(check.change_id, check.change_id))) for check in checks),
+        (
+            _check(
+                check, foreign.name(titles.get(check.change_id, check.change_id)), drawn.get(check.change_id, "subject")
+            )
+            for check in checks
+        ),
         key=lambda row: (_WORST[row.state], row.change, row.check),
     )
     named = tuple(row for row in rows if row.state != "ok")[:MOST_CHECKS]
@@ -61,24 +68,20 @@ def _summary(rows: Sequence[CheckRow]) -> str:
     return t("No check stops a verdict: {n} of {all} passed.", n=numbers.count(n), all=told["all"])
 
 
-def _check(check: Check, title: str) -> CheckRow:
-    name = _name(check.check)
+def _check(check: Check, title: str, unit: Unit) -> CheckRow:
+    name = _name(check.check, unit)
     if check.stage > 1:
         name = t("{check}, stage {n}", check=name, n=check.stage)
     return CheckRow(title, name, _result(check), check.state)
 
 
-def _name(check: str) -> str:
+def _name(check: str, unit: Unit) -> str:
     kind, _, rest = check.partition(":")
     if rest:
-        return _name_of(kind, rest)
-    return {
-        "srm": t("Customers shared out as planned"),
-        "srm_combined": t("Customers shared out as planned, all stages"),
+        return _name_of(kind, rest, unit)
+    return units.check(unit, check) or {
         "share_drift": t("The versions’ shares are steady over the days"),
-        "crossovers": t("Customers who met both versions"),
         "arm_silent": t("No version falls silent while the other is in use"),
-        "met_before": t("Customers who met the new version in an earlier stage"),
         "full_days": t("Full days with complete windows"),
         "anonymous": t("Exposures without a usable id"),
         "anonymous_arms": t("As many exposures without a usable id in both versions"),
@@ -87,11 +90,11 @@ def _name(check: str) -> str:
     }.get(check, check.replace("_", " "))
 
 
-def _name_of(kind: str, rest: str) -> str:
+def _name_of(kind: str, rest: str, unit: Unit) -> str:
     """Of a check of one metric, or beside another change."""
     metric = foreign.quoted(words.label(rest))
     if kind == "pre_period":
-        return t("Customers alike in {metric} before the change", metric=metric)
+        return units.alike_before(unit, metric)
     if kind == "left_out":
         return t("As much left out of {metric} in both versions", metric=metric)
     if kind == "novelty":

@@ -187,6 +187,11 @@ def effect(e: Estimate, value: float) -> str:
     return _with_unit(e, _signed(e, value))
 
 
+def size(e: Estimate, value: float, currency: str | None = None) -> str:
+    """The size of a difference without its sign: ``3.1 percentage points``."""
+    return _sized(e, abs(_scaled(e, value)), _digits(e, value), currency)
+
+
 def between(e: Estimate) -> str:
     """The deciding interval, with its unit once."""
     if e.decision_low is None or e.decision_high is None:

@@ -271,7 +271,16 @@ AGAINST = {
 }  # fmt: skip
 
 
-def card(freeze: Freeze, verdict: str, cause: str, role: str, *, other: str, ranged: bool = True) -> str:
+def card(
+    freeze: Freeze,
+    verdict: str,
+    cause: str,
+    role: str,
+    *,
+    other: str,
+    ranged: bool = True,
+    guard: str | None = "cleared",
+) -> str:
     """What the decision's card says where ``disliked`` decides and ``liked`` moves the ``other`` way.
 
     ``ranged``: whether the metric that decides has an interval; rare events have none.
@@ -284,19 +293,19 @@ def card(freeze: Freeze, verdict: str, cause: str, role: str, *, other: str, ran
     )  # fmt: skip
     sign = -1 if verdict == "roll back" else 1
 
-    def row(metric: str, middle: float, *, ranged: bool) -> Estimate:
+    def row(metric: str, middle: float, *, ranged: bool, guard: str | None = None) -> Estimate:
         return Estimate(
             freeze_id="f", month="2026-03", change_id="c", model_id="m", from_version="1", to_version="2",
             metric=metric, metric_kind="proportion", unit="subject", window_h=72.0, grade="randomised", n_control=900,
             n_treated=900, control=0.5, treated=0.5, effect=middle, se=0.01,
             decision_low=middle - 0.04 if ranged else None, decision_high=middle + 0.04 if ranged else None,
-            decided_by="fixed", verdict=verdict,  # type: ignore[arg-type]
+            decided_by="fixed", verdict=verdict, guard=guard,  # type: ignore[arg-type]
         )  # fmt: skip
 
     way = {"against": -sign, "along": sign, "unclear": 0}[other]
     estimates = [
         row("disliked", sign * 0.1, ranged=ranged),
-        row("liked", way * 0.1, ranged=True),
+        row("liked", way * 0.1, ranged=True, guard=guard if role == "guardrail" else None),
     ]
     known = [
         Metric("disliked", "proportion", "share", "disliked", 1, role="goal", headline=True),
@@ -329,3 +338,10 @@ def test_a_decision_names_what_went_the_other_way_and_the_rule(
 def test_a_roll_back_without_a_range_names_it_too(freeze: Freeze, cause: str) -> None:
     told = card(freeze, "roll back", cause, "goal", other="against", ranged=False)
     assert told.count(f"Against that, {AGAINST['roll back', cause, 'goal']}") == 1, told
+
+
+@pytest.mark.parametrize("guard", ["open", "no data", None])
+def test_a_limit_is_called_kept_only_where_it_is_cleared(freeze: Freeze, guard: str | None) -> None:
+    told = card(freeze, "promote", "better", "guardrail", other="against", guard=guard)
+    assert "inside the limits" not in told
+    assert "it is not shown yet that the limits that are set are kept" in told

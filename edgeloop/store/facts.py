@@ -488,10 +488,14 @@ class TopTwo(Fact, frozen=True):
 
 
 class Draws(Fact, frozen=True):
-    """How many assignments the design could have drawn."""
+    """How many assignments the design could have drawn; more than `MOST_COUNTED` are that many."""
 
     possible: int
     of: Literal["zones", "blocks"]
+
+    def __post_init__(self) -> None:
+        """No number of hundreds of digits is kept or printed."""
+        msgspec.structs.force_setattr(self, "possible", min(self.possible, MOST_COUNTED))
 
     @property
     def english(self) -> str:
@@ -636,6 +640,7 @@ AnyFact = (
 """Every kind of fact; ``fact`` in its JSON is the kind's name."""
 
 _MOST_DIGITS = 6
+MOST_COUNTED = 10**18
 
 
 def in_words(n: int) -> str:
