@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,10 +11,11 @@ import numpy as np
 
 from analysis.change import LedgerChange
 from analysis.days import day_of
+from analysis.draws import Draws
 from analysis.entry import CONTROL, HOLDOUT, Cohort, rows_of
 from analysis.frames import Exposures
-from analysis.moments import IntArray
-from analysis.srm import ALARM_P, ChiSquare, alarm, combined, sample_ratio, share_drift
+from analysis.moments import FloatArray, IntArray
+from analysis.srm import ALARM_P, ChiSquare, alarm, combined, sample_ratio, share_drift, within_strata
 from analysis.verdict import MIN_FULL_DAYS
 from edgeloop.store import facts
 from edgeloop.store.facts import AnyFact
@@ -57,7 +59,9 @@ def stage_checks(x: Exposures, change: LedgerChange, cohort: Cohort, window_us: 
     number = cohort.stage.number
     found = [_crossovers(cohort), _arm_silent(x, change, cohort)]
     if cohort.stage.allocation is None:
-        drift = share_drift(_per_day(cohort, CONTROL), _per_day(cohort, cohort.treated_group))
+        draws = Draws.of(cohort)
+        arms = (draws.entered(group, cohort.days) for group in (CONTROL, cohort.treated_group))
+        drift = within_strata(share_drift(c, t) for c, t in zip(*arms, strict=True))
         found.append(_chi("share_drift", number, drift, 1, facts.ShareDrift))
     if number > 1:
         found.append(_met_before(x, change, cohort))
@@ -95,8 +99,9 @@ def _sample_ratio(x: Exposures, change: LedgerChange, cohort: Cohort) -> ChiSqua
     weights = cohort.stage.allocation
     if weights is None:
         return None
-    observed: dict[str, int] = {}
-    for group, n in zip(*np.unique(cohort.entries.group, return_counts=True), strict=True):
+    draws = Draws.of(cohort)
+    observed: list[Counter[str]] = [Counter() for _ in range(draws.n_strata)]
+    for group in np.unique(draws.group):
         if group == HOLDOUT:
             name = "holdout"
         elif group == CONTROL:
@@ -104,8 +109,12 @@ def _sample_ratio(x: Exposures, change: LedgerChange, cohort: Cohort) -> ChiSqua
             name = "stable" if before is None or (before not in weights and "stable" in weights) else before
         else:
             name = str(x.version.labels[group])
-        observed[name] = observed.get(name, 0) + int(n)
-    return sample_ratio(observed, weights)
+        counts = np.bincount(draws.stratum[draws.group == group], minlength=draws.n_strata)
+        for of_stratum, n in zip(observed, counts.tolist(), strict=True):
+            of_stratum[name] += n
+    tests = [sample_ratio(of_stratum, weights) for of_stratum in observed]
+    few = sum((o for o, test in zip(observed, tests, strict=True) if test is None), Counter[str]())
+    return within_strata([*tests, sample_ratio(few, weights)])
 
 
 def _chi(check: str, stage: int, test: ChiSquare | None, tests: int, alarm_of: Callable[[float], AnyFact]) -> Finding:
@@ -130,16 +139,20 @@ def _arm_silent(x: Exposures, change: LedgerChange, cohort: Cohort) -> Finding:
     """Days on end on which an arm had no unit, where the other's units make that unlikely: p < 0.001 over all days."""
     number = cohort.stage.number
     groups = (CONTROL, cohort.treated_group)
-    seen = [_seen_per_day(x, cohort, group) for group in groups]
-    both = int(seen[0].sum() + seen[1].sum())
-    if both == 0:
+    draws = Draws.of(cohort)
+    seen = [draws.seen(cohort, x.at[cohort.rows], group) for group in groups]
+    both = seen[0].sum(axis=1) + seen[1].sum(axis=1)
+    if both.sum() == 0:
         return Finding("arm_silent", number, "no data")
-    share = _treated_share(change, cohort, float(seen[1].sum()) / both)
-    if share is None:
+    shares = [
+        _treated_share(change, cohort, float(t) / max(int(n), 1)) for t, n in zip(seen[1].sum(1), both, strict=True)
+    ]
+    if None in shares:
         return Finding("arm_silent", number, "ok", 0.0)
-    entered = [_per_day(cohort, group) for group in groups]
+    share = np.array(shares, dtype=np.float64)
+    entered = [draws.entered(group, cohort.days) for group in groups]
     runs = _silences(seen[1], seen[0], entered[0], share) + _silences(seen[0], seen[1], entered[1], 1 - share)
-    tests = int(np.count_nonzero(seen[0] + seen[1]))
+    tests = int(np.count_nonzero((seen[0] + seen[1]).sum(axis=0)))
     alarming = [days for days, p in runs if p * tests < ALARM_P]
     p = min((min(1.0, p * tests) for _, p in runs), default=1.0)
     if not alarming:
@@ -147,15 +160,19 @@ def _arm_silent(x: Exposures, change: LedgerChange, cohort: Cohort) -> Finding:
     return Finding("arm_silent", number, "block", float(sum(alarming)), p, facts.ArmSilent(sum(alarming)))
 
 
-def _silences(quiet: IntArray, other: IntArray, entered: IntArray, share: float) -> list[tuple[int, float]]:
+def _silences(quiet: IntArray, other: IntArray, entered: IntArray, share: FloatArray) -> list[tuple[int, float]]:
     """(days, p) of each run of days on which ``quiet`` is 0 while the other arm speaks.
 
-    p = (1 − share)^n, the probability that none of n units fell to the quiet arm; n counts nobody twice: the other
-    arm's new units of the run, or the units of its fullest day.
+    p = Π (1 − share)^n over the strata, the probability that none of n units fell to the quiet arm; n counts nobody
+    twice: the other arm's new units of the run, or the units of its fullest day. Arrays are per stratum (and day).
     """
-    silent = np.flatnonzero((quiet == 0) & (other > 0))
+    silent = np.flatnonzero((quiet.sum(axis=0) == 0) & (other.sum(axis=0) > 0))
     runs = [run for run in np.split(silent, np.flatnonzero(np.diff(silent) > 1) + 1) if len(run)]
-    return [(len(run), float((1 - share) ** max(int(entered[run].sum()), int(other[run].max())))) for run in runs]
+    none = np.log1p(-share)
+    return [
+        (len(run), float(np.exp(min(float(none @ entered[:, run].sum(axis=1)), float((none @ other[:, run]).min())))))
+        for run in runs
+    ]
 
 
 def _treated_share(change: LedgerChange, cohort: Cohort, seen: float) -> float | None:
@@ -179,19 +196,3 @@ def _met_before(x: Exposures, change: LedgerChange, cohort: Cohort) -> Finding:
     met[column.codes[earlier]] = True  # those without a key are the last, and no key of the stage
     share = float(met[keys].mean())
     return Finding("met_before", cohort.stage.number, "warn" if share > MET_BEFORE_WARN_SHARE else "ok", share)
-
-
-def _per_day(cohort: Cohort, group: int) -> IntArray:
-    """Units of a group that entered, per day of the stage."""
-    at = cohort.entries.at[cohort.entries.group == group]
-    return np.bincount(day_of(at, cohort.days), minlength=len(cohort.days) - 1).astype(np.int64)
-
-
-def _seen_per_day(x: Exposures, cohort: Cohort, group: int) -> IntArray:
-    """Units of a group that were exposed, per day of the stage, each once a day."""
-    of_group = cohort.row_group == group
-    days = len(cohort.days) - 1
-    day = day_of(x.at[cohort.rows[of_group]], cohort.days)
-    seen = np.zeros((int(cohort.row_key.max(initial=-1)) + 1, days), dtype=bool)
-    seen[cohort.row_key[of_group], day] = True
-    return np.asarray(seen.sum(axis=0), dtype=np.int64)

@@ -328,6 +328,9 @@ def _facts(change: LedgerChange, data: StageData, found: Sequence[tested.Finding
         notes.append(Said("same capacity"))
     if cohort.unclustered:
         notes.append(facts.NoCourier(cohort.unclustered))
+    if cohort.unplaced or cohort.one_sided:
+        named = tuple(dict.fromkeys(name for name in (change.cluster, *change.strata) if name))
+        notes.append(facts.NotInside(named, cohort.unplaced, cohort.one_sided))
     srm_p = next((f.p for f in found if f.check == "srm" and f.stage == number), None)
     return StageFacts(
         number,

@@ -25,6 +25,7 @@ from analysis.lift import (
 )
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray, Moments, cells
+from analysis.nested import Quantiles, adjusted, compared, few_clusters, quantiles_inside, said, told_by_both
 from analysis.values import (
     Crowd,
     Matcher,
@@ -237,6 +238,7 @@ def result(frames: Frames, data: StageData, metric: Metric) -> Result:
         return _of_exposures(frames, data, metric)
     values = outcome_values(frames, matcher, metric)
     values, capped = _capped(frames, data, metric, values)
+    every, values = values, told_by_both(matcher.crowd, values)
     units = unit_values(matcher.crowd, values)
     of_control, of_treated = units.moments()
     shape = of_control[0], of_treated[0]
@@ -244,13 +246,13 @@ def result(frames: Frames, data: StageData, metric: Metric) -> Result:
     plain = compare(control, treated) if control and treated else None
     samples, estimator = (control, treated), plain_name(metric, matcher.crowd)
     before = before_values(frames, matcher, metric, data.first_us) if metric.respondent == "customer" else None
-    adjusted = None
+    less = None
     if before is not None and control and treated:
-        adjusted = _adjusted(matcher.crowd, values, before, units)
-        if adjusted is not None and not cuped.explains(adjusted.samples, (control, treated)):
-            adjusted = None
-        if adjusted is not None:
-            samples, shape, estimator = adjusted.samples, adjusted.shape, "cuped"
+        less = _adjusted(matcher.crowd, values, before, units)
+        if less is not None and not cuped.explains(less.samples, (control, treated)):
+            less = None
+        if less is not None:
+            samples, shape, estimator = less.samples, less.shape, "cuped"
     effect, lift = contrast(metric, matcher.crowd, samples, shape)
     events, people = _events(matcher.crowd, values), _people(matcher.crowd, metric.window_us)
     without = without_of(metric, events, people)
@@ -266,7 +268,7 @@ def result(frames: Frames, data: StageData, metric: Metric) -> Result:
         floor=floor_missed(metric.source, *events, full_days(data.cohort, metric.window_us), without),
         estimator="+".join([estimator, *["cap"] * capped, *["skew"] * isinstance(effect, skewed.SkewedEffect)]),
         left_out=values.left_out,
-        plain=plain if adjusted is not None else None,
+        plain=plain if less is not None else None,
         values=values,
         n_immature=_immature(matcher.crowd, metric.window_us),
         control_var=samples[0].mean_var if samples[0] else None,
@@ -276,6 +278,8 @@ def result(frames: Frames, data: StageData, metric: Metric) -> Result:
         rarer=rarer(events, without),
         counts=_counts(frames, metric, matcher.crowd, values),
     )
+    if matcher.crowd.inside.declared:
+        made = _inside(made, matcher.crowd, every, before, "cap" * capped)
     return with_harm(made)
 
 
@@ -290,8 +294,37 @@ def rarer(events: tuple[int, int], without: tuple[int, int] | None) -> tuple[int
 
 
 def _counts(frames: Frames, metric: Metric, crowd: Crowd, values: Values) -> Counts | None:
-    return counts_of(
-        frames, metric, values, crowd.person_treated, crowd.unit if crowd.clustered else None, values.counted
+    if crowd.inside.stratum is not None:
+        return None  # whole arms are not alike where strata have shares of their own
+    units = crowd.unit if crowd.clustered else None
+    cluster = units if crowd.inside.cluster is None else crowd.inside.cluster
+    return counts_of(frames, metric, values, crowd.person_treated, cluster, values.counted)
+
+
+def _inside(
+    made: Result, crowd: Crowd, values: Values, before: tuple[FloatArray, BoolArray] | None = None, more: str = ""
+) -> Result:
+    """The same by what the units were drawn inside of."""
+    base = plain_name(made.metric, crowd)
+    found, plain = compared(made.metric, crowd, values), None
+    less = adjusted(crowd, values, before, LEAST_HISTORY) if before is not None else None
+    if found is not None and less is not None:
+        plain, base, found = found.effect, "cuped", compared(made.metric, crowd, less)
+    floor = few_clusters(crowd, values) or made.floor
+    if found is None:
+        return replace(made, effect=None, lift=None, plain=None, control_var=None, floor=floor)
+    skew = isinstance(found.effect, skewed.SkewedEffect)
+    return replace(
+        made,
+        control=found.control,
+        treated=found.treated,
+        effect=found.effect,
+        lift=found.lift,
+        plain=plain,
+        estimator=inside_name(base, crowd, more, "skew" * skew),
+        floor=floor,
+        control_var=found.control_var,
+        notes=(*made.notes, *said(crowd, values)),
     )
 
 
@@ -336,6 +369,13 @@ def plain_name(metric: Metric, crowd: Crowd) -> str:
     return (
         "ratio" if metric.source in ("answer", "exposure") or metric.per or crowd.clustered else "difference_in_means"
     )
+
+
+def inside_name(base: str, crowd: Crowd, before: str = "", after: str = "") -> str:
+    """The estimator's name with what the units were drawn inside of."""
+    inside = crowd.inside
+    parts = [base, before, "cluster" * (inside.cluster is not None), "strata" * (inside.stratum is not None), after]
+    return "+".join(part for part in parts if part)
 
 
 def contrast(
@@ -401,7 +441,7 @@ def _of_exposures(frames: Frames, data: StageData, metric: Metric) -> Result:
     rows, position = exposures_of(x, cohort, matcher)
     marked = exposure_marks(x, metric, rows)
     figures: tuple[Sample, Sample] | None = None
-    margin = s.margin
+    margin, inner = s.margin, None
     if metric.kind == "quantile":
         field_values = x.fields[metric.key][rows]
         has = ~np.isnan(field_values)
@@ -411,14 +451,19 @@ def _of_exposures(frames: Frames, data: StageData, metric: Metric) -> Result:
                 quantiles.quantile_sample(value[~late], unit[~late], s.quantile),
                 quantiles.quantile_sample(value[late], unit[late], s.quantile),
             )
-            threshold = float(np.quantile(value[~late], s.quantile))
+            threshold, weight = float(np.quantile(value[~late], s.quantile)), None
+            inner = quantiles_inside(crowd, value, position[has], s.quantile) if crowd.inside.declared else None
+            if inner is not None:
+                threshold, weight = inner.threshold, inner.weight[~late]
             if margin is not None:  # what a shift of the whole distribution by the margin would add above it
-                margin = float(np.mean(value[~late] > threshold - margin)) - float(np.mean(value[~late] > threshold))
+                more = value[~late] > threshold - margin, value[~late] > threshold
+                margin = float(np.average(more[0], weights=weight)) - float(np.average(more[1], weights=weight))
             marked = np.where(has, field_values > threshold, np.nan)
-    values = exposure_values(matcher, position, marked)
+    every = exposure_values(matcher, position, marked)
+    values = told_by_both(crowd, every)
     units = unit_values(crowd, values)
     control, treated = (_sample(metric, crowd, m[0]) for m in units.moments())
-    share = compare(control, treated) if control and treated else None
+    share: Comparison | None = compare(control, treated) if control and treated else None
     shown = compare(*figures) if figures else share
     told = figures or (control, treated)
     events, without = _marks(units, metric)
@@ -438,9 +483,29 @@ def _of_exposures(frames: Frames, data: StageData, metric: Metric) -> Result:
         rarer=rarer(events, without),
         counts=_counts(frames, metric, crowd, values),
     )
+    if crowd.inside.declared:
+        made = _inside(made, crowd, every)
+        share = made.effect
+        made = _as_quantile(made, crowd, inner)
     if metric.role != "guardrail" or share is None or margin is None:
         return made
     return replace(made, harm=(share, margin))
+
+
+def _as_quantile(made: Result, crowd: Crowd, inner: Quantiles | None) -> Result:
+    """The same with the quantile for the share above it, where there is one."""
+    if inner is None:
+        return made
+    told = inner.figures
+    return replace(
+        made,
+        control=told.control,
+        treated=told.treated,
+        effect=told.effect,
+        lift=told.lift,
+        estimator=inside_name("quantile", crowd),
+        control_var=None,
+    )
 
 
 def _marks(units: UnitValues, metric: Metric) -> tuple[tuple[int, int], tuple[int, int] | None]:

@@ -158,7 +158,7 @@ def randomised_cohort(
     units, column = (couriers, x.courier) if by_courier else (people, x.subject)
     inside = Inside.of(x, change, _first_of_courier(x, people.row) if by_courier else people.row)
     if by_courier:
-        inside = inside.within(x.courier.of_rows(people.row))
+        inside = inside.of_couriers(x.courier.of_rows(people.row))
     arms = people.group == CONTROL, people.group == treated_group
     placed, shared = inside.known(len(people.key)), inside.of_both(*arms)
     agents_inside = Inside.of(x, change, couriers.row)

@@ -127,7 +127,10 @@ def analyse(
     drawn = [
         Randomised(w.change.change_id, m.deciding)
         for m, w in weighed
-        if m.deciding is not None and w.change.unit == "subject" and not w.quasi
+        if m.deciding is not None
+        and w.change.unit == "subject"
+        and not w.quasi
+        and not m.deciding.customers.crowd.inside.declared
     ]
     interactions, overlapping = attempt("overlaps", lambda: overlaps(frames, drawn, wanted), lambda _: ([], {}))
     found: list[Check] = []

@@ -19,8 +19,9 @@ from analysis.groups import stable_order
 from analysis.lift import mean_sample
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray, cells
+from analysis.nested import compared, told_by_both
 from analysis.srm import ALARM_P, alarm
-from analysis.values import before_values
+from analysis.values import Crowd, Values, before_values
 from analysis.verdict import MIN_EVENTS, MIN_NONZERO
 from edgeloop.clock import DAY_US, SECOND_US
 from edgeloop.store import facts
@@ -216,6 +217,8 @@ def _difference_before(frames: Frames, data: StageData, metric: Metric) -> tuple
     if before is None:
         return None
     x, history = before
+    if crowd.inside.declared:
+        return _inside_before(metric, crowd, np.where(history, x, 0.0), history)
     n = len(crowd.treated)
     y = np.bincount(crowd.unit[history], weights=x[history], minlength=n).astype(np.float64)
     people = np.bincount(crowd.unit[history], minlength=n)
@@ -231,3 +234,14 @@ def _difference_before(frames: Frames, data: StageData, metric: Metric) -> tuple
     gamma = skewed.skewness(arms[0], arms[1])
     effect = skewed.compare(mean_sample(arms[0]), mean_sample(arms[1]), gamma)
     return (effect.effect, effect.p) if effect.p is not None else None
+
+
+def _inside_before(metric: Metric, crowd: Crowd, x: FloatArray, history: BoolArray) -> tuple[float, float] | None:
+    """The same by what the units were drawn inside of."""
+    values = told_by_both(crowd, Values(x, np.ones(len(x)), history, history & (x != 0)))
+    late = crowd.person_treated
+    seen = min(int(np.count_nonzero(values.did & arm)) for arm in (late, ~late))
+    if seen < (MIN_EVENTS if metric.source == "share" else MIN_NONZERO):
+        return None
+    found = compared(metric, crowd, values)
+    return None if found is None or found.effect.p is None else (found.effect.effect, found.effect.p)

@@ -21,13 +21,17 @@ class Inside:
 
     cluster: IntArray | None = None
     stratum: IntArray | None = None
+    cluster_of: str = ""
+    """The field whose values are the clusters."""
+    strata_of: tuple[str, ...] = ()
+    """The fields whose values are the strata."""
 
     @classmethod
     def of(cls, x: Exposures, change: LedgerChange, rows: IntArray) -> Inside:
         """Of those who entered with these rows; the numbers are of these rows together."""
         cluster = None if change.cluster is None else x.where(change.cluster).of_rows(rows)
         if not change.strata:
-            return cls(cluster)
+            return cls(cluster, None, change.cluster or "")
         key, absent, n_keys = np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows), dtype=bool), 1
         for field in change.strata:
             column = x.where(field)
@@ -36,7 +40,7 @@ class Inside:
             n_keys *= len(column.labels) + 1
             key = ranks(key * (len(column.labels) + 1) + code + 1, n_keys)
             n_keys = int(key.max(initial=-1)) + 1
-        return cls(cluster, np.where(absent, ABSENT, key))
+        return cls(cluster, np.where(absent, ABSENT, key), change.cluster or "", change.strata)
 
     @property
     def declared(self) -> bool:
@@ -67,9 +71,10 @@ class Inside:
 
     def only(self, chosen: BoolArray) -> Inside:
         """The same of some of them."""
-        return Inside(
-            None if self.cluster is None else self.cluster[chosen],
-            None if self.stratum is None else self.stratum[chosen],
+        return replace(
+            self,
+            cluster=None if self.cluster is None else self.cluster[chosen],
+            stratum=None if self.stratum is None else self.stratum[chosen],
         )
 
     def joined(self, other: Inside) -> Inside:
@@ -77,11 +82,14 @@ class Inside:
         if not self.declared:
             return self
         pairs = (self.cluster, other.cluster), (self.stratum, other.stratum)
-        return Inside(*(None if a is None or b is None else np.concatenate([a, b]) for a, b in pairs))
+        both = [None if a is None or b is None else np.concatenate([a, b]) for a, b in pairs]
+        return replace(self, cluster=both[0], stratum=both[1])
 
-    def within(self, units: IntArray) -> Inside:
-        """With the units as clusters, where there are strata of units that have several people each."""
-        return self if self.cluster is not None or self.stratum is None else replace(self, cluster=units)
+    def of_couriers(self, courier: IntArray) -> Inside:
+        """With the couriers as clusters, where they were drawn inside strata and have several people each."""
+        if self.cluster is not None or self.stratum is None:
+            return self
+        return replace(self, cluster=courier, cluster_of="courier")
 
 
 NOWHERE = Inside()

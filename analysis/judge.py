@@ -270,6 +270,8 @@ def _rare(w: Weighed, r: Result) -> float | None:
         return None
     if min(r.people) == 0 or not any(r.events) or sum(r.n) != sum(r.people):  # clustered people are no coin tosses
         return None
+    if w.change.cluster or w.change.strata:  # nor are those of one cluster, and strata have shares of their own
+        return None
     # The declared share where there is one: only a share fixed beforehand makes the e-value a fair bet.
     share = w.assigned if w.assigned is not None else r.people[1] / sum(r.people)
     # Worse is fewer events in the new arm where more is better, and more where less is.

@@ -13,9 +13,10 @@ import numpy as np
 from analysis.checks import Finding
 from analysis.effects import StageData, sample_of, unit_values
 from analysis.frames import Frames
-from analysis.lift import Effect, compare, mean_sample
+from analysis.lift import Comparison, compare, mean_sample
 from analysis.metrics import Metric
 from analysis.moments import FloatArray
+from analysis.nested import compared
 from analysis.values import Values, outcomes_of
 from analysis.verdict import ALPHA
 from edgeloop.clock import DAY_US
@@ -43,7 +44,7 @@ def novelty_checks(frames: Frames, data: StageData, metrics: Sequence[Metric]) -
     ]
 
 
-def weekly_slope(frames: Frames, data: StageData, metric: Metric) -> Effect | None:
+def weekly_slope(frames: Frames, data: StageData, metric: Metric) -> Comparison | None:
     """The slope of the effect over the weeks since entry; None where fewer than two weeks can be told.
 
     The number of weeks is that in which the slope is told best: n·Σ(k − k̄)² is largest.
@@ -62,6 +63,9 @@ def weekly_slope(frames: Frames, data: StageData, metric: Metric) -> Effect | No
     centred = np.arange(weeks) - (weeks - 1) / 2
     slope = centred @ y / (centred @ centred)
     values = Values(slope, np.ones(len(crowd)), counted, counted)
+    if crowd.inside.declared:
+        inner = compared(metric, crowd, values)
+        return None if inner is None else inner.effect
     if not crowd.clustered:
         control, treated = (m[0] for m in unit_values(crowd, values).moments())
         return compare(mean_sample(control), mean_sample(treated))

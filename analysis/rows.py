@@ -227,7 +227,7 @@ class StageRows:
     def _facts(self, result: Result) -> list[AnyFact]:
         metric, repair = result.metric, self._repair()
         found: list[AnyFact] = repair or self._word(result)
-        if metric.source == "answer" and result.estimator != "weighted":
+        if metric.source == "answer" and not result.estimator.startswith("weighted"):
             found.append(Said("respondents only"))
         if result.plain is not None:
             found.append(facts.Unadjusted(result.plain.effect))

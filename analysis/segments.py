@@ -14,13 +14,14 @@ import numpy as np
 from scipy import stats
 
 from analysis.checks import full_days
-from analysis.effects import Result, StageData, contrast, plain_name, sample_of, unit_values
+from analysis.effects import Result, StageData, contrast, inside_name, plain_name, sample_of, unit_values
 from analysis.estimators.skewed import SkewedEffect
 from analysis.families import adjust
 from analysis.frames import ABSENT, BoolArray, Coded, Frames
 from analysis.judge import Decision, Weighed, deciding_test
 from analysis.lift import Comparison
 from analysis.moments import IntArray
+from analysis.nested import compared, few_clusters
 from analysis.newcomers import told_apart
 from analysis.values import Crowd
 from analysis.verdict import ALPHA, floor_missed
@@ -177,6 +178,14 @@ def _of(dimension: Dimension, crowd: Crowd, whole: Result, days: int) -> dict[st
         if control is None or treated is None:
             continue
         effect, lift = contrast(metric, crowd, (control, treated), moments)
+        figures, fewer = (control.mean, treated.mean), None
+        if crowd.inside.declared:
+            of = dimension.cell == i
+            inner = compared(metric, crowd, values, of)
+            if inner is None:
+                continue
+            effect, lift, figures = inner.effect, inner.lift, (inner.control, inner.treated)
+            fewer = few_clusters(crowd, replace(values, counted=values.counted & of))
         skew = isinstance(effect, SkewedEffect)
         of_value = int(events[0][i]), int(events[1][i])
         complete = int(people[0][i]), int(people[1][i])
@@ -185,12 +194,13 @@ def _of(dimension: Dimension, crowd: Crowd, whole: Result, days: int) -> dict[st
             n=(moments[0].n, moments[1].n),
             people=complete,
             events=of_value,
-            control=control.mean,
-            treated=treated.mean,
+            control=figures[0],
+            treated=figures[1],
             effect=effect,
             lift=lift,
-            floor=floor_missed(metric.source, *of_value, days, (int(free[0][i]), int(free[1][i])) if share else None),
-            estimator=plain_name(metric, crowd) + "+skew" * skew,
+            floor=fewer
+            or floor_missed(metric.source, *of_value, days, (int(free[0][i]), int(free[1][i])) if share else None),
+            estimator=inside_name(plain_name(metric, crowd), crowd, "", "skew" * skew),
             asked=complete if whole.asked is not None else None,
         )
     return found

@@ -47,7 +47,14 @@ def sample_ratio(observed: Mapping[str, int], weights: Mapping[str, float]) -> C
 def combined(tests: Iterable[ChiSquare]) -> ChiSquare | None:
     """Σχ² over stages, df Σ(versions − 1); None without tests."""
     kept = list(tests)
+    if len(kept) == 1:
+        return kept[0]
     return _chi_square(sum(t.statistic for t in kept), sum(t.df for t in kept)) if kept else None
+
+
+def within_strata(tests: Iterable[ChiSquare | None]) -> ChiSquare | None:
+    """Σχ² over strata, df added up; those too small to be tested (None) are passed over. None without tests."""
+    return combined(test for test in tests if test is not None)
 
 
 def alarm(p: float, tests: int) -> bool:

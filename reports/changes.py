@@ -307,7 +307,7 @@ def _silent(e: Estimate, found: words.Direction) -> list[str]:
 
 
 def _notes(own: ChangeRows, *, doubted: bool) -> tuple[str, ...]:
-    text = [] if doubted else [*novelty.told(own), *_together(own), *_quiet(own), *_unranged(own)]
+    text = [] if doubted else [*novelty.told(own), *_together(own), *_quiet(own), *_unranged(own), *_inside(own)]
     unseen = [foreign.quoted(words.label(e.metric)) for e in own.others if e.respondent == "agent"]
     if unseen:
         text.append(units.agents_untold(own.unit, numbers.joined(unseen), at_once=own.change.full_switch))
@@ -327,6 +327,46 @@ def _notes(own: ChangeRows, *, doubted: bool) -> tuple[str, ...]:
     if days is not None:
         text.append(t("Until an effect worth acting on would show: {days}.", days=words.days_more(days)))
     return tuple(text)
+
+
+def _inside(own: ChangeRows) -> list[str]:
+    """What customers were drawn inside of: of the whole change, as its headline has it."""
+    made = []
+    row = next((e for e in own.rows if reasons.of(e, facts.Strata) or reasons.of(e, facts.Clusters)), None)
+    if row is None:
+        return []
+    strata, clusters = reasons.of(row, facts.Strata), reasons.of(row, facts.Clusters)
+    if strata is not None:
+        made.append(
+            tn(
+                "Drawn in strata ({fields}): the versions are compared inside {n} of them, weighted by size.",
+                "Drawn in strata ({fields}): the versions are compared inside {n} of them, weighted by size.",
+                strata.n,
+                fields=numbers.joined([words.dimension(field) for field in strata.of]),
+                n=numbers.count(strata.n),
+            )
+        )
+    if clusters is not None:
+        made.append(
+            t(
+                "Drawn inside clusters ({field}), of which {old} have the old version and {new} the new one: the "
+                "ranges are of what differs between clusters, because people of one are not independent.",
+                field=words.dimension(clusters.of),
+                old=numbers.count(clusters.control),
+                new=numbers.count(clusters.treated),
+            )
+        )
+    left = reasons.of(row, facts.NotInside)
+    if left is not None:
+        made.append(
+            t(
+                "Left out: {unplaced} customers of whom nobody says where they were, and {one_sided} where only one "
+                "version was.",
+                unplaced=numbers.count(left.unplaced),
+                one_sided=numbers.count(left.one_sided),
+            )
+        )
+    return made
 
 
 def _quiet(own: ChangeRows) -> list[str]:

@@ -102,6 +102,14 @@ def said(fact: AnyFact, unit: Unit = "subject") -> str:
                 needed=numbers.count(needed),
                 after=numbers.count(after),
             )
+        case facts.FewClusters():
+            return t(
+                "{old} and {new} clusters ({field}) have the old and the new version; {needed} of each are needed",
+                old=numbers.count(fact.control),
+                new=numbers.count(fact.treated),
+                field=words.dimension(fact.of),
+                needed=numbers.count(fact.needed),
+            )
         case facts.OneSided(of="zones", control=old, treated=new):
             return t(
                 "{old} zones have the old version and {new} the new one: nothing to compare",

@@ -30,24 +30,13 @@ def splits(own: ChangeRows) -> tuple[Split, ...]:
     )
 
 
-def dimension_name(dimension: str) -> str:
-    """What parts the customers."""
-    return {
-        "touchpoint": t("touchpoint"),
-        "zone": t("zone"),
-        "device": t("device"),
-        "segment": t("customer segment"),
-        "customer": t("new or returning"),
-    }.get(dimension, dimension)
-
-
 def _split(own: ChangeRows, anchor: str, metric: str, dimension: str, rows: list[Estimate]) -> Split:
     shown = sorted(rows, key=lambda e: (-((e.n_control or 0) + (e.n_treated or 0)), e.segment))[:MOST_PARTS]
     parts = tuple(_part(own, e) for e in sorted(shown, key=lambda e: (-(e.effect or 0.0), e.segment)))
     return Split(
         anchor,
         words.capital(words.label(metric)),
-        dimension_name(dimension),
+        words.dimension(dimension),
         parts,
         len(rows) - len(parts),
         units.title(own.unit),

@@ -172,7 +172,7 @@ def _silent(gathered: Sequence[ChangeRows]) -> str:
     asked = [e for own in gathered for e in own.rows if e.response_control is not None]
     if not asked:
         return t("No comparison rests on answers, so nothing had to be weighted.")
-    weighted = sum(e.estimator == "weighted" for e in asked)
+    weighted = sum((e.estimator or "").startswith("weighted") for e in asked)
     told = {"n": numbers.count(weighted), "all": numbers.count(len(asked))}
     return tn(
         "{n} of {all} comparison of answers is weighted for who answers, by what is known of everybody who entered; "

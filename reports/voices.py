@@ -177,8 +177,8 @@ def _arms(side: Side, question: str, kind: str, gathered: Sequence[ChangeRows]) 
         told = [e for e in told if (e.respondent or "customer") == side and e.control is not None]
         stage = next((e.stage for e in own.rows if e in told), None)
         told = [e for e in told if e.stage == stage]
-        plain = next((e for e in told if e.estimator != "weighted"), None)
-        weighted = next((e for e in told if e.estimator == "weighted"), None)
+        plain = next((e for e in told if not (e.estimator or "").startswith("weighted")), None)
+        weighted = next((e for e in told if (e.estimator or "").startswith("weighted")), None)
         if plain is None:
             continue
         old = own.change.from_version or t("old version")

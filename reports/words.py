@@ -328,3 +328,17 @@ def _known(metric: str) -> str | None:
 
 def _spaced(name: str) -> str:
     return foreign.name(re.sub(r"[_\-.]+", " ", name).strip() or name, 60)
+
+
+def dimension(name: str) -> str:
+    """What parts customers, or what they were drawn inside of."""
+    return {
+        "touchpoint": t("touchpoint"),
+        "zone": t("zone"),
+        "device": t("device"),
+        "segment": t("customer segment"),
+        "site": t("site"),
+        "courier": t("delivery agent"),
+        "placement": t("edge or cloud"),
+        "customer": t("new or returning"),
+    }.get(name, name)

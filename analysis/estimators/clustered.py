@@ -204,7 +204,7 @@ def _regular(
 ) -> tuple[FloatArray, float, FloatArray, sparse.csr_array]:
     """Of the strata whose clusters can be told apart: each cluster's score, the sum of what it is a difference of,
     and the working model's variance of the scores, diag(own) − across·across'."""
-    told = ~lonely[cells.cell // 2]
+    told = ~lonely[cells.cell // 2] & (c[cells.cell] != 0)  # an arm left out may lie in one cluster
     cell, h = cells.cell[told], h[told]
     k = 1 / np.sqrt(1 - h)
     part = c[cell] * k / cells.total[cell]

@@ -57,18 +57,18 @@ class SkewedEffect:
         return self.effect - high * self.se, self.effect - low * self.se
 
 
-def skewness(control: Moments, treated: Moments) -> float:
-    """γ of a unit's value around its own arm's mean, both arms joined; 0 where nothing varies. y is a sum per unit."""
+def skewness(*arms: Moments) -> float:
+    """γ of a unit's value around its own arm's mean, all arms joined; 0 where nothing varies. y is a sum per unit."""
     squares, cubes, raw = 0.0, 0.0, 0.0
-    for m in (control, treated):
+    for m in arms:
         if m.n == 0:
             continue
         mean = m.y / m.n
         squares += max(m.yy - m.y * mean, 0.0)
         cubes += m.yyy - 3 * mean * m.yy + 2 * m.y * mean**2
         raw += abs(m.yyy) + abs(3 * mean * m.yy) + abs(2 * m.y * mean**2)
-    n = control.n + treated.n
-    if squares <= _ROUNDING * (control.yy + treated.yy) or abs(cubes) <= _ROUNDING * raw:
+    n = sum(m.n for m in arms)
+    if squares <= _ROUNDING * sum(m.yy for m in arms) or abs(cubes) <= _ROUNDING * raw:
         return 0.0
     return cubes / n / math.sqrt(squares / n) ** 3
 

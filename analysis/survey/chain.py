@@ -9,10 +9,14 @@ import numpy as np
 from scipy import stats
 
 from analysis.frames import Frames
+from analysis.lift import Comparison
+from analysis.metrics import Metric
 from analysis.moments import IntArray
-from analysis.values import Matcher
+from analysis.nested import compared
+from analysis.values import Matcher, Values
 
 DELIVERED, INVITED = "delivered", "invited"
+_REACHED = Metric("reached", "proportion", "share", "", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,8 @@ class Link:
     name: str
     reached: tuple[int, int]
     of: tuple[int, int]
+    inside: Comparison | None = None
+    """The rates' difference, where units were drawn inside clusters or strata."""
 
     @property
     def rates(self) -> tuple[float, float] | None:
@@ -29,8 +35,17 @@ class Link:
         return (self.reached[0] / self.of[0], self.reached[1] / self.of[1]) if min(self.of) > 0 else None
 
     @property
+    def difference(self) -> float | None:
+        """New version − control; None where an arm has nobody."""
+        if self.inside is not None:
+            return self.inside.effect
+        return None if self.rates is None else self.rates[1] - self.rates[0]
+
+    @property
     def p(self) -> float | None:
         """Two-sided p of equal rates, by the pooled normal test; None where nothing varies."""
+        if self.inside is not None:
+            return self.inside.p
         rates = self.rates
         if rates is None:
             return None
@@ -62,6 +77,10 @@ def chain(
         there[position] = True
         there &= reached
         of = int(reached[:n].sum()), int(reached[n:].sum())
-        links.append(Link(step, (int(there[:n].sum()), int(there[n:].sum())), of))
+        inside = None
+        if crowd.inside.declared:
+            told = compared(_REACHED, crowd, Values(there.astype(np.float64), np.ones(len(crowd)), reached, there))
+            inside = None if told is None else told.effect
+        links.append(Link(step, (int(there[:n].sum()), int(there[n:].sum())), of, inside))
         reached = there
     return links

@@ -8,18 +8,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.checks import Finding
-from analysis.effects import Result, StageData, with_harm
+from analysis.effects import Result, StageData, inside_name, with_harm
+from analysis.estimators import clustered
+from analysis.estimators.clustered import ClusterSums
 from analysis.frames import ABSENT, Frames
 from analysis.groups import ranks
 from analysis.lift import compare
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray
+from analysis.nested import Nested, told_by_both
 from analysis.segments import dimensions
 from analysis.srm import ALARM_P
 from analysis.survey.bounds import lee_bounds, tipping_point
 from analysis.survey.chain import Link, chain
 from analysis.survey.ordinal import superiority, top_two
-from analysis.survey.weights import Patterns, WeightedMean, weighted_mean
+from analysis.survey.weights import Answering, Patterns, WeightedMean, weighted_mean
 from analysis.values import Crowd, Values
 from analysis.verdict import MIN_ANSWERS
 from edgeloop.clock import DAY_US
@@ -73,18 +76,26 @@ def surveyed(
     if min(plain.events) < MIN_ANSWERS:
         return [plain], findings
     arms = _weighted_arms(crowd, values, covariates, metric)
-    effect = compare(arms[0].sample, arms[1].sample)
+    told = Nested(
+        arms[0].sample.mean,
+        arms[1].sample.mean,
+        compare(arms[0].sample, arms[1].sample),
+        None,
+        arms[0].sample.mean_var,
+    )
+    if crowd.inside.declared:
+        told = _weighted_inside(crowd, values, covariates, metric)
     made = replace(
         plain,
-        control=arms[0].sample.mean,
-        treated=arms[1].sample.mean,
-        effect=effect,
-        estimator=WEIGHTED,
+        control=told.control,
+        treated=told.treated,
+        effect=told.effect,
+        estimator=inside_name(WEIGHTED, crowd),
         plain=None,
         n_effective=sum(a.n_effective for a in arms),
         grade="quasi" if doubted else plain.grade,
-        notes=(*plain.notes, *_notes(frames, plain, values, crowd, arms, effect.effect)),
-        control_var=arms[0].sample.mean_var,
+        notes=(*plain.notes, *_notes(frames, plain, values, crowd, arms, told.effect.effect)),
+        control_var=told.control_var,
     )
     return [with_harm(made), replace(plain, beside=BESIDE, harm=None)], findings
 
@@ -104,6 +115,39 @@ def _weighted_arms(
     return arm(complete[~late]), arm(complete[late])
 
 
+def _weighted_inside(crowd: Crowd, values: Values, covariates: Covariates, metric: Metric) -> Nested:
+    """The weighted figure by what the units were drawn inside of: a logit for each arm, the strata's weighted means."""
+    inside = crowd.inside
+    complete = crowd.complete(metric.window_us)
+    if inside.stratum is not None:
+        there = told_by_both(crowd, values).counted
+        complete &= np.isin(inside.stratum, np.unique(inside.stratum[there]))
+    who = np.flatnonzero(complete)
+    treated = (who >= crowd.n_control).astype(np.int64)
+    y, d = (np.where(values.counted, of, 0.0)[who] for of in (values.y, values.d))
+    fits = [
+        Answering.of(
+            covariates.patterns(who[treated == arm]), np.arange(int((treated == arm).sum())), d[treated == arm]
+        )
+        for arm in (0, 1)
+    ]
+    w = np.concatenate([fit.weight for fit in fits])  # the crowd has its control arm first
+    stratum = np.zeros(len(who), dtype=np.int64) if inside.stratum is None else inside.stratum[who]
+    cell = 2 * stratum + treated
+    below = np.bincount(cell, weights=w * d)
+    mean = np.bincount(cell, weights=w * y) / np.where(below > 0, below, 1.0)
+    of_both = np.bincount(stratum, weights=w * d)
+    part = (of_both[stratum] / of_both.sum()) / below[cell]  # what one unit of d weighs in its arm's figure
+    rest = (y - mean[cell] * d) * part
+    pull = np.concatenate([fits[arm].pull(rest[treated == arm]) for arm in (0, 1)]) / part
+    units = crowd.unit if inside.cluster is None else inside.cluster
+    sums = ClusterSums.of(
+        w * y, w * d, treated, units[who], inside.stratum if inside.stratum is None else stratum, pull
+    )
+    effect, own = clustered.compare(sums), clustered.spread(sums, (1.0, 0.0))
+    return Nested(effect.control, effect.treated, effect, None, None if own is None else own.var)
+
+
 def _findings(metric: Metric, links: Sequence[Link], stage: int) -> tuple[list[Finding], bool]:
     """A finding per link, and whether the arms answer so differently that the comparison is in doubt."""
     found, doubted = [], False
@@ -114,7 +158,7 @@ def _findings(metric: Metric, links: Sequence[Link], stage: int) -> tuple[list[F
         differs = p is not None and p < ALARM_P
         doubted |= differs
         name = "response_rate" if link.name == "answered" else f"chain_{link.name}"
-        found.append(Finding(f"{name}:{metric.name}", stage, "warn" if differs else "ok", rates[1] - rates[0], p))
+        found.append(Finding(f"{name}:{metric.name}", stage, "warn" if differs else "ok", link.difference, p))
     return found, doubted
 
 
@@ -131,12 +175,15 @@ def _notes(
     control, treated = (part[~np.isnan(part)] for part in parts)
     bounds = lee_bounds(control, treated, plain.people)
     notes: list[AnyFact] = [
-        facts.Weighted(plain.effect.effect if plain.effect else None, max(a.design_effect for a in arms)),
-        facts.Silent(bounds.low, bounds.high, tipping_point(effect, len(treated) / plain.people[1])),
+        facts.Weighted(plain.effect.effect if plain.effect else None, max(a.design_effect for a in arms))
     ]
+    if crowd.inside.stratum is not None:
+        return notes  # whole arms are not alike where strata have shares of their own
+    notes.append(facts.Silent(bounds.low, bounds.high, tipping_point(effect, len(treated) / plain.people[1])))
     if plain.metric.kind != "nps":
-        chance = superiority(control, treated)
-        notes.append(facts.Superiority(chance.value, chance.low, chance.high))
+        if crowd.inside.cluster is None:  # ranks know no clusters
+            chance = superiority(control, treated)
+            notes.append(facts.Superiority(chance.value, chance.low, chance.high))
         highest = frames.answers.scales.get(plain.metric.key)
         if highest is not None:
             notes.append(facts.TopTwo(*(top_two(part, highest[1]) for part in (control, treated))))

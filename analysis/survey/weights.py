@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.frames import BoolArray
 from analysis.lift import Sample
 from analysis.moments import FloatArray, IntArray
 
@@ -83,6 +84,56 @@ def answering(patterns: Patterns, entered: IntArray, answered: IntArray) -> Floa
     return beta
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Answering:
+    """One arm's logit of answering: arrays with an element per person; ``weight`` is 0 of those who did not."""
+
+    patterns: Patterns
+    pattern: IntArray
+    answered: BoolArray
+    p: FloatArray
+    weight: FloatArray
+    free: BoolArray
+    """Whose weight follows the logit and is not cut."""
+    information: FloatArray
+
+    @classmethod
+    def of(cls, patterns: Patterns, who: IntArray, d: FloatArray) -> Answering:
+        """Of the arm's people, as `weighted_mean` takes them."""
+        pattern, answered = patterns.of[who], d > 0
+        n_patterns = len(patterns.design)
+        entered = np.bincount(pattern, minlength=n_patterns)
+        beta = answering(patterns, entered, np.bincount(pattern[answered], minlength=n_patterns))
+        p_of = _expit(patterns.design @ beta)
+        p = p_of[pattern]
+        most = MOST_WEIGHT * len(who) / max(int(answered.sum()), 1)
+        return cls(
+            patterns,
+            pattern,
+            answered,
+            p,
+            np.minimum(1 / p, most) * answered,
+            answered & (1 / p < most),
+            (patterns.design.T * (entered * p_of * (1 - p_of))) @ patterns.design,
+        )
+
+    def pull(self, rest: FloatArray) -> FloatArray:
+        """What each one's score is moved by, because the coefficients are estimated.
+
+        The scores of the logit and of the weighted mean are stacked: what the estimated coefficients take from, or add
+        to, each one's influence on Σ w·rest.
+
+        Args:
+            rest: of each person, the answers less the mean of as many, in the unit of the score.
+        """
+        design = self.patterns.design
+        weights = -(self.weight - 1) * rest * self.free
+        slope = design.T @ np.bincount(self.pattern, weights=weights, minlength=len(design))
+        pull = np.linalg.solve(self.information + np.diag(_ridge(design)), slope)
+        found: FloatArray = (design @ pull)[self.pattern] * (self.answered - self.p)
+        return found
+
+
 def weighted_mean(
     patterns: Patterns, who: IntArray, y: FloatArray, d: FloatArray, unit: IntArray | None = None
 ) -> WeightedMean:
@@ -94,34 +145,21 @@ def weighted_mean(
         d: how many answers each gave, shape (n,).
         unit: the cluster of each, shape (n,); None: each is its own.
     """
-    pattern, answered = patterns.of[who], d > 0
-    n_patterns = len(patterns.design)
-    entered = np.bincount(pattern, minlength=n_patterns)
-    beta = answering(patterns, entered, np.bincount(pattern[answered], minlength=n_patterns))
-    p_of = _expit(patterns.design @ beta)
-    p = p_of[pattern]
-    most = MOST_WEIGHT * len(who) / max(int(answered.sum()), 1)
-    w = np.minimum(1 / p, most) * answered
+    fit = Answering.of(patterns, who, d)
+    w = fit.weight
     mean = float(w @ y) / float(w @ d)
-    residual = w * (y - mean * d)
-    # Stacked scores: what the estimated coefficients take from, or add to, each one's influence on the mean.
-    free = answered & (1 / p < most)
-    by_pattern = np.bincount(pattern, weights=-(w - 1) * (y - mean * d) * free, minlength=n_patterns)
-    slope = patterns.design.T @ by_pattern
-    information = (patterns.design.T * (entered * p_of * (1 - p_of))) @ patterns.design
-    pull = np.linalg.solve(information + np.diag(_ridge(patterns.design)), slope)
-    influence: FloatArray = residual + (patterns.design @ pull)[pattern] * (answered - p)
+    rest = y - mean * d
+    influence: FloatArray = w * rest + fit.pull(rest)
     if unit is not None:
         influence = np.bincount(unit, weights=influence).astype(np.float64)
     n = np.count_nonzero(influence) if unit is not None else len(who)
     var = float(influence @ influence) / float(w @ d) ** 2 * n / max(n - 1, 1)
     effective = float(w.sum()) ** 2 / float(w @ w)
-    n_answered = int(answered.sum())
     return WeightedMean(
         Sample(max(round(effective), 2), mean, var * max(round(effective), 2)),
         float(y.sum()) / float(d.sum()),
         effective,
-        n_answered / effective,
+        int(fit.answered.sum()) / effective,
     )
 
 

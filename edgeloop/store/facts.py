@@ -514,6 +514,71 @@ class NoCourier(Fact, frozen=True):
         return f"{self.n} customers without a courier left out"
 
 
+class Clusters(Fact, frozen=True):
+    """Units hang together in clusters, so many of (control, new version); ``of`` is a field of exposures."""
+
+    of: str
+    control: int
+    treated: int
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return (
+            f"{self.of}s are clusters, {self.control} and {self.treated} of them (control, new version): the interval "
+            "is of what differs between them"
+        )
+
+
+class FewClusters(Fact, frozen=True):
+    """An arm lies in too few clusters to tell how they differ; ``of`` is a field of exposures."""
+
+    of: str
+    control: int
+    treated: int
+    needed: int
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return (
+            f"not enough data: {self.control} and {self.treated} {self.of}s (control, new version); {self.needed} in "
+            "each are needed, because those of one are not independent"
+        )
+
+
+class Strata(Fact, frozen=True):
+    """Differences inside so many strata, weighted by their size; ``left_out``: units whose stratum one arm lacks."""
+
+    of: tuple[str, ...]
+    n: int
+    left_out: int = 0
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        lost = f", {self.left_out} units of strata that one arm lacks left out" if self.left_out else ""
+        return f"compared inside {self.n} strata of {' and '.join(self.of)}, weighted by their size{lost}"
+
+
+class NotInside(Fact, frozen=True):
+    """Customers left out: ``unplaced`` whose entry does not say where, ``one_sided`` whose stratum one arm lacks."""
+
+    of: tuple[str, ...]
+    unplaced: int
+    one_sided: int
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        parts = []
+        if self.unplaced:
+            parts.append(f"{self.unplaced} customers without a {' or '.join(self.of)} left out")
+        if self.one_sided:
+            parts.append(f"{self.one_sided} customers of strata that one arm lacks left out")
+        return ", ".join(parts)
+
+
 class Alone(Fact, frozen=True):
     """A stage that stands on its own; the verdict rests on another."""
 
@@ -630,6 +695,10 @@ AnyFact = (
     | TopTwo
     | Draws
     | NoCourier
+    | Clusters
+    | FewClusters
+    | Strata
+    | NotInside
     | Alone
     | Decided
     | NoInterval

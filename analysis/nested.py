@@ -1,0 +1,243 @@
+"""What is the effect where units were drawn inside clusters or strata? One comparison for every kind of metric.
+
+With clusters CR2 (`analysis.estimators.clustered`), strata or not; with strata alone Welch's over their differences
+(`analysis.estimators.stratified`). docs/meaning.md, "Clusters and strata".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import stats
+
+from analysis.estimators import clustered, cuped, skewed, stratified
+from analysis.estimators.clustered import ClusterSums
+from analysis.estimators.stratified import Stratum
+from analysis.frames import BoolArray
+from analysis.lift import Comparison, Effect, Lift, exp_less_one, mean_sample, ratio_sample, t_quantile
+from analysis.metrics import Metric
+from analysis.moments import FloatArray, IntArray, cells
+from analysis.values import Crowd, Values, only
+from edgeloop.store import facts
+from edgeloop.store.facts import AnyFact
+
+LEAST_CLUSTERS = 2  # in each arm; with one nothing tells how they differ
+LEAST_IN_STRATUM = 2  # units of each arm; with fewer nothing tells how they vary
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """The arms' figures, adjusted for strata, and what they differ by; ``control_var`` is the control figure's."""
+
+    control: float
+    treated: float
+    effect: Comparison
+    lift: Lift | None
+    control_var: float | None
+
+
+def told_by_both(crowd: Crowd, values: Values) -> Values:
+    """The same with the strata left out that an arm has nobody of who counts (with clusters: nothing below the line).
+
+    Without clusters two units of each arm are needed.
+    """
+    stratum = crowd.inside.stratum
+    if stratum is None:
+        return values
+    n = int(stratum.max(initial=-1)) + 1
+    who = np.flatnonzero(values.counted)
+    cell = 2 * stratum[who] + crowd.person_treated[who]
+    least = LEAST_IN_STRATUM if crowd.inside.cluster is None else 1
+    units = np.bincount(cell, minlength=2 * n).reshape(-1, 2).min(axis=1) >= least
+    below = np.bincount(cell, weights=values.d[who], minlength=2 * n).reshape(-1, 2).min(axis=1) > 0
+    kept = (units & below)[stratum]
+    return only(replace(values, counted=values.counted & kept, did=values.did & kept), kept)
+
+
+def said(crowd: Crowd, values: Values) -> tuple[AnyFact, ...]:
+    """Of what the figure of those who count is made."""
+    inside, found = crowd.inside, list[AnyFact]()
+    if inside.cluster is not None:
+        found.append(facts.Clusters(inside.cluster_of, *clusters(crowd, values)))
+    if inside.stratum is not None:
+        kept = told_by_both(crowd, values).counted
+        lost = int(np.count_nonzero(values.counted & ~kept))
+        found.append(facts.Strata(inside.strata_of, len(np.unique(inside.stratum[kept])), lost))
+    return tuple(found)
+
+
+def few_clusters(crowd: Crowd, values: Values) -> AnyFact | None:
+    """Why there is no interval, where an arm lies in one cluster."""
+    if crowd.inside.cluster is None:
+        return None
+    n = clusters(crowd, values)
+    return facts.FewClusters(crowd.inside.cluster_of, *n, LEAST_CLUSTERS) if min(n) < LEAST_CLUSTERS else None
+
+
+def clusters(crowd: Crowd, values: Values) -> tuple[int, int]:
+    """In how many clusters those who count are, in (control, new version)."""
+    of = crowd.inside.cluster
+    if of is None:
+        return (0, 0)
+    late = crowd.person_treated
+    return len(np.unique(of[values.counted & ~late])), len(np.unique(of[values.counted & late]))
+
+
+def compared(metric: Metric, crowd: Crowd, values: Values, who: BoolArray | None = None) -> Nested | None:
+    """The effect of those who count; None where no stratum has both arms.
+
+    Args:
+        who: only these of them, shape (people,).
+    """
+    values = values if who is None else replace(values, counted=values.counted & who)
+    values = told_by_both(crowd, values)
+    people = np.flatnonzero(values.counted)
+    treated = (people >= crowd.n_control).astype(np.int64)
+    if len(people) == 0 or treated.min() == treated.max() or not _denominators(values.d[people], treated):
+        return None
+    y, d = values.y[people], values.d[people]
+    inside = crowd.inside
+    stratum = None if inside.stratum is None else inside.stratum[people]
+    if inside.cluster is not None:
+        sums = ClusterSums.of(y, d, treated, inside.cluster[people], stratum)
+        return _of_sums(sums, with_lift=metric.source != "answer")
+    return None if stratum is None else _of_strata(metric, y, d, treated, stratum)
+
+
+def adjusted(crowd: Crowd, values: Values, before: tuple[FloatArray, BoolArray], least: int) -> Values | None:
+    """Values less what was known before (CUPED), θ from inside the strata; None with too little to tell a slope.
+
+    Args:
+        before: the covariate per person, and who has a history.
+        least: people with something before, and units in each arm.
+    """
+    x, history = before
+    values = told_by_both(crowd, values)
+    who = np.flatnonzero(values.counted & (values.d > 0))
+    x = np.where(history, x, 0.0)[who]
+    late = who >= crowd.n_control
+    if np.count_nonzero(x) < least or min(int(late.sum()), int((~late).sum())) < least:
+        return None
+    d, stratum = values.d[who], crowd.inside.stratum
+    group = np.zeros(len(who), dtype=np.int64) if stratum is None else stratum[who]
+    known = np.stack([_centred(of, d, group) for of in (x, history[who].astype(np.float64))], axis=1)
+    columns = np.concatenate([(values.y[who] / d)[:, None], known], axis=1)
+    arms = [cuped.CovariateMoments.of(columns[arm]) for arm in (~late, late)]
+    left = cuped.residuals(columns, arms[0], arms[1])
+    if np.allclose(left, columns[:, 0], rtol=1e-9, atol=0.0):
+        return None
+    y = np.zeros(len(values.y))
+    y[who] = left * d
+    return replace(values, y=y)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """A quantile of each arm's exposures, and what the guardrail asks: the share above that of the stable arm."""
+
+    figures: Nested
+    threshold: float
+    weight: FloatArray
+    """Per exposure, so that both arms have the strata in the same shares; they sum to 1 in each arm."""
+
+
+def quantiles_inside(crowd: Crowd, value: FloatArray, position: IntArray, q: float) -> Quantiles | None:
+    """The arms' quantiles, weighted for the strata; their densities are read as `analysis.estimators.quantiles` does.
+
+    Args:
+        value: one per exposure, none absent, shape (exposures,).
+        position: whose each is in the crowd, shape (exposures,).
+    """
+    treated = (position >= crowd.n_control).astype(np.int64)
+    inside = crowd.inside
+    stratum = np.zeros(len(value), dtype=np.int64) if inside.stratum is None else inside.stratum[position]
+    cluster = crowd.unit[position] if inside.cluster is None else inside.cluster[position]
+    n = int(stratum.max(initial=-1)) + 1
+    counts = np.bincount(2 * stratum + treated, minlength=2 * n).reshape(-1, 2)
+    both = counts.min(axis=1) > 0
+    if not both.any():
+        return None
+    total = counts.sum(axis=1) * both
+    share = total / total.sum()
+    weight = (share[:, None] / np.maximum(counts, 1))[stratum, treated]
+    above, scale, at = np.zeros(len(value)), [], []
+    arms = [np.flatnonzero((treated == arm) & both[stratum]) for arm in (0, 1)]
+    for arm in arms:
+        at.append(_quantile(value[arm], weight[arm], q))
+        above[arm] = value[arm] > at[-1]
+    kept = np.concatenate(arms)
+    sums = ClusterSums.of(above[kept], np.ones(len(kept)), treated[kept], cluster[kept], stratum[kept])
+    for arm, alone in zip(arms, ((1.0, 0.0), (0.0, 1.0)), strict=True):
+        found = clustered.spread(sums, alone)
+        if found is None:
+            return Quantiles(Nested(at[0], at[1], Effect(at[0], at[1], at[1] - at[0]), None, None), at[0], weight)
+        scale.append(_per_share(value[arm], weight[arm], q, math.sqrt(found.var)))
+    return Quantiles(_of_quantiles(sums, at, scale), at[0], weight)
+
+
+def _of_quantiles(sums: ClusterSums, at: list[float], scale: list[float]) -> Nested:
+    found = clustered.spread(sums, (scale[0], scale[1]))
+    own = clustered.spread(sums, (scale[0], 0.0))
+    se = None if found is None else math.sqrt(found.var)
+    effect = Effect(at[0], at[1], at[1] - at[0], se, None if found is None else found.df)
+    lift = None
+    if min(at) > 0:
+        log = clustered.spread(sums, (scale[0] / at[0], scale[1] / at[1]))
+        if log is not None and log.df is not None:
+            half, ratio = t_quantile(0.025, log.df) * math.sqrt(log.var), math.log(at[1] / at[0])
+            lift = Lift(at[1] / at[0] - 1, exp_less_one(ratio - half), exp_less_one(ratio + half))
+    return Nested(at[0], at[1], effect, lift, None if own is None else own.var)
+
+
+def _quantile(value: FloatArray, weight: FloatArray, q: float) -> float:
+    if weight.min() == weight.max():
+        return float(np.quantile(value, q))
+    return float(np.quantile(value, q, weights=weight, method="inverted_cdf"))
+
+
+def _per_share(value: FloatArray, weight: FloatArray, q: float, se: float) -> float:
+    """1/density at the quantile, from the values at the ends of the share's own 95 % interval; 0 where none is told."""
+    z = float(stats.norm.isf(0.025))
+    low, high = max(0.0, q - z * se), min(1.0, q + z * se)
+    if high <= low:
+        return 0.0
+    order = np.argsort(value, kind="stable")
+    reached = np.cumsum(weight[order])
+    last = len(value) - 1
+    ends = [value[order[min(int(np.searchsorted(reached, p * reached[-1])), last)]] for p in (low, high)]
+    return float(ends[1] - ends[0]) / (high - low)
+
+
+def _of_sums(sums: ClusterSums, *, with_lift: bool) -> Nested:
+    effect = clustered.compare(sums)
+    own = clustered.spread(sums, (1.0, 0.0))
+    lift = clustered.log_ratio(sums) if with_lift else None
+    return Nested(effect.control, effect.treated, effect, lift, None if own is None else own.var)
+
+
+def _of_strata(metric: Metric, y: FloatArray, d: FloatArray, treated: IntArray, stratum: IntArray) -> Nested:
+    n = int(stratum.max()) + 1
+    parts = cells(y, d, 2 * stratum + treated, 2 * n)
+    kept = [(parts[2 * s], parts[2 * s + 1]) for s in range(n) if parts[2 * s].n]
+    plain = all(m.n == m.d == m.dd for pair in kept for m in pair)
+    make = mean_sample if plain else ratio_sample
+    below = math.fsum(m.d for pair in kept for m in pair)
+    strata = [Stratum((c.d + t.d) / below, make(c), make(t)) for c, t in kept]
+    gamma = skewed.skewness(*(m for pair in kept for m in pair)) if metric.source == "sum" and plain else 0.0
+    effect = stratified.compare(strata, gamma)
+    lift = stratified.log_ratio(strata) if metric.source != "answer" else None
+    return Nested(effect.control, effect.treated, effect, lift, stratified.control_var(strata))
+
+
+def _denominators(d: FloatArray, treated: IntArray) -> bool:
+    return bool(np.bincount(treated, weights=d, minlength=2).min() > 0)
+
+
+def _centred(x: FloatArray, d: FloatArray, group: IntArray) -> FloatArray:
+    """x less its mean in the group, weighted by d."""
+    below = np.bincount(group, weights=d)
+    mean = np.bincount(group, weights=d * x) / np.maximum(below, 1e-300)
+    found: FloatArray = x - mean[group]
+    return found
