@@ -349,3 +349,49 @@ def test_a_five_per_cent_canary_inside_small_clusters_is_a_draw_of_units() -> No
     """90 % of the clusters of two have the old version alone, as chance would have it."""
     rng = np.random.default_rng(2)
     assert not whole_clusters(np.repeat(np.arange(2_000), 2), (rng.random(4_000) < 0.05).astype(int))
+
+
+def test_weighted_answers_where_everybody_is_a_cluster_are_the_weighted_ones() -> None:
+    """1/(1 − h) of each in the place of n/(n − 1); and one stratum of everybody changes nothing either."""
+    drawn = people(21, [0.5] * 4, 4_000)
+    told = {}
+    for name, change in {"plain": {}, "each": {"cluster": "site"}, "one": {"strata": ["placement"]}}.items():
+        tables = drawn.tables(**change)
+        tables["exposures"]["site"] = [f"own{i}" for i in range(4_000)]
+        tables["exposures"]["placement"] = "edge"
+        told[name] = rows(analysed(tables))["csat"]
+    assert [told[name].estimator for name in told] == ["weighted", "weighted+cluster", "weighted+strata"]
+    for name in ("each", "one"):
+        assert told[name].effect == pytest.approx(told["plain"].effect, rel=1e-9)
+        assert told[name].se == pytest.approx(told["plain"].se, rel=5e-3)
+    assert any(isinstance(fact, facts.Silent) for fact in told["each"].facts)
+    assert not any(isinstance(fact, facts.Superiority) for fact in told["each"].facts)
+    assert not any(isinstance(fact, facts.Silent) for fact in told["one"].facts)
+
+
+def test_the_spread_of_weighted_answers_is_that_of_drawing_clusters_again() -> None:
+    """Answers and answering hang together by site; the standard error against 300 draws of the sites."""
+    rng = np.random.default_rng(22)
+    sites, n = 40, 4_000
+    drawn = people(22, [0.5] * sites, n, base=0.0)
+    mood, swing = rng.normal(0, 0.5, sites), rng.normal(0, 0.5, sites)
+    score = np.clip(np.rint(3 + mood[drawn.zone] + swing[drawn.zone] * drawn.new + rng.normal(0, 1, n)), 1, 5)
+    tables = replace(drawn, score=score).tables(cluster="site")
+    tables["exposures"]["device"] = np.where(rng.random(n) < 0.5, "ios", "android")
+    found = rows(analysed(tables))["csat"]
+    answered = dict(zip(tables["answers"]["subject"], tables["answers"]["value"], strict=True))
+    subject, device = tables["exposures"]["subject"], (tables["exposures"]["device"] == "ios").to_numpy()
+    value = np.array([answered.get(s, np.nan) for s in subject], dtype=np.float64)
+    by_site = [np.flatnonzero(drawn.zone == s) for s in range(sites)]
+
+    def effect(who: np.ndarray) -> float:
+        means = []
+        for arm in (drawn.new[who], ~drawn.new[who]):
+            own, y = device[who][arm], value[who][arm]
+            part = [np.nanmean(y[own == d]) * np.mean(own == d) for d in (False, True)]
+            means.append(sum(part))
+        return float(means[0] - means[1])
+
+    again = [effect(np.concatenate([by_site[s] for s in rng.integers(0, sites, sites)])) for _ in range(300)]
+    assert found.effect == pytest.approx(effect(np.arange(n)), abs=0.02)
+    assert found.se == pytest.approx(float(np.std(again)), rel=0.15)

@@ -327,7 +327,7 @@ unit what was assigned: subject, courier, zone or zone_time
 respondent customer or agent
 dimension touchpoint, zone, device, segment, customer (new or returning at the entry), or all
 segment value of the dimension; all
-estimator difference_in_means, cuped, ratio, quantile, weighted, staged, switchback, structural_time_series; +cap, +cluster, +strata, +skew
+estimator difference_in_means, cuped, ratio, quantile, weighted, staged, switchback, structural_time_series; +cap …
 grade randomised, quasi or before_after
 window_h length of the outcome window in hours
 n_control units in the control figure
