@@ -17,12 +17,14 @@ from analysis.checks import Finding
 from analysis.effects import Result, StageData
 from analysis.entry import CONTROL, Cohort
 from analysis.frames import ABSENT, BoolArray, Exposures, Frames
+from analysis.inside import Inside
 from analysis.lift import compare, ratio_sample, t_tail
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray, cells
+from analysis.nested import compared
 from analysis.srm import alarm
 from analysis.switches import SwitchData
-from analysis.values import Joining, wanted_values
+from analysis.values import Crowd, Joining, Values, wanted_values
 from analysis.zones import ZoneData
 from edgeloop.store import facts
 
@@ -93,12 +95,13 @@ def arms(frames: Frames, stages: Sequence[StageData], metrics: Sequence[Metric])
             if found is None:
                 continue
             new = crowd.person_treated
-            unit = crowd.unit if crowd.clustered else crowd.inside.cluster
-            if unit is None:
-                p = _of_people(found, new)
-            else:
-                p = _both([_of_cells(y, d, unit * 2 + new, np.arange(2 * (int(unit.max()) + 1)) % 2 == 1)
+            if crowd.inside.declared:
+                p = _both([_inside(metric, crowd, y, d) for y, d in found.shares()])
+            elif crowd.clustered:
+                p = _both([_of_cells(y, d, crowd.unit * 2 + new, np.arange(2 * (int(crowd.unit.max()) + 1)) % 2 == 1)
                            for y, d in found.shares()])  # fmt: skip
+            else:
+                p = _of_people(found, new)
             tests.append(_Test(metric, data.cohort.stage.number, p, *found.counts(~new, new)))
     return _findings(tests)
 
@@ -166,10 +169,8 @@ def anonymous(x: Exposures, change: LedgerChange, cohort: Cohort) -> list[Findin
     else:
         k = np.bincount(x.subject.of_rows(rows[named]))
         bunched = float((k.astype(np.float64) ** 2).sum() / k.sum()) if k.sum() else 1.0
-        pooled = sum(missing) / sum(all_)
-        se = float(np.sqrt(pooled * (1 - pooled) * (1 / all_[0] + 1 / all_[1]) * bunched))
-        z = (missing[1] / all_[1] - missing[0] / all_[0]) / se if se else 0.0
-        p = 2 * float(stats.norm.sf(abs(z)))
+        stratum = Inside.of(x, change, rows).stratum
+        p = _of_strata(~named, new, np.zeros(len(rows), dtype=np.int64) if stratum is None else stratum + 1, bunched)
     blocked = p is not None and alarm(p, 1)
     value = missing[1] / all_[1] - missing[0] / all_[0]
     said = facts.AnonymousArms(missing[0], missing[1], all_[0], all_[1], p or 0.0) if blocked else None
@@ -216,6 +217,29 @@ def _of_people(found: Leftovers, new: BoolArray) -> float | None:
         return 1.0
     of_values = _of_cells(left[some], there[some], np.arange(int(some.sum())), new[some])
     return _both([exact, of_values])
+
+
+def _inside(metric: Metric, crowd: Crowd, y: FloatArray, d: FloatArray) -> float | None:
+    """p of Σy/Σd alike in both arms, by what their people were drawn inside of."""
+    found = compared(metric, crowd, Values(y, d, d > 0, y > 0))
+    if found is None or found.effect.se is None:
+        return None
+    if found.effect.p is not None:
+        return found.effect.p
+    return 1.0 if found.effect.effect == 0 else 0.0
+
+
+def _of_strata(marked: BoolArray, new: BoolArray, stratum: IntArray, bunched: float) -> float:
+    """p of as many marked in both arms: the strata's differences by their size, over their pooled standard errors."""
+    n = np.bincount(2 * stratum + new, minlength=2 * (int(stratum.max(initial=0)) + 1)).reshape(-1, 2)
+    k = np.bincount(2 * stratum + new, weights=marked, minlength=n.size).reshape(-1, 2)
+    both = n.min(axis=1) > 0
+    n, k = n[both], k[both]
+    size = n.sum(axis=1)
+    pooled = k.sum(axis=1) / size
+    var = float((size**2 * pooled * (1 - pooled) * (1 / n).sum(axis=1)).sum()) * bunched
+    z = float((size * (k[:, 1] / n[:, 1] - k[:, 0] / n[:, 0])).sum()) / float(np.sqrt(var)) if var else 0.0
+    return 2 * float(stats.norm.sf(abs(z)))
 
 
 def _of_cells(y: FloatArray, d: FloatArray, cell: IntArray, treated: BoolArray) -> float | None:

@@ -395,3 +395,26 @@ def test_the_spread_of_weighted_answers_is_that_of_drawing_clusters_again() -> N
     again = [effect(np.concatenate([by_site[s] for s in rng.integers(0, sites, sites)])) for _ in range(300)]
     assert found.effect == pytest.approx(effect(np.arange(n)), abs=0.02)
     assert found.se == pytest.approx(float(np.std(again)), rel=0.15)
+
+
+def test_a_currency_of_one_zone_is_no_loss_of_one_arm() -> None:
+    """The third zone pays in francs and 90 % of it has the new version: pooled one arm loses its money."""
+    drawn = people(23, UNEQUAL, 3_000)
+    states = []
+    for change in ({}, {"strata": ["zone"]}):
+        tables = drawn.tables(**change)
+        francs = {f"s{i:05d}" for i in np.flatnonzero(drawn.zone == 2)}
+        tables["engagement"].loc[tables["engagement"]["subject"].isin(francs), "currency"] = "CHF"
+        states.append(checks(analysed(tables))["left_out:revenue"][0])
+    assert states == ["block", "ok"]
+
+
+def test_ids_that_one_zone_lacks_are_no_loss_of_one_arm() -> None:
+    drawn = people(24, UNEQUAL, 3_000)
+    states = []
+    for change in ({}, {"strata": ["zone"]}):
+        tables = drawn.tables(**change)
+        lost = (drawn.zone == 2) & (np.arange(3_000) % 3 == 0)
+        tables["exposures"]["anonymous"] = lost.astype(int)
+        states.append(checks(analysed(tables))["anonymous_arms"][0])
+    assert states == ["block", "ok"]
