@@ -16,6 +16,7 @@ from analysis.days import day_of, local_date, midnights
 from analysis.frames import ABSENT, Coded
 from analysis.groups import distinct, ranks
 from analysis.moments import IntArray
+from edgeloop.clock import DAY_US
 from edgeloop.store.facts import AnyFact, Said
 
 LIVE_SUBJECTS, LIVE_SHARE = 20, 0.005
@@ -71,8 +72,8 @@ def detect(shown: Shown, timezone: str) -> list[LedgerChange]:
     found: list[LedgerChange] = []
     for model_id in shown.model.occurring():
         rows = loose[shown.model.equals(model_id, loose)]
-        if np.count_nonzero(np.bincount(shown.version.of_rows(rows) + 1)) > 1:
-            found += _of_model(_count(model_id, shown, rows, days), days, timezone)
+        if np.count_nonzero(np.bincount(shown.version.codes[shown.model.equals(model_id)] + 1)) > 1:
+            found += _of_model(_count(model_id, shown, rows, days), days, timezone, shown)
     return sorted(found, key=lambda c: (c.start_us, c.model_id, c.to_version))
 
 
@@ -109,7 +110,7 @@ def _named(coded: Coded, rows: IntArray) -> tuple[IntArray, list[str]]:
     return rank[code], [names[i] for i in order]
 
 
-def _of_model(model: _Model, days: IntArray, timezone: str) -> list[LedgerChange]:
+def _of_model(model: _Model, days: IntArray, timezone: str, shown: Shown) -> list[LedgerChange]:
     share = model.people / np.maximum(model.people.sum(axis=0), 1)
     live = (model.people >= LIVE_SUBJECTS) & (share >= LIVE_SHARE)
     asked = np.flatnonzero(live.any(axis=0))
@@ -123,7 +124,7 @@ def _of_model(model: _Model, days: IntArray, timezone: str) -> list[LedgerChange
             if start == asked[0]:  # it was there when the tables begin
                 continue
             until = _last_of_spell(on, start)
-            change = _change(model, v, start, until, bool((on < start).any()), days, timezone)
+            change = _change(model, v, start, until, bool((on < start).any()), days, timezone, shown)
             if change is not None:
                 found.append(change)
     return found
@@ -137,23 +138,29 @@ def _last_of_spell(on: IntArray, start: int) -> int:
 
 
 def _change(
-    model: _Model, v: int, start: int, until: int, seen_before: bool, days: IntArray, timezone: str
+    model: _Model, v: int, start: int, until: int, seen_before: bool, days: IntArray, timezone: str, shown: Shown
 ) -> LedgerChange | None:
     week = model.n[:, :, max(0, start - FROM_DAYS) : start].sum(axis=(1, 2))
     week[v] = 0
-    if week.sum() == 0:
-        return None
-    before = int(np.argmax(week))
-    kind, zones, refusal = _kind(model, v, before, start, seen_before)
-    start_us = int(days[start])
+    start_us, version = int(days[start]), model.versions[v]
+    if week.sum() > 0:
+        before = int(np.argmax(week))
+        from_version = model.versions[before]
+        kind, zones, refusal = _kind(model, v, before, start, seen_before)
+    else:  # everybody was in a rollout that week: after it they all have what was not its stable version
+        stable = _stable_before(shown, model.model_id, start_us)
+        if stable is None or stable == version:
+            return None
+        from_version, kind, zones, refusal = stable, "rollback" if seen_before else "switch", (), None
+        if stable in model.versions:
+            kind, zones, refusal = _kind(model, v, model.versions.index(stable), start, seen_before)
     date = local_date(start_us, timezone)
-    version = model.versions[v]
     switched = kind in ("switch", "rollback")
     return LedgerChange(
         change_id=f"auto:{model.model_id}/{date}/{version}",
         model_id=model.model_id,
         to_version=version,
-        from_version=model.versions[before],
+        from_version=from_version,
         kind=kind,
         declared=False,
         stages=(Stage(1, start_us, zones=zones),),
@@ -161,6 +168,14 @@ def _change(
         title=f"{model.model_id} {version} from {date}",
         refusal=refusal,
     )
+
+
+def _stable_before(shown: Shown, model_id: str, start_us: int) -> str | None:
+    """The version with most exposures in the stable arms of the week before; of equals the first by name."""
+    week = (shown.at >= start_us - FROM_DAYS * DAY_US) & (shown.at < start_us)
+    codes = shown.version.codes[week & shown.model.equals(model_id) & shown.arm.equals("stable")]
+    found = [(-int(n), str(shown.version.labels[v])) for v, n in enumerate(np.bincount(codes)) if n]
+    return min(found)[1] if found else None
 
 
 def _kind(

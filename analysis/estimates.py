@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from types import MappingProxyType
@@ -21,14 +21,15 @@ from analysis.interactions import Interaction, Randomised, overlaps
 from analysis.judge import Judged, Weighed, judge
 from analysis.ledger import ledger
 from analysis.metrics import ANSWER_WINDOW_US, Metric
+from analysis.promotions import Promotion, promotions
 from analysis.rows import ChangeRows, StageRows
 from analysis.segments import Segment, judge_segments
 from analysis.words import WordsOfMonth, words_of_month
 from edgeloop.attempts import attempt
 from edgeloop.metrics import PACK, MetricSettings
 from edgeloop.months import Month
-from edgeloop.store.facts import AnyFact, Ruled, Said
-from edgeloop.store.rows import Bar, Check, Estimate
+from edgeloop.store.facts import AnyFact, PromotedAfter, Ruled, Said
+from edgeloop.store.rows import Bar, Check, Estimate, MeasuredBefore
 
 LARGE = ("exposures", "engagement")
 """Tables of which the frames hold all that is asked."""
@@ -57,6 +58,8 @@ class Analysis:
     """Per change of the month its verdict and what that rests on."""
     untold_us: int | None = None
     """When the data begin, where that is too late for the bridge to tell new from returning customers."""
+    promoted: Mapping[str, PromotedAfter] = field(default_factory=dict)
+    """Per switch of the month that ends a change measured before, what that showed; it has no ruling of its own."""
 
 
 def analyse(
@@ -68,6 +71,7 @@ def analyse(
     begins_us: int = 0,
     metrics: Mapping[str, MetricSettings] = PACK,
     printed: Mapping[str, float] = MappingProxyType({}),
+    before: Sequence[MeasuredBefore] = (),
     holidays: Sequence[str] = (),
     chain: Sequence[tuple[str, str]] = (),
     whole_second_sources: Collection[str] = WHOLE_SECOND_SOURCES,
@@ -83,6 +87,7 @@ def analyse(
         begins_us: when the data begin, of which the tables may hold only what is later; 0: long before the month.
         metrics: the configured ones, by name.
         printed: metric → the figure of the month before as its own report had it.
+        before: what final reports of earlier months said of changes that a switch ends.
         holidays: dates (``YYYY-MM-DD``) that count as Sundays.
         chain: (step, engagement name) on the way from the entry to an answer.
         whole_second_sources: whose outcomes may seem to lie a moment before their cause, as the credits have it.
@@ -107,23 +112,49 @@ def analyse(
         )
         for change in listed
     ]
-    weighed = [(m, m.weighed) for m in measured if m.weighed is not None]
-    judged = iter(judge([w for _, w in weighed]))
-    parted = iter(judge_segments([w for _, w in weighed], [m.parted for m, _ in weighed]))
-    decided = [None if m.weighed is None else next(judged) for m in measured]
     writers = [ChangeRows(freeze_id, month, change) for change in listed]
+    ended = partial(promotions, listed, known, measured=before, month=month)
+    # What a test showed is not asked again: such a switch is in no family, so whether there was a test is told first.
+    tested = {(c.model_id, c.to_version) for c in listed if not c.full_switch}
+    tested |= {(row.model_id, row.to_version) for row in before}
+    apart = {c.change_id for c in listed if c.kind == "switch" and (c.model_id, c.to_version) in tested}
+    promoted: dict[str, Promotion] = {}
+    while True:
+        weighed = [
+            (m, m.weighed)
+            for change, m in zip(listed, measured, strict=True)
+            if m.weighed is not None and change.change_id not in apart
+        ]
+        judged = iter(judge([w for _, w in weighed]))
+        parted = iter(judge_segments([w for _, w in weighed], [m.parted for m, _ in weighed]))
+        decided = [
+            None if m.weighed is None or change.change_id in apart else next(judged)
+            for change, m in zip(listed, measured, strict=True)
+        ]
+        rows = [
+            [] if own is None else _rows(write, m, own, next(parted))
+            for write, m, own in zip(writers, measured, decided, strict=True)
+        ]
+        promoted = ended([row for own in rows for row in own])
+        if apart <= promoted.keys():
+            break
+        apart = set(promoted)
+    goal = next((m for m in wanted if m.headline), None)
+    facts = {change_id: p.fact(goal, month.timezone) for change_id, p in promoted.items()}
     estimates: list[Estimate] = []
-    for write, m, own in zip(writers, measured, decided, strict=True):
-        if own is None:
-            estimates.append(write.refused(*_refused(m)))
+    for write, m, own, made in zip(writers, measured, decided, rows, strict=True):
+        after = facts.get(write.change.change_id)
+        if after is not None:
+            estimates += [write.promoted(after), *_described(write, m)]
         else:
-            estimates += _rows(write, m, own, next(parted))
+            estimates += made if own is not None else [write.refused(*_refused(m))]
     rulings = {
         change.change_id: own.ruling if own is not None else Ruled("keep testing", 3, _refused(m))
         for change, m, own in zip(listed, measured, decided, strict=True)
+        if change.change_id not in facts
     }
     if figures_alone:
-        return Analysis(listed, estimates, [], wanted, known=known, rulings=rulings)
+        return Analysis(listed, estimates, [], wanted, known=known, rulings=rulings, promoted=facts)
     drawn = [
         Randomised(w.change.change_id, m.deciding)
         for m, w in weighed
@@ -137,16 +168,17 @@ def analyse(
     for change, write, m, own in zip(listed, writers, measured, decided, strict=True):
         checks = m.checks if own is None else m.all_checks(own, overlapping.get(change.change_id, ()))
         found += [write.check(f) for f in checks]
-    goal = next((m for m in wanted if m.headline), None)
     bridge = Printed([], [])
     if goal is not None:
+        told = {p.bar_id for p in promoted.values()}
         bridged = partial(
             month_bridge,
             frames,
             month,
             goal,
-            known,
-            {w.change.change_id: d for m, w in weighed if (d := _delta(m, w, goal)) is not None},
+            [c for c in known if c.change_id not in promoted or c.change_id in told],
+            {p.bar_id: d for p in promoted.values() if (d := p.delta(goal)) is not None}
+            | {w.change.change_id: d for m, w in weighed if (d := _delta(m, w, goal)) is not None},
             freeze_id=freeze_id,
             as_of_us=as_of_us,
             interplay=[_interplay(i) for i in interactions if i.proven and i.metric == goal],
@@ -157,8 +189,18 @@ def analyse(
     used = [c for change, m in zip(listed, measured, strict=True) for c in counted(change.change_id, m.stages)]
     words = words_of_month(tables, month) if "text" in tables["answers"] else None
     return Analysis(
-        listed, estimates, found, wanted, bridge.bars, bridge.unnamed, words, known, used, rulings, bridge.untold_us
-    )
+        listed, estimates, found, wanted, bridge.bars, bridge.unnamed, words, known, used, rulings, bridge.untold_us,
+        facts,
+    )  # fmt: skip
+
+
+def _described(write: ChangeRows, m: Measured) -> list[Estimate]:
+    """The rows of a switch that is not asked about: before and after, for description."""
+    return [
+        StageRows(write, replace(stage.stage, described=True), m.headline, None).row(r)
+        for stage in m.stages
+        for r in stage.results
+    ]
 
 
 def _failed(_: Exception) -> Measured:

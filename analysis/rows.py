@@ -38,6 +38,10 @@ class ChangeRows:
         row = self.bare(self.change.stages[-1].number, [why])
         return msgspec.structs.replace(row, verdict="keep testing")
 
+    def promoted(self, why: facts.PromotedAfter) -> Estimate:
+        """The row of a switch that ends a change measured before: no verdict is asked."""
+        return self.bare(self.change.stages[-1].number, [why])
+
     def not_identifiable(self, metric: Metric, stage: int) -> Estimate:
         """The row of a question that delivery agents answered, where customers were assigned."""
         return msgspec.structs.replace(
@@ -94,6 +98,8 @@ class StageFacts:
     crossovers: int | None
     notes: Sequence[AnyFact]
     ended: bool
+    described: bool = False
+    """Nothing is asked of it: its rows are description."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +253,8 @@ class StageRows:
     def _word(self, result: Result) -> list[AnyFact]:
         if result.beside:
             return [result.beside]
+        if self.stage.described:
+            return [Said("described")]
         if self.judged is None:
             own = facts.Alone(self.headline)
             return [own, result.floor] if result.floor else [own]

@@ -31,7 +31,7 @@ def bridge(analysis: Analysis, gathered: Sequence[ChangeRows], month: str, previ
         return Bridge(t("There is no bridge: one of its figures could not be computed."))
     metric = next((m for m in analysis.metrics if m.name == bars[0].metric), None)
     made = _Printed(bars[0].metric, metric)
-    titles = {own.change.change_id: own for own in gathered}
+    titles = _Changes(gathered, analysis)
     steps = [b for b in bars if b.bar in ("calendar", "mix", "version", "interaction")]
     start, end = made.units(ends["month 0"].value), made.units(ends["month 1"].value)
     drawn: list[BridgeBar] = []
@@ -43,8 +43,8 @@ def bridge(analysis: Analysis, gathered: Sequence[ChangeRows], month: str, previ
     at = start
     for b in steps:
         after = at + made.units(b.value)
-        own = titles.get(b.change_id or "")
-        drawn.append(made.step(_KINDS[b.bar], _label(b, titles), at, after, b, own, hatched=_hatched(own, b)))
+        own = titles.rows.get(b.change_id or "")
+        drawn.append(made.step(_KINDS[b.bar], _label(b, titles), at, after, b, own, hatched=titles.hatched(b)))
         at = after
     drawn.append(made.step("unexplained", t("Not explained"), at, end, ends["unexplained"]))
     drawn.append(made.total(month, end))
@@ -54,6 +54,35 @@ def bridge(analysis: Analysis, gathered: Sequence[ChangeRows], month: str, previ
         tuple(drawn),
         (*_notes(analysis, bars, titles, made), *_untold(analysis, previous, timezone)),
     )
+
+
+class _Changes:
+    """What the bridge knows of the changes behind its bars, also of those that ended before the month."""
+
+    def __init__(self, gathered: Sequence[ChangeRows], analysis: Analysis) -> None:
+        self.rows = {own.change.change_id: own for own in gathered}
+        self._titles = {c.change_id: c.title for c in analysis.known}
+        self._tests = {fact.change_id: fact for fact in analysis.promoted.values()} | dict(analysis.promoted)
+
+    def title(self, change_id: str) -> str:
+        """In quotation marks."""
+        own = self.rows.get(change_id)
+        if own is not None:
+            return own.title
+        known = self._titles.get(change_id)
+        return foreign.name(change_id) if known is None else foreign.quoted(known)
+
+    def hatched(self, b: Bar) -> bool:
+        """Whether the bar rests on a comparison without a draw."""
+        if b.bar != "version":
+            return False
+        own, test = self.rows.get(b.change_id or ""), self._tests.get(b.change_id or "")
+        e = None if own is None or own.after is not None else _of(own, b.metric)
+        if e is not None and e.grade is not None:
+            return e.grade != "randomised"
+        if test is not None:
+            return test.grade != "randomised"
+        return own is not None and own.grade != "randomised"
 
 
 def _noun(name: str, metric: Metric | None) -> str:
@@ -133,28 +162,15 @@ class _Printed:
         )
 
 
-def _label(b: Bar, titles: dict[str, ChangeRows]) -> str:
+def _label(b: Bar, titles: _Changes) -> str:
     if b.bar == "calendar":
         return t("Calendar: working days, Saturdays, Sundays")
     if b.bar == "mix":
         return t("Mix: other zones, touchpoints, newcomers")
     if b.bar == "interaction":
-        names = [_title(part, titles) for part in (b.change_id or "").split(" × ")]
+        names = [titles.title(part) for part in (b.change_id or "").split(" × ")]
         return t("{changes} together, beyond the sum", changes=numbers.joined(names))
-    return _title(b.change_id or "", titles)
-
-
-def _title(change_id: str, titles: dict[str, ChangeRows]) -> str:
-    own = titles.get(change_id)
-    return own.title if own is not None else foreign.name(change_id)
-
-
-def _hatched(own: ChangeRows | None, b: Bar) -> bool:
-    """Whether the bar rests on a comparison without a draw."""
-    if b.bar != "version" or own is None:
-        return False
-    e = _of(own, b.metric)
-    return (e.grade if e is not None else own.grade) != "randomised"
+    return titles.title(b.change_id or "")
 
 
 def _of(own: ChangeRows, metric: str) -> Estimate | None:
@@ -197,12 +213,12 @@ def _summary(
     )
 
 
-def _notes(analysis: Analysis, bars: Sequence[Bar], titles: dict[str, ChangeRows], made: _Printed) -> tuple[str, ...]:
+def _notes(analysis: Analysis, bars: Sequence[Bar], titles: _Changes, made: _Printed) -> tuple[str, ...]:
     text = []
     if analysis.unnamed:
-        names = numbers.joined([_title(change_id, titles) for change_id in analysis.unnamed])
+        names = numbers.joined([titles.title(change_id) for change_id in analysis.unnamed])
         text.append(t("Without an estimate, and so in what is not explained: {changes}.", changes=names))
-    if any(b.bar == "version" and _hatched(titles.get(b.change_id or ""), b) for b in bars):
+    if any(titles.hatched(b) for b in bars):
         text.append(t("Hatched: not assigned at random, so the bar may hold other causes."))
     ends = {b.bar: b for b in bars}
     if made.counted and "total" in ends and "volume" in ends:

@@ -31,6 +31,7 @@ from reports import (
     promoted,
     punctuation,
     reading,
+    reasons,
     strip,
     themes,
     tied,
@@ -116,6 +117,7 @@ def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None, read: rea
             analysis.metrics,
             analysis.checks,
             analysis.rulings,
+            analysis.promoted,
         ),
         _none,
         key="changes",
@@ -201,6 +203,7 @@ def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None, read: rea
         strip_note=strip_note,
         decisions=tuple(asked),
         decisions_note=decisions.note(),
+        nothing_asked="" if asked else decisions.nothing(gathered),
         last_actions=last_actions,
         followups=tuple(followed),
         changes=blocks,
@@ -326,6 +329,8 @@ def _title(asked: Sequence[Decision], gathered: Sequence[ChangeRows], month: str
     """The verdict in a sentence: by name where that takes at most ten words, else by number."""
     if not gathered:
         return t("No model version changed in {month}", month=month)
+    if not asked and any(own.after or own.promoted for own in gathered):
+        return t("Nothing to decide for {month}: what was tested is promoted", month=month)
     if not asked:
         return t("Nothing to decide yet for {month}", month=month)
     urgent = [d for d in asked if d.verdict != "keep testing"] or list(asked)
@@ -371,7 +376,7 @@ def _brief(gathered: Sequence[ChangeRows], asked: Sequence[Decision]) -> tuple[L
             Line(labels[1], t("There is nothing to compare.")),
             Line(labels[2], t("Declare the next change before it starts, so that its effect can be told.")),
         )
-    sized = []
+    sized = [reasons.promoted(own.after, own.metrics) for own in gathered if own.after is not None]
     for own in gathered:
         e = own.deciding()
         if e is not None:
@@ -379,7 +384,7 @@ def _brief(gathered: Sequence[ChangeRows], asked: Sequence[Decision]) -> tuple[L
     return (
         Line(labels[0], _changed(gathered)),
         Line(labels[1], " ".join(sized[:_MOST_SIZED]) or _nothing_sized(asked)),
-        Line(labels[2], _to_do(asked)),
+        Line(labels[2], _to_do(asked) or decisions.nothing(gathered)),
     )
 
 
@@ -406,7 +411,7 @@ def _changed(gathered: Sequence[ChangeRows]) -> str:
 
 def _to_do(asked: Sequence[Decision]) -> str:
     if not asked:
-        return t("Nothing is asked: no change can be judged yet.")
+        return ""
     told = [t("{action}: {owner}, by {day}.", action=d.action, owner=d.owner, day=d.by) for d in asked[:_MOST_SIZED]]
     rest = len(asked) - _MOST_SIZED
     if rest > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from functools import partial
 
@@ -52,7 +53,7 @@ def open_tests(gathered: Sequence[ChangeRows]) -> tuple[OpenTest, ...]:
     """The comparisons that still run, and for how long they should."""
     made = []
     for own in gathered:
-        if own.change.end_us is not None or own.before_after or own.change.full_switch:
+        if own.change.end_us is not None or own.before_after or own.change.full_switch or own.promoted:
             continue
         days, verdict = days_left(own), own.verdict
         if verdict == "repair the data first":
@@ -83,6 +84,7 @@ def _change(own: ChangeRows, timezone: str) -> Change:
         design=_design(own, timezone),
         grade=own.grade,
         verdict=verdict,
+        promoted=t("promoted after a test") if own.after is not None else "",
         summary=_summary(own, rows, doubted=doubted),
         effects=(effects := tuple(_effect(own, e, doubted=doubted) for e in rows)),
         unclear=_unclear(effects),
@@ -135,6 +137,8 @@ def _how(own: ChangeRows) -> str:
 
 
 def _summary(own: ChangeRows, rows: Sequence[Estimate], *, doubted: bool) -> str:
+    if own.after is not None:
+        return reasons.promoted(own.after, own.metrics)
     if doubted:
         return t("The data behind this comparison does not hold, so nothing is said of its effect.")
     told = [e for e in rows if own.direction(e) in ("better", "worse")]
@@ -308,6 +312,11 @@ def _silent(e: Estimate, found: words.Direction) -> list[str]:
 
 def _notes(own: ChangeRows, *, doubted: bool) -> tuple[str, ...]:
     text = [] if doubted else [*novelty.told(own), *_together(own), *_quiet(own), *_unranged(own), *_inside(own)]
+    if own.promoted is not None:
+        day = numbers.date_text(dt.date.fromisoformat(own.promoted.day))
+        text.insert(0, t("Promoted on {day}: everybody has this version since.", day=day))
+    if own.after is not None:
+        text.insert(0, t("The test decided: before and after are not compared again, and nothing is asked."))
     unseen = [foreign.quoted(words.label(e.metric)) for e in own.others if e.respondent == "agent"]
     if unseen:
         text.append(units.agents_untold(own.unit, numbers.joined(unseen), at_once=own.change.full_switch))

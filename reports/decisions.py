@@ -30,6 +30,13 @@ _MOST_MOVED = 2
 """Of a full switch, the clear changes that its decision names."""
 
 
+def nothing(gathered: Sequence[ChangeRows]) -> str:
+    """Why nothing is asked."""
+    if any(own.after or own.promoted or own.verdict for own in gathered):
+        return t("No decision is asked: what the figures ask for is done already.")
+    return t("No decision is asked: no change of this month can be judged by its figures.")
+
+
 def note() -> str:
     """How owners and dates came about."""
     return t(
@@ -97,6 +104,8 @@ def decisions(
 def _is_done(own: ChangeRows, verdict: Verdict, known: Sequence[LedgerChange], as_of_us: int) -> bool:
     """Whether the version went to everybody, or back, after the change began, so that nothing is left to ask."""
     change = own.change
+    if own.promoted is not None and "promoted" in TOLD[verdict].settled_by:
+        return True
     version = Version(change.model_id, change.from_version, change.to_version)
     event = settled(version, [c for c in known if not c.full_switch or c.declared], change.start_us, as_of_us)
     if event is None or change.full_switch:

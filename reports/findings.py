@@ -141,6 +141,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     design: str
     grade: Grade | None
     verdict: Verdict | None
+    promoted: str = ""
+    """Of a switch that ends a change measured before, instead of a verdict."""
     summary: str
     effects: tuple[Effect, ...]
     unclear: str = ""
@@ -557,6 +559,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     strip_note: str
     decisions: tuple[Decision, ...]
     decisions_note: str
+    nothing_asked: str = ""
+    """Why no decision is asked; empty where one is."""
     last_actions: str
     followups: tuple[FollowUp, ...] = ()
     changes: tuple[Change, ...]

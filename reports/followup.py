@@ -23,7 +23,7 @@ from edgeloop.store.rows import Estimate
 from reports import foreign, numbers, words
 from reports.findings import FollowState, FollowUp
 from reports.gathered import ChangeRows, strength
-from reports.language import t, tn
+from reports.language import speaking, t, tn
 from reports.parts import part
 from reports.settled import Settled, Version, settled
 from reports.verdicts import TOLD
@@ -133,6 +133,20 @@ def followed(action: Action, analysis: Analysis, as_of_us: int) -> Settled | Non
     """The first change event after an action was asked that settles its version, or None."""
     version = Version(action.model_id, action.from_version, action.to_version)
     return settled(version, analysis.known, action.occurred_at, as_of_us)
+
+
+def done_since(action: Action, analysis: Analysis, month: Month, as_of_us: int, locale: str) -> str | None:
+    """That an open action is done, as the data shows, in the report's language; None where it is not."""
+    event = followed(action, analysis, as_of_us)
+    if event is None or not _as_asked(action, event):
+        return None
+    with speaking(locale):
+        day = numbers.day(event.at_us, month.timezone)
+        return {
+            "promoted": t("promoted on {day}", day=day),
+            "rolled back": t("rolled back on {day}", day=day),
+            "ended": t("ended on {day}", day=day),
+        }[event.what]
 
 
 def _actions(frame: pd.DataFrame | None) -> list[Action]:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from analysis import LedgerChange, Metric
 from edgeloop.store import facts
-from edgeloop.store.facts import Ruled
+from edgeloop.store.facts import PromotedAfter, Ruled
 from edgeloop.store.rows import Check, Estimate, Grade, Verdict
 from reports import foreign, units, words
 from reports.findings import Role, Scale
@@ -32,6 +32,10 @@ class ChangeRows:
     checks: tuple[Check, ...] = ()
     ruling: Ruled | None = None
     """The verdict and what it rests on."""
+    after: PromotedAfter | None = None
+    """Of a switch that ends a change measured before: what that showed."""
+    promoted: PromotedAfter | None = None
+    """Of a change that such a switch ended."""
 
     @property
     def verdict(self) -> Verdict | None:
@@ -114,6 +118,7 @@ def gather(
     metrics: Sequence[Metric] = (),
     checks: Sequence[Check] = (),
     rulings: Mapping[str, Ruled] = MappingProxyType({}),
+    promoted: Mapping[str, PromotedAfter] = MappingProxyType({}),
 ) -> list[ChangeRows]:
     """The changes that touch the month, the one that asks most of the reader first."""
     made = []
@@ -131,6 +136,8 @@ def gather(
                 {m.name: m for m in metrics},
                 tuple(c for c in checks if c.change_id == change.change_id),
                 rulings.get(change.change_id),
+                promoted.get(change.change_id),
+                next((fact for fact in promoted.values() if fact.change_id == change.change_id), None),
             )
         )
     return sorted(made, key=lambda c: (_rank(c), c.change.start_us, c.change.change_id))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime as dt
+import math
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
+from analysis import Metric
 from edgeloop.store import facts
 from edgeloop.store.facts import AnyFact, Fact
 from edgeloop.store.rows import Estimate
@@ -59,6 +62,28 @@ def rules(own: ChangeRows, kind: type[Kind]) -> Kind | None:
 def small_throughout(own: ChangeRows) -> bool:
     """Whether every goal's whole range is smaller than what is worth acting on."""
     return any(isinstance(fact, facts.Said) and fact.what == "small throughout" for fact in _because(own))
+
+
+def promoted(fact: facts.PromotedAfter, metrics: Mapping[str, Metric]) -> str:
+    """That a switch ends a change measured before, and what that showed, as a sentence."""
+    metric = metrics.get(fact.metric)
+    row = Estimate(
+        freeze_id="", month="", change_id="", model_id="", to_version="", unit="", metric=fact.metric,
+        metric_kind="mean" if metric is None else metric.kind,
+        window_h=1.0 if metric is None or metric.window_us else None,
+        response_control=0.0 if metric is not None and metric.source == "answer" else None,
+        decision_low=-math.inf if fact.low is None else fact.low,
+        decision_high=math.inf if fact.high is None else fact.high,
+    )  # fmt: skip
+    told = {
+        "day": numbers.date_text(dt.date.fromisoformat(fact.day)),
+        "what": words.label(fact.metric),
+        "effect": words.effect(row, fact.effect),
+        "range": words.between(row),
+    }
+    if fact.grade == "randomised":
+        return t("Promoted on {day} after a random test: {what} {effect} (range {range}).", **told)
+    return t("Promoted on {day} after a test with a known weakness: {what} {effect} (range {range}).", **told)
 
 
 def rolled_back_by(own: ChangeRows) -> tuple[str, tuple[str, ...]] | None:
@@ -122,6 +147,8 @@ def said(fact: AnyFact, unit: Unit = "subject") -> str:
                 old=numbers.count(old),
                 new=numbers.count(new),
             )
+        case facts.PromotedAfter(day=day):
+            return t("promoted on {day}", day=numbers.date_text(dt.date.fromisoformat(day)))
         case _:
             return _doubt(fact, unit) or fact.english
 

@@ -11,7 +11,7 @@ from edgeloop.clock import Clock, SystemClock, from_us
 from edgeloop.errors import EdgeloopError
 from edgeloop.home import Home
 from edgeloop.settings import Settings
-from edgeloop.store.actions import Action, Answer, State, action_id, one_of
+from edgeloop.store.actions import Action, Answer, IllegalStepError, State, action_id, one_of
 from edgeloop.store.base import StatementError
 from edgeloop.store.freeze import Freeze, latest_received_us
 from edgeloop.store.opening import open_reader, open_store
@@ -28,7 +28,8 @@ BY_REPORT = "report"
 def ask(home: Home, settings: Settings, freeze: Freeze, analysis: Analysis, findings: Findings) -> list[Action]:
     """Keep what a final report asks as actions; those that are new. A look at a running month asks nobody.
 
-    The same report again changes nothing: an action is known by its month, change and verdict.
+    The same report again changes nothing: an action is known by its month, change and verdict. What was asked before
+    and is done by now, as the freeze shows, is closed.
     """
     manifest = freeze.manifest
     if manifest.provisional:
@@ -54,7 +55,31 @@ def ask(home: Home, settings: Settings, freeze: Freeze, analysis: Analysis, find
         for decision in findings.decisions
     ]
     with closing(open_store(home, settings)) as store:
-        return store.add_actions(actions, BY_REPORT)
+        made = store.add_actions(actions, BY_REPORT)
+    _close_done(home, settings, freeze, analysis)
+    return made
+
+
+def _close_done(home: Home, settings: Settings, freeze: Freeze, analysis: Analysis) -> None:
+    """Close the open actions of earlier months that the freeze shows as done; whoever answered first is not undone."""
+    import reports
+
+    manifest = freeze.manifest
+    for action in listed(home, settings):
+        if not action.open or action.month >= manifest.month:
+            continue
+        reason = reports.done_since(action, analysis, freeze.month, manifest.as_of_us, manifest.look.locale)
+        if reason is None:
+            continue
+        steps: tuple[State, ...] = ("done",) if action.state == "accepted" else ("accepted", "done")
+        for state in steps:
+            try:
+                answer(
+                    home, settings, action.action_id, state, BY_REPORT,
+                    reason=reason if state == "done" else None, whole=True,
+                )  # fmt: skip
+            except IllegalStepError:  # somebody answered meanwhile
+                break
 
 
 def listed(home: Home, settings: Settings, *, month: str | None = None, state: State | None = None) -> list[Action]:

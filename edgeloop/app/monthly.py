@@ -105,6 +105,7 @@ def analyse_freeze(freeze: Freeze, month: Month | None = None) -> Analysis:
         begins_us=manifest.begins_us,
         metrics=manifest.metrics,
         printed=manifest.printed if month is None else {},
+        before=manifest.measured,
         holidays=manifest.holidays,
         chain=(("delivered", manifest.survey.delivered), ("invited", manifest.survey.invited)),
         whole_second_sources=manifest.whole_second_sources,
@@ -186,10 +187,14 @@ def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: P
     before = month.previous()
     # Where the month before has a report, its changes are estimated again: what moved since is in this month's.
     again = bool(earlier) and earlier[-1].month == before.name
-    starts = [
-        change.start_us - max(window_us, _BEFORE_A_SWITCH_US if change.full_switch else _BEFORE_A_CHANGE_US)
+    touching = [
+        change
         for change in live_ledger(reader, month.timezone)
         if change.touches(month, window_us) or (again and change.touches(before, window_us))
+    ]
+    starts = [
+        change.start_us - max(window_us, _BEFORE_A_SWITCH_US if change.full_switch else _BEFORE_A_CHANGE_US)
+        for change in touching
     ]
     since_us = min([*starts, before.start_us - max(window_us, _BEFORE_A_CHANGE_US)])
     return write_freeze(
@@ -203,6 +208,10 @@ def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: P
         previous=earlier[-1] if earlier else None,
         reported=_reported(home, month, earlier[-1].freeze_id) if earlier else (),
         earlier=[known.freeze_id for known in earlier if known.month[:4] == month.name[:4]],
+        measured=(
+            [known.freeze_id for known in earlier],
+            {(change.model_id, change.to_version) for change in touching if change.kind == "switch"},
+        ),
         logo=logo_uri(home, settings),
     )
 

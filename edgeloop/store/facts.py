@@ -21,6 +21,7 @@ What = Literal[
     "capped",
     "chosen",
     "days are units",
+    "described",
     "failed",
     "mixed",
     "no allocation",
@@ -49,6 +50,7 @@ _SAID: Mapping[What, str] = {
     "capped": "capped",
     "chosen": "who got the new version was chosen, not drawn, so the arms cannot be compared",
     "days are units": "n are days",
+    "described": "for description: the test before decides",
     "failed": "not computed: the program failed on this change; its log has the error",
     "mixed": (
         "mixed, unlabelled: both versions were in use without labelled arms, so nothing says who was to get which"
@@ -356,6 +358,32 @@ class Undecided(Fact, frozen=True):
     def english(self) -> str:
         """In English."""
         return "nothing decided yet" + ("" if self.days is None else f"; at least {self.days} more days")
+
+
+class PromotedAfter(Fact, frozen=True):
+    """A switch that ends a change measured before: when, after which test, and what that showed of one metric.
+
+    ``low`` and ``high`` are the deciding interval, None where an end does not exist.
+    """
+
+    change_id: str
+    day: str
+    """YYYY-MM-DD, in the company's zone."""
+    metric: str
+    effect: float
+    low: float | None
+    high: float | None
+    grade: str
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        test = "a random test" if self.grade == "randomised" else "a test"
+        ends = (("-∞" if self.low is None else f"{self.low:.3g}"), ("∞" if self.high is None else f"{self.high:.3g}"))
+        return (
+            f"promoted on {self.day} after {test} ({self.change_id}): {self.metric} {self.effect:+.3g} "
+            f"({ends[0]} to {ends[1]}); nothing is asked again"
+        )
 
 
 class NotShown(Fact, frozen=True):
@@ -685,6 +713,7 @@ AnyFact = (
     | GuardsOpen
     | Undecided
     | NotShown
+    | PromotedAfter
     | HoldBack
     | Unadjusted
     | LeftOut

@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -32,7 +32,7 @@ from edgeloop.roles import Responsibility, responsibility
 from edgeloop.settings import Settings, SurveySettings
 from edgeloop.store.base import Reader
 from edgeloop.store.gone_letters import gone_by_day, gone_by_reason
-from edgeloop.store.rows import Verdict
+from edgeloop.store.rows import MeasuredBefore, Verdict
 from edgeloop.store.schema import (
     ACTION_HISTORY,
     ACTIONS,
@@ -202,6 +202,8 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     look: Look = Look()
     promoted: list[Promoted] = []
     """By month: what earlier final reports of the year asked to promote, of every metric that was told."""
+    measured: list[MeasuredBefore] = []
+    """What earlier final reports said of changes that a switch of this month, or of the one before, ends."""
 
     @property
     def whole_second_sources(self) -> tuple[str, ...]:
@@ -309,6 +311,7 @@ def write_freeze(
     previous: Manifest | None = None,
     reported: Sequence[FeedbackUse] = (),
     earlier: Sequence[str] = (),
+    measured: tuple[Sequence[str], Collection[tuple[str, str]]] = ((), ()),
     logo: str = "",
 ) -> Freeze:
     """Write the freeze of a month into ``path`` (which appears at once, whole).
@@ -318,6 +321,8 @@ def write_freeze(
 
     Args:
         earlier: ``freeze_id`` of the year's earlier final freezes.
+        measured: ``freeze_id`` of all earlier final freezes, and (model, version) of switches whose tests are looked
+            for in them.
         logo: the report's, as a ``data:`` URI.
     """
     window_us = longest_window_us(settings)
@@ -373,6 +378,7 @@ def write_freeze(
                     logo=logo,
                 ),
                 promoted=_promoted(reader, earlier),
+                measured=_measured(reader, *measured),
             )
         digest = hashlib.sha256(msgspec.json.encode(manifest, order="sorted")).hexdigest()
         manifest = msgspec.structs.replace(manifest, freeze_id=f"{month.name}-{digest[:12]}")
@@ -520,6 +526,27 @@ def _promoted(reader: Reader, earlier: Sequence[str]) -> list[Promoted]:
         for m, c, name, effect, se in rows
         if math.isfinite(effect)
     ]
+
+
+def _measured(reader: Reader, freezes: Sequence[str], versions: Collection[tuple[str, str]]) -> list[MeasuredBefore]:
+    names = MeasuredBefore.__struct_fields__
+    sql = (
+        f"SELECT {', '.join(names)} FROM estimates WHERE freeze_id = ? AND model_id = ? AND to_version = ? "
+        "AND dimension = 'all' AND decided_by IS NOT NULL AND effect IS NOT NULL AND grade <> 'before_after' "
+    )
+    found = [
+        _measured_row(dict(zip(names, row, strict=True)))
+        for freeze_id in freezes
+        for model, version in sorted(versions)
+        for row in reader.query(sql, (freeze_id, model, version))[1]
+        if math.isfinite(row[names.index("effect")])
+    ]
+    return sorted(found, key=lambda row: (row.month, row.change_id, row.metric))
+
+
+def _measured_row(row: dict[str, Any]) -> MeasuredBefore:
+    finite: dict[str, Any] = {k: _finite(v) if isinstance(v, float) else v for k, v in row.items()}
+    return MeasuredBefore(**finite)
 
 
 def _meta(reader: Reader, name: str) -> bytes:

@@ -109,6 +109,25 @@ class Bar(msgspec.Struct, kw_only=True):
     high: float | None = None
 
 
+class MeasuredBefore(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """One figure of a change as the latest final report of an earlier month had it, of a version that a switch of this
+    month gives to everybody. An end that does not exist is null, as in JSON."""
+
+    month: str
+    change_id: str
+    model_id: str
+    from_version: str | None = None
+    to_version: str
+    metric: str
+    grade: str
+    effect: float
+    se: float | None = None
+    effect_low: float | None = None
+    effect_high: float | None = None
+    decision_low: float | None = None
+    decision_high: float | None = None
+
+
 def cells(row: Estimate | Check | Bar) -> tuple[str | int | float | None, ...]:
     """A row's fields in the order of its table's columns, facts as JSON."""
     found = msgspec.structs.astuple(row)

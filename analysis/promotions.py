@@ -1,0 +1,124 @@
+"""Which switch is the last stage of a change that was measured before? What a test showed is not asked again.
+
+A switch to a version that arms or zones met before is the end of that change. What its own days before and after show
+is description; the test's effect is the one that stands, and the month bridge takes it once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from analysis.bridge import Delta
+from analysis.change import LedgerChange
+from analysis.days import local_date
+from analysis.metrics import Metric
+from edgeloop.months import Month
+from edgeloop.store.facts import PromotedAfter
+from edgeloop.store.rows import Estimate, MeasuredBefore
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A switch, and the figures of the change that it ends: those of this month, else of its latest final report."""
+
+    switch: LedgerChange
+    figures: tuple[MeasuredBefore, ...]
+    test: LedgerChange | None
+    """The change that was measured, where the ledger knows it."""
+
+    @property
+    def change_id(self) -> str:
+        """Of the change that was measured."""
+        return self.figures[0].change_id
+
+    @property
+    def bar_id(self) -> str:
+        """Under whose name its effect stands in the month bridge."""
+        return self.switch.change_id if self.test is None else self.change_id
+
+    def delta(self, metric: Metric) -> Delta | None:
+        """What the bridge takes of it: the plain 95 % interval."""
+        f = self._of(metric.name)
+        if f is None:
+            return None
+        ends = None if f.effect_low is None or f.effect_high is None else (f.effect_low, f.effect_high)
+        return Delta(f.effect, ends, f.se)
+
+    def fact(self, headline: Metric | None, timezone: str) -> PromotedAfter:
+        """What is said of it: the headline's effect, else that of which most can be told."""
+        f = self._of(headline.name) if headline is not None else None
+        f = f or max(self.figures, key=lambda f: (abs(f.effect) / f.se if f.se else 0.0, f.metric))
+        day = str(local_date(self.switch.start_us, timezone))
+        return PromotedAfter(f.change_id, day, f.metric, f.effect, f.decision_low, f.decision_high, f.grade)
+
+    def _of(self, metric: str) -> MeasuredBefore | None:
+        return next((f for f in self.figures if f.metric == metric), None)
+
+
+def promotions(
+    listed: Sequence[LedgerChange],
+    known: Sequence[LedgerChange],
+    estimates: Sequence[Estimate],
+    measured: Sequence[MeasuredBefore],
+    month: Month,
+) -> dict[str, Promotion]:
+    """change_id of a switch → what it ends.
+
+    Args:
+        listed: the month's changes.
+        known: every change there is.
+        estimates: the month's, of changes other than these switches.
+        measured: of final reports of earlier months.
+    """
+    now = [figure for e in estimates if (figure := _figure(e)) is not None]
+    earlier = [f for f in measured if f.month < month.name]
+    by_id = {c.change_id: c for c in known}
+    found = {}
+    for switch in listed:
+        if switch.kind != "switch":
+            continue
+        own = [f for f in now if _ends(switch, f, by_id)] or _latest([f for f in earlier if _ends(switch, f, by_id)])
+        if own:
+            last = max(own, key=lambda f: (_start(f, by_id), f.change_id)).change_id
+            figures = tuple(sorted((f for f in own if f.change_id == last), key=lambda f: f.metric))
+            found[switch.change_id] = Promotion(switch, figures, by_id.get(last))
+    return found
+
+
+def _figure(e: Estimate) -> MeasuredBefore | None:
+    """A row that decides, of a comparison side by side."""
+    if e.effect is None or e.decided_by is None or e.dimension != "all" or e.grade in (None, "before_after"):
+        return None
+    return MeasuredBefore(
+        month=e.month, change_id=e.change_id, model_id=e.model_id, from_version=e.from_version, to_version=e.to_version,
+        metric=e.metric, grade=str(e.grade), effect=e.effect, se=e.se, effect_low=_finite(e.effect_low),
+        effect_high=_finite(e.effect_high), decision_low=_finite(e.decision_low),
+        decision_high=_finite(e.decision_high),
+    )  # fmt: skip
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _ends(switch: LedgerChange, figure: MeasuredBefore, by_id: Mapping[str, LedgerChange]) -> bool:
+    """Whether the figure is of the same step, between the same versions, begun before the switch."""
+    same = (figure.model_id, figure.to_version) == (switch.model_id, switch.to_version)
+    bases = {figure.from_version, switch.from_version} - {None}
+    return same and len(bases) < 2 and figure.change_id != switch.change_id and _start(figure, by_id) < switch.start_us
+
+
+def _start(figure: MeasuredBefore, by_id: Mapping[str, LedgerChange]) -> int:
+    """When the change began; 0 where only an earlier report knew it."""
+    change = by_id.get(figure.change_id)
+    return 0 if change is None else change.start_us
+
+
+def _latest(figures: Sequence[MeasuredBefore]) -> list[MeasuredBefore]:
+    """Of each change those of its latest report."""
+    months: dict[str, str] = {}
+    for f in figures:
+        months[f.change_id] = max(f.month, months.get(f.change_id, ""))
+    return [f for f in figures if f.month == months[f.change_id]]
