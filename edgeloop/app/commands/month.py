@@ -17,11 +17,17 @@ MonthFlag = Annotated[str, Parameter(help="Month as YYYY-MM, in the company's zo
 def uplift(
     *,
     month: MonthFlag,
-    csv: Annotated[bool, Flag, Parameter(help="Every column as CSV.", show_default=False)] = False,
+    csv: Annotated[bool, Flag, Parameter(help="Every row and column as CSV.", show_default=False)] = False,
+    every: Annotated[
+        bool, Flag, Parameter(name="--all", help="Other stages and segments too.", show_default=False)
+    ] = False,
     common: Common = Common(),
 ) -> int:
-    """What each change did to each metric, from the month's freeze (or a provisional one made now)."""
-    from edgeloop.app.estimates_table import estimates_table
+    """What each change did to each metric, from the month's freeze (or a provisional one made now).
+
+    The stage that decides, and everybody; --all, --json and --csv have the rest.
+    """
+    from edgeloop.app.estimates_table import print_estimates
     from edgeloop.app.monthly import estimate_month
     from edgeloop.months import Month
 
@@ -40,7 +46,9 @@ def uplift(
 
         print_csv(Estimate.__struct_fields__, map(cells, analysis.estimates))
         return DONE
-    print_rows(*estimates_table(analysis.estimates), as_json=False)
+    left = print_estimates(analysis, every=every)
+    if left:
+        say(f"{left} rows of other stages, of segments and beside others: --all")
     return DONE
 
 
