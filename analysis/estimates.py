@@ -178,7 +178,11 @@ def analyse(
             goal,
             [c for c in known if c.change_id not in promoted or c.change_id in told],
             {p.bar_id: d for p in promoted.values() if (d := p.delta(goal)) is not None}
-            | {w.change.change_id: d for m, w in weighed if (d := _delta(m, w, goal)) is not None},
+            | {
+                m.weighed.change.change_id: d
+                for m, own in zip(measured, decided, strict=True)
+                if m.weighed is not None and own is not None and (d := _delta(m, m.weighed, own, goal)) is not None
+            },
             freeze_id=freeze_id,
             as_of_us=as_of_us,
             interplay=[_interplay(i) for i in interactions if i.proven and i.metric == goal],
@@ -211,15 +215,17 @@ def _refused(m: Measured) -> tuple[AnyFact, ...]:
     return (m.refusal or Said("no goal data"),)
 
 
-def _delta(m: Measured, w: Weighed, metric: Metric) -> Delta | None:
-    """What the month bridge takes of a change: its plain 95 % interval, where no floor is missed."""
+def _delta(m: Measured, w: Weighed, judged: Judged, metric: Metric) -> Delta | None:
+    """What the month bridge takes of a change: its effect with the interval that decides, where no floor is missed."""
     result = next((r for r in w.results if r.metric == metric and not r.beside), None)
     if result is None or result.effect is None or result.floor is not None:
         return None
     control = None
     if m.deciding is not None and w.change.rollout_id is not None:
         control = (w.change.model_id, w.change.rollout_id, str(m.headline))
-    return Delta(result.effect.effect, result.effect.interval(), result.effect.se, control, result.control_var or 0.0)
+    decision = judged.decisions.get(metric)
+    interval = result.effect.interval() if decision is None else (decision.low, decision.high)
+    return Delta(result.effect.effect, interval, result.effect.se, control, result.control_var or 0.0)
 
 
 def _interplay(found: Interaction) -> Interplay:

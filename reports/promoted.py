@@ -26,13 +26,13 @@ def promoted(
     """
     if headline is None:
         return ""
-    latest = {p.change_id: (p.effect, p.se) for p in earlier if p.metric == headline.name}
+    latest = {p.change_id: (p.effect, *_ends(p)) for p in earlier if p.metric == headline.name}
     shape: Estimate | None = None
     for own in gathered:
         e = next((e for e in own.rows if e.metric == headline.name), None)
         shape = shape or e
         if own.verdict == "promote" and e is not None and e.effect is not None and e.decided_by is not None:
-            latest[own.change.change_id] = (e.effect, e.se)
+            latest[own.change.change_id] = (e.effect, e.decision_low or 0.0, e.decision_high or 0.0)
     missing = t("Reports of earlier months are not in this freeze.") if first else ""
     if not latest:
         none = t(
@@ -40,11 +40,14 @@ def promoted(
             what=words.label(headline.name),
         )
         return f"{none} {missing}".strip()
-    total = math.fsum(effect for effect, _ in latest.values())
-    half = _Z * math.sqrt(math.fsum((se or 0.0) ** 2 for _, se in latest.values()))
+    total = math.fsum(effect for effect, _, _ in latest.values())
+    # Of one change the interval of its section; of several the distances of their ends, as those of independent errors.
+    below = math.hypot(*(effect - low for effect, low, _ in latest.values()))
+    above = math.hypot(*(high - effect for effect, _, high in latest.values()))
     row = Estimate(
         freeze_id="", month="", change_id="", model_id="", to_version="", metric=headline.name,
-        metric_kind=headline.kind, unit="subject", effect=total, decision_low=total - half, decision_high=total + half,
+        metric_kind=headline.kind, unit="subject", effect=total, decision_low=total - below,
+        decision_high=total + above,
         window_h=shape.window_h if shape is not None else headline.window_us / 3_600_000_000,
     )  # fmt: skip
     n = len(latest)
@@ -60,3 +63,10 @@ def promoted(
     )
     warning = t("What was picked because it did well did, on average, a little less well than it seems.")
     return " ".join(part for part in (said, warning, missing) if part)
+
+
+def _ends(p: Promoted) -> tuple[float, float]:
+    if p.low is not None and p.high is not None:
+        return p.low, p.high
+    half = _Z * (p.se or 0.0)
+    return p.effect - half, p.effect + half

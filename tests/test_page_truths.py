@@ -205,3 +205,13 @@ def test_no_number_of_the_findings_is_beyond_use(freeze: Freeze) -> None:
     found, text = built(freeze, change(unit="zone_time"), rows, Ruled("keep testing", 7, (facts.Undecided(3),)))
     written = json.dumps(msgspec.to_builtins(found)) + text + str(facts.encoded(rows[0].facts))
     assert not re.search(r"\d{20}", written)
+
+
+def test_the_promoted_list_has_the_interval_of_the_section(freeze: Freeze) -> None:
+    e = clear("sold", 0.048, 0.129, se=0.0148, effect=0.089)
+    metric = Metric("sold", "proportion", "share", "sold", 1, role="goal", headline=True)
+    rows = [msgspec.structs.replace(e, verdict="promote")]
+    ruled = {"c": Ruled("promote", 6, (facts.Better(("sold",)),))}
+    found = reports.build(freeze, Analysis([change()], rows, [], [metric], rulings=ruled))
+    assert found.changes[0].effects[0].between == "+4.8 to +12.9\N{NO-BREAK SPACE}pp"
+    assert "(+4.8 to +12.9\N{NO-BREAK SPACE}pp)" in found.promoted

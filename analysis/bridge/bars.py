@@ -23,8 +23,8 @@ from edgeloop.store.rows import Bar
 class Delta:
     """What one change does to a unit's value of the metric: the absolute effect of its main stage.
 
-    ``interval`` is at 95 %; ``control`` names the arm it was compared with and ``control_var`` is the variance of that
-    arm's figure: two changes with the same control share its luck.
+    ``interval`` is the one that decides; ``control`` names the arm it was compared with and ``control_var`` is the
+    variance of that arm's figure: two changes with the same control share its luck.
     """
 
     effect: float

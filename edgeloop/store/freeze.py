@@ -120,6 +120,9 @@ class Promoted(msgspec.Struct, kw_only=True, frozen=True):
     metric: str
     effect: float
     se: float | None
+    low: float | None = None
+    """The interval that decided, absent where it has no end and in freezes that did not keep it."""
+    high: float | None = None
 
 
 class PrintedRow(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -515,15 +518,14 @@ def _finite(value: float | None) -> float | None:
 
 def _promoted(reader: Reader, earlier: Sequence[str]) -> list[Promoted]:
     sql = (
-        "SELECT month, change_id, metric, effect, se FROM estimates WHERE freeze_id = ? AND verdict = 'promote' "
-        "AND dimension = 'all' AND decided_by IS NOT NULL AND effect IS NOT NULL ORDER BY month, change_id, metric"
+        "SELECT month, change_id, metric, effect, se, decision_low, decision_high FROM estimates WHERE freeze_id = ? "
+        "AND verdict = 'promote' AND dimension = 'all' AND decided_by IS NOT NULL AND effect IS NOT NULL "
+        "ORDER BY month, change_id, metric"
     )
     rows = [row for freeze_id in earlier for row in reader.query(sql, (freeze_id,))[1]]
     return [
-        Promoted(
-            month=m, change_id=c, metric=name, effect=effect, se=se if se is not None and math.isfinite(se) else None
-        )
-        for m, c, name, effect, se in rows
+        Promoted(month=m, change_id=c, metric=name, effect=effect, se=_finite(se), low=_finite(low), high=_finite(high))
+        for m, c, name, effect, se, low, high in rows
         if math.isfinite(effect)
     ]
 
