@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from analysis import checks as tested
-from analysis import history, leftovers
+from analysis import drawn, history, leftovers
 from analysis.change import LedgerChange, Stage
 from analysis.effects import (
     Result,
@@ -148,7 +148,7 @@ def _arms(
         found += answering
         results = leftovers.silenced(results, found, data.cohort.stage.number)
         complete = data.cohort.control.complete_units(window_us), data.cohort.treated.complete_units(window_us)
-        outcomes.append(StageOutcome(_facts(change, data, found), results, complete, data))
+        outcomes.append(StageOutcome(_facts(frames, change, data, found), results, complete, data))
     found += novelty_checks(frames, main, metrics)
     hidden = [] if by_courier else [m for m in metrics if m.respondent == "agent" and _answered(frames, main, m)]
     parted: Sequence[Segment] = ()
@@ -316,12 +316,16 @@ def _switch_result(frames: Frames, data: SwitchData, metric: Metric) -> Result:
     return with_harm(made)
 
 
-def _facts(change: LedgerChange, data: StageData, found: Sequence[tested.Finding]) -> StageFacts:
+def _facts(frames: Frames, change: LedgerChange, data: StageData, found: Sequence[tested.Finding]) -> StageFacts:
     cohort = data.cohort
     number = cohort.stage.number
     shared = change.shares_capacity and change.unit == "subject"
     doubted = any(f.alarm and (f.stage in (number, 0) or f.check.startswith("srm")) for f in found)
     notes: list[AnyFact] = []
+    grade: Grade = "quasi" if shared or doubted else "randomised"
+    if grade == "randomised" and not (drawn.declared(change) or drawn.looks_drawn(frames, data, found)):
+        grade = "labelled"
+        notes.append(Said("labels alone"))
     if cohort.stage.allocation is None:
         notes.append(Said("no allocation"))
     if shared:
@@ -336,7 +340,7 @@ def _facts(change: LedgerChange, data: StageData, found: Sequence[tested.Finding
         number,
         (cohort.control.label, cohort.treated.label),
         (cohort.agents[0].label, cohort.agents[1].label),
-        "quasi" if shared or doubted else "randomised",
+        grade,
         srm_p,
         cohort.crossovers,
         notes,

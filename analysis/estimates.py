@@ -160,7 +160,7 @@ def analyse(
         for m, w in weighed
         if m.deciding is not None
         and w.change.unit == "subject"
-        and not w.quasi
+        and _compared(m)
         and not m.deciding.customers.crowd.inside.declared
     ]
     interactions, overlapping = attempt("overlaps", lambda: overlaps(frames, drawn, wanted), lambda _: ([], {}))
@@ -209,6 +209,11 @@ def _described(write: ChangeRows, m: Measured) -> list[Estimate]:
 
 def _failed(_: Exception) -> Measured:
     return Measured(None, Said("failed"))
+
+
+def _compared(m: Measured) -> bool:
+    """Its deciding stage has arms beside one another, drawn or labelled so, without a known weakness."""
+    return any(s.stage.number == m.headline and s.stage.grade in ("randomised", "labelled") for s in m.stages)
 
 
 def _refused(m: Measured) -> tuple[AnyFact, ...]:

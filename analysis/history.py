@@ -32,16 +32,22 @@ JOINED_OUTCOMES = 50  # fewer, before and as they would be expected after, say n
 
 
 def pre_period_checks(frames: Frames, stages: Sequence[StageData], metrics: Sequence[Metric]) -> list[Finding]:
-    """Whether the goals differed before anybody met the change: p < 0.001, Bonferroni over goals and stages."""
+    """Whether the goals differed before anybody met the change: p < 0.001, Bonferroni over goals and stages.
+
+    A goal of which too little is known before has no data, and says so.
+    """
     found: list[tuple[int, str, float, float]] = []
+    untold: list[Finding] = []
     for data in stages:
         for metric in metrics:
             if metric.role != "goal" or metric.source not in ("share", "sum") or metric.respondent != "customer":
                 continue
             difference = _difference_before(frames, data, metric)
-            if difference is not None:
+            if difference is None:
+                untold.append(Finding(f"pre_period:{metric.name}", data.cohort.stage.number, "no data"))
+            else:
                 found.append((data.cohort.stage.number, metric.name, *difference))
-    findings = []
+    findings = untold
     for number, name, effect, p in found:
         blocked = alarm(p, len(found))
         said = facts.PrePeriod(name, p) if blocked else None

@@ -131,6 +131,8 @@ def _how(own: ChangeRows) -> str:
         if own.unit == "zone_time":
             return t("new and old in turn; {drawn}", drawn=units.drawn(own.unit))
         return t("new and old side by side; {drawn}", drawn=units.drawn(own.unit))
+    if any(e.grade == "labelled" for e in own.rows):
+        return t("new and old side by side by their labels; nobody declared that it was drawn who gets which")
     if weak:
         return t("new and old side by side, but the comparison has a known weakness")
     return t("new and old side by side")

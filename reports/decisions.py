@@ -285,6 +285,12 @@ def _how(own: ChangeRows, deciding: Estimate) -> str:
         return t("{drawn}, though only those who answered are counted", drawn=units.drawn(own.unit))
     if drawn:
         return units.drawn(own.unit)
+    if deciding.grade == "labelled" and answered:
+        return t(
+            "but nobody declared that it was drawn who gets which version, and only those who answered are counted"
+        )
+    if deciding.grade == "labelled":
+        return t("but nobody declared that it was drawn who gets which version")
     if answered:
         return t("but the comparison has a known weakness, and only those who answered are counted")
     return t("but the comparison has a known weakness")

@@ -360,6 +360,61 @@ class TestDaysLeft:
         assert only(run(trial(7, event=(0.2, 0.3)))).days_left is None
 
 
+class TestGrades:
+    """Labels say who was in which arm; that it was drawn is declared, or share and history say so together."""
+
+    def world(self, seed: int = 1, *, chosen: bool = False, before: bool = True) -> dict[str, pd.DataFrame]:
+        """3,000 people, of whom 300 meet v2: drawn, or those who rebooked most and live in the north."""
+        rng = np.random.default_rng(seed)
+        taste = rng.beta(2, 4, 3_000)
+        new = taste >= np.sort(taste)[-300] if chosen else rng.permutation(3_000) < 300
+        made = World()
+        for i in range(3_000):
+            zone = "north" if rng.random() < (0.9 if chosen and new[i] else 0.5) else "south"
+            if before:
+                made.expose(f"s{i}", -10 + rng.random(), None, "v1", rollout_id=None, zone=zone)
+                if rng.random() < taste[i]:
+                    made.engage(f"s{i}", -5 + rng.random())
+            entry = 14 * rng.random()
+            made.expose(f"s{i}", entry, "canary" if new[i] else "stable", zone=zone)
+            if rng.random() < taste[i]:
+                made.engage(f"s{i}", entry + 0.5)
+        return made.tables()
+
+    @staticmethod
+    def graded(tables: Mapping[str, pd.DataFrame], **change: Any) -> tuple[str | None, str, str]:
+        """(grade, state of the pre-period, verdict)."""
+        found = run(together(dict(tables), declared(change)) if change else tables)
+        (check,) = [c for c in found.checks if c.check == "pre_period:rebooked"]
+        row = next(r for r in found.estimates if r.metric == "rebooked" and r.dimension == "all")
+        return row.grade, check.state, str(row.verdict)
+
+    def test_labels_alone_are_labelled_and_the_pre_period_has_no_data(self) -> None:
+        grade, state, _ = self.graded(self.world(before=False))
+        assert (grade, state) == ("labelled", "no data")
+
+    @pytest.mark.parametrize("change", [{"allocation": {"v1": 9, "v2": 1}}, {"assignment": "random"}])
+    def test_what_is_declared_is_randomised(self, change: dict[str, Any]) -> None:
+        assert self.graded(self.world(before=False), **change)[0] == "randomised"
+
+    def test_a_declaration_that_says_nothing_of_the_draw_is_no_more_than_labels(self) -> None:
+        assert self.graded(self.world(before=False), title="Ours")[0] == "labelled"
+
+    def test_a_constant_share_and_a_history_alike_speak_for_a_draw(self) -> None:
+        grades = [self.graded(self.world(seed))[0] for seed in range(6)]
+        assert grades.count("randomised") >= 5, "one in twenty is not believed"
+
+    def test_people_who_were_chosen_are_not_randomised_whatever_they_do(self) -> None:
+        grade, state, verdict = self.graded(self.world(chosen=True))
+        assert (grade, state, verdict) == ("quasi", "block", "repair the data first")
+
+    def test_those_who_differ_in_where_they_are_alone_are_labelled(self) -> None:
+        tables = self.world()
+        x = tables["exposures"]
+        x.loc[x["arm"] == "canary", "zone"] = "north"
+        assert self.graded(tables)[0] == "labelled"
+
+
 class TestThePlan:
     """``planned_units`` is the whole stage's: all units that enter it, in whatever arm."""
 

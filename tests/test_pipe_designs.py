@@ -123,12 +123,26 @@ covariate = {source = "none"}
 
 def test_the_randomised_figure_of_lalonde(tmp_path: Path) -> None:
     """Dehejia & Wahba 1999: 185 trained and 260 controls of the National Supported Work programme, 1,794 dollars."""
-    (row,) = [
-        r for r in estimates(tmp_path, EARNED, lalonde("nsw.csv", drawn=True), "1978-03") if r["metric"] == "earned"
-    ]
+    change = {
+        "type": "change", "change_id": "training", "model_id": "training", "occurred_at": "1978-03-01T00:00:00Z",
+        "from_version": "none", "to_version": "programme", "kind": "canary", "rollout_id": "nsw",
+        "assignment": "random",
+    }  # fmt: skip
+    events = [change, *lalonde("nsw.csv", drawn=True)]
+    (row,) = [r for r in estimates(tmp_path, EARNED, events, "1978-03") if r["metric"] == "earned"]
     assert (row["n_control"], row["n_treated"], row["grade"]) == (260, 185, "randomised")
     assert round(row["effect"], 1) == 1794.3
     assert round(row["se"], 1) == 671.0
+
+
+def test_labels_alone_do_not_make_his_naive_comparison_a_draw(tmp_path: Path) -> None:
+    """The trained against people of the census, labelled as arms of one rollout: −8,472 dollars, not caused."""
+    trained = (e for e in lalonde("nsw.csv", drawn=True) if not str(e).count("'none'"))
+    rows = estimates(tmp_path, EARNED, [*trained, *lalonde("cps.csv", drawn=True)], "1978-03")
+    (row,) = [r for r in rows if r["metric"] == "earned"]
+    assert (row["n_control"], row["n_treated"], row["grade"]) == (1_999, 185, "labelled")
+    assert round(row["effect"]) == -8_472
+    assert "labelled as drawn: nobody declared an allocation or a random assignment" in row["reason"]
 
 
 def test_his_naive_comparison_with_the_census_is_refused(tmp_path: Path) -> None:

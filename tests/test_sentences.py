@@ -31,6 +31,8 @@ EACH = 50
 SAID = {
     ("randomised", "up"): "lifted",
     ("randomised", "down"): "lowered",
+    ("labelled", "up"): "was followed by a rise in",
+    ("labelled", "down"): "was followed by a fall in",
     ("quasi", "up"): "was followed by a rise in",
     ("quasi", "down"): "was followed by a fall in",
     ("before_after", "up"): "was followed by a rise in",
@@ -174,7 +176,7 @@ def drawn(rng: random.Random) -> Finding:
     high = low + rng.choice([rng.random() * 1.5, rng.random() * 0.01, 0.0])
     kind = rng.choice(["proportion", "mean", "nps"])
     factor = 0.2 if kind == "proportion" else 20.0 if kind == "nps" else 1.0
-    grade = rng.choice(["randomised", "quasi", "before_after"])
+    grade = rng.choice(["randomised", "labelled", "quasi", "before_after"])
     return Finding(low * factor, high * factor, grade, rng.random() < 0.8, kind, rng.random() < 0.3)
 
 

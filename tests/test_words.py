@@ -11,8 +11,18 @@ from edgeloop.store.rows import Estimate
 from reports.words import certainty, direction, practical, sentence, verb
 
 # (sign of low, sign of high) → what may be said where there is enough data
-UP = {"randomised": "lifted", "quasi": "was followed by a rise in", "before_after": "was followed by a rise in"}
-DOWN = {"randomised": "lowered", "quasi": "was followed by a fall in", "before_after": "was followed by a fall in"}
+UP = {
+    "randomised": "lifted",
+    "labelled": "was followed by a rise in",
+    "quasi": "was followed by a rise in",
+    "before_after": "was followed by a rise in",
+}
+DOWN = {
+    "randomised": "lowered",
+    "labelled": "was followed by a fall in",
+    "quasi": "was followed by a fall in",
+    "before_after": "was followed by a fall in",
+}
 ALL = {*UP.values(), *DOWN.values(), "no clear change", "not enough data"}
 CAUSAL = re.compile(r"\b(lifted|lowered|caused|improved|raised|reduced|increased|decreased)\b")
 

@@ -23,6 +23,7 @@ What = Literal[
     "days are units",
     "described",
     "failed",
+    "labels alone",
     "mixed",
     "no allocation",
     "no complete day after",
@@ -51,6 +52,10 @@ _SAID: Mapping[What, str] = {
     "chosen": "who got the new version was chosen, not drawn, so the arms cannot be compared",
     "days are units": "n are days",
     "described": "for description: the test before decides",
+    "labels alone": (
+        "labelled as drawn: nobody declared an allocation or a random assignment, and nothing else shows that the arms "
+        "were drawn"
+    ),
     "failed": "not computed: the program failed on this change; its log has the error",
     "mixed": (
         "mixed, unlabelled: both versions were in use without labelled arms, so nothing says who was to get which"

@@ -13,7 +13,7 @@ import msgspec
 from edgeloop.store.facts import AnyFact, GuardState, encoded
 from edgeloop.store.facts import Verdict as Verdict
 
-Grade = Literal["randomised", "quasi", "before_after"]
+Grade = Literal["randomised", "labelled", "quasi", "before_after"]
 Source = Literal["share", "sum", "answer", "exposure"]
 Role = Literal["goal", "guardrail", "watch"]
 

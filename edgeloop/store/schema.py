@@ -328,7 +328,7 @@ respondent customer or agent
 dimension touchpoint, zone, device, segment, customer (new or returning at the entry), or all
 segment value of the dimension; all
 estimator difference_in_means, cuped, ratio, quantile, weighted, staged, switchback, structural_time_series; +cap …
-grade randomised, quasi or before_after
+grade randomised, labelled, quasi or before_after
 window_h length of the outcome window in hours
 n_control units in the control figure
 n_treated units in the treated figure
