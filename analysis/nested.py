@@ -1,7 +1,6 @@
 """What is the effect where units were drawn inside clusters or strata? One comparison for every kind of metric.
 
-With clusters CR2 (`analysis.estimators.clustered`), strata or not; with strata alone Welch's over their differences
-(`analysis.estimators.stratified`). docs/meaning.md, "Clusters and strata".
+The arithmetic is `analysis.estimators.inside`; docs/meaning.md, "Clusters and strata".
 """
 
 from __future__ import annotations
@@ -12,30 +11,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from analysis.estimators import clustered, cuped, skewed, stratified
+from analysis.estimators import clustered, inside
 from analysis.estimators.clustered import ClusterSums
-from analysis.estimators.stratified import Stratum
+from analysis.estimators.inside import Nested, Nesting
 from analysis.frames import BoolArray
-from analysis.lift import Comparison, Effect, Lift, exp_less_one, mean_sample, ratio_sample, t_quantile
+from analysis.lift import Effect, Lift, exp_less_one, t_quantile
 from analysis.metrics import Metric
-from analysis.moments import FloatArray, IntArray, cells
+from analysis.moments import FloatArray, IntArray
 from analysis.values import Crowd, Values, only
 from edgeloop.store import facts
 from edgeloop.store.facts import AnyFact
 
 LEAST_CLUSTERS = 2  # in each arm; with one nothing tells how they differ
-LEAST_IN_STRATUM = 2  # units of each arm; with fewer nothing tells how they vary
-
-
-@dataclass(frozen=True, slots=True)
-class Nested:
-    """The arms' figures, adjusted for strata, and what they differ by; ``control_var`` is the control figure's."""
-
-    control: float
-    treated: float
-    effect: Comparison
-    lift: Lift | None
-    control_var: float | None
 
 
 def told_by_both(crowd: Crowd, values: Values) -> Values:
@@ -43,28 +30,23 @@ def told_by_both(crowd: Crowd, values: Values) -> Values:
 
     Without clusters two units of each arm are needed.
     """
-    stratum = crowd.inside.stratum
-    if stratum is None:
+    if crowd.inside.stratum is None:
         return values
-    n = int(stratum.max(initial=-1)) + 1
     who = np.flatnonzero(values.counted)
-    cell = 2 * stratum[who] + crowd.person_treated[who]
-    least = LEAST_IN_STRATUM if crowd.inside.cluster is None else 1
-    units = np.bincount(cell, minlength=2 * n).reshape(-1, 2).min(axis=1) >= least
-    below = np.bincount(cell, weights=values.d[who], minlength=2 * n).reshape(-1, 2).min(axis=1) > 0
-    kept = (units & below)[stratum]
-    return only(replace(values, counted=values.counted & kept, did=values.did & kept), kept)
+    kept = np.zeros(len(values.counted), dtype=bool)
+    kept[who] = _nesting(crowd, who).told(values.d[who])
+    return only(replace(values, counted=kept, did=values.did & kept), kept)
 
 
 def said(crowd: Crowd, values: Values) -> tuple[AnyFact, ...]:
     """Of what the figure of those who count is made."""
-    inside, found = crowd.inside, list[AnyFact]()
-    if inside.cluster is not None:
-        found.append(facts.Clusters(inside.cluster_of, *clusters(crowd, values)))
-    if inside.stratum is not None:
+    of, found = crowd.inside, list[AnyFact]()
+    if of.cluster is not None:
+        found.append(facts.Clusters(of.cluster_of, *clusters(crowd, values)))
+    if of.stratum is not None:
         kept = told_by_both(crowd, values).counted
         lost = int(np.count_nonzero(values.counted & ~kept))
-        found.append(facts.Strata(inside.strata_of, len(np.unique(inside.stratum[kept])), lost))
+        found.append(facts.Strata(of.strata_of, len(np.unique(of.stratum[kept])), lost))
     return tuple(found)
 
 
@@ -91,19 +73,10 @@ def compared(metric: Metric, crowd: Crowd, values: Values, who: BoolArray | None
     Args:
         who: only these of them, shape (people,).
     """
-    values = values if who is None else replace(values, counted=values.counted & who)
-    values = told_by_both(crowd, values)
-    people = np.flatnonzero(values.counted)
-    treated = (people >= crowd.n_control).astype(np.int64)
-    if len(people) == 0 or treated.min() == treated.max() or not _denominators(values.d[people], treated):
-        return None
-    y, d = values.y[people], values.d[people]
-    inside = crowd.inside
-    stratum = None if inside.stratum is None else inside.stratum[people]
-    if inside.cluster is not None:
-        sums = ClusterSums.of(y, d, treated, inside.cluster[people], stratum)
-        return _of_sums(sums, with_lift=metric.source != "answer")
-    return None if stratum is None else _of_strata(metric, y, d, treated, stratum)
+    counted = values.counted if who is None else values.counted & who
+    people = np.flatnonzero(counted)
+    skew, lift = metric.source == "sum", metric.source != "answer"
+    return inside.compare(values.y[people], values.d[people], _nesting(crowd, people), skew=skew, lift=lift)
 
 
 def adjusted(crowd: Crowd, values: Values, before: tuple[FloatArray, BoolArray], least: int) -> Values | None:
@@ -116,20 +89,15 @@ def adjusted(crowd: Crowd, values: Values, before: tuple[FloatArray, BoolArray],
     x, history = before
     values = told_by_both(crowd, values)
     who = np.flatnonzero(values.counted & (values.d > 0))
-    x = np.where(history, x, 0.0)[who]
     late = who >= crowd.n_control
-    if np.count_nonzero(x) < least or min(int(late.sum()), int((~late).sum())) < least:
+    if np.count_nonzero(x[who][history[who]]) < least or min(int(late.sum()), int((~late).sum())) < least:
         return None
-    d, stratum = values.d[who], crowd.inside.stratum
-    group = np.zeros(len(who), dtype=np.int64) if stratum is None else stratum[who]
-    known = np.stack([_centred(of, d, group) for of in (x, history[who].astype(np.float64))], axis=1)
-    columns = np.concatenate([(values.y[who] / d)[:, None], known], axis=1)
-    arms = [cuped.CovariateMoments.of(columns[arm]) for arm in (~late, late)]
-    left = cuped.residuals(columns, arms[0], arms[1])
-    if np.allclose(left, columns[:, 0], rtol=1e-9, atol=0.0):
+    known = np.where(history, x, np.nan)[who]
+    left = inside.less_known(values.y[who], values.d[who], known, _nesting(crowd, who))
+    if left is None:
         return None
     y = np.zeros(len(values.y))
-    y[who] = left * d
+    y[who] = left
     return replace(values, y=y)
 
 
@@ -151,9 +119,9 @@ def quantiles_inside(crowd: Crowd, value: FloatArray, position: IntArray, q: flo
         position: whose each is in the crowd, shape (exposures,).
     """
     treated = (position >= crowd.n_control).astype(np.int64)
-    inside = crowd.inside
-    stratum = np.zeros(len(value), dtype=np.int64) if inside.stratum is None else inside.stratum[position]
-    cluster = crowd.unit[position] if inside.cluster is None else inside.cluster[position]
+    of = crowd.inside
+    stratum = np.zeros(len(value), dtype=np.int64) if of.stratum is None else of.stratum[position]
+    cluster = crowd.unit[position] if of.cluster is None else of.cluster[position]
     n = int(stratum.max(initial=-1)) + 1
     counts = np.bincount(2 * stratum + treated, minlength=2 * n).reshape(-1, 2)
     both = counts.min(axis=1) > 0
@@ -210,34 +178,11 @@ def _per_share(value: FloatArray, weight: FloatArray, q: float, se: float) -> fl
     return float(ends[1] - ends[0]) / (high - low)
 
 
-def _of_sums(sums: ClusterSums, *, with_lift: bool) -> Nested:
-    effect = clustered.compare(sums)
-    own = clustered.spread(sums, (1.0, 0.0))
-    lift = clustered.log_ratio(sums) if with_lift else None
-    return Nested(effect.control, effect.treated, effect, lift, None if own is None else own.var)
-
-
-def _of_strata(metric: Metric, y: FloatArray, d: FloatArray, treated: IntArray, stratum: IntArray) -> Nested:
-    n = int(stratum.max()) + 1
-    parts = cells(y, d, 2 * stratum + treated, 2 * n)
-    kept = [(parts[2 * s], parts[2 * s + 1]) for s in range(n) if parts[2 * s].n]
-    plain = all(m.n == m.d == m.dd for pair in kept for m in pair)
-    make = mean_sample if plain else ratio_sample
-    below = math.fsum(m.d for pair in kept for m in pair)
-    strata = [Stratum((c.d + t.d) / below, make(c), make(t)) for c, t in kept]
-    gamma = skewed.skewness(*(m for pair in kept for m in pair)) if metric.source == "sum" and plain else 0.0
-    effect = stratified.compare(strata, gamma)
-    lift = stratified.log_ratio(strata) if metric.source != "answer" else None
-    return Nested(effect.control, effect.treated, effect, lift, stratified.control_var(strata))
-
-
-def _denominators(d: FloatArray, treated: IntArray) -> bool:
-    return bool(np.bincount(treated, weights=d, minlength=2).min() > 0)
-
-
-def _centred(x: FloatArray, d: FloatArray, group: IntArray) -> FloatArray:
-    """x less its mean in the group, weighted by d."""
-    below = np.bincount(group, weights=d)
-    mean = np.bincount(group, weights=d * x) / np.maximum(below, 1e-300)
-    found: FloatArray = x - mean[group]
-    return found
+def _nesting(crowd: Crowd, who: IntArray) -> Nesting:
+    treated = (who >= crowd.n_control).astype(np.int64)
+    of = crowd.inside
+    return Nesting(
+        treated,
+        None if of.cluster is None else of.cluster[who],
+        None if of.stratum is None else of.stratum[who],
+    )

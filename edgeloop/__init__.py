@@ -1,6 +1,7 @@
 """Edgeloop ties survey answers and engagement to the model versions that could have caused them.
 
-For notebooks: ``edgeloop.open()`` gives a home's tables as pandas frames, ``edgeloop.compare(…)`` an effect of a frame.
+For notebooks: ``edgeloop.open()`` gives a home's tables as pandas frames, ``edgeloop.compare(…)`` an effect of a frame,
+``edgeloop.compare_moments(…)`` one of counts and sums from elsewhere.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ from typing import Any
 __version__ = "0.1.0"
 __all__ = ["__version__"]  # not `open`: a star import must not hide Python's own
 
-_LAZY = {"open": ("edgeloop.app.notebook", "open_home"), "compare": ("edgeloop.app.compare", "compare")}
+_LAZY = {
+    "open": ("edgeloop.app.notebook", "open_home"),
+    "compare": ("edgeloop.app.compare", "compare"),
+    "compare_moments": ("edgeloop.app.compare_moments", "compare_moments"),
+}
 
 
 def __getattr__(name: str) -> Any:

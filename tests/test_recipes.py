@@ -57,7 +57,7 @@ def ran(arguments: list[str], folder: Path) -> str:
 
 def test_all_blocks_are_of_a_kind_that_is_run() -> None:
     assert {name for name, _ in BLOCKS} == {"sh", "python", "sql"}
-    assert [len(blocks(name)) for name in ("sh", "python", "sql")] == [2, 5, 3]
+    assert [len(blocks(name)) for name in ("sh", "python", "sql")] == [2, 7, 3]
 
 
 def test_shell_then_python(company: Path) -> None:
@@ -67,15 +67,20 @@ def test_shell_then_python(company: Path) -> None:
     assert json.loads((company / "unattributed.json").read_text())
     assert (company / "lake" / "exposures" / "_delta_log").is_dir()
 
-    figures = "json.dumps([share.frame().iloc[0].to_dict(), adjusted.frame().iloc[0].to_dict(), plain.se])"
+    figures = (
+        "json.dumps([share.frame().iloc[0].to_dict(), adjusted.frame().iloc[0].to_dict(), plain.se, "
+        "by_zone.frame().iloc[0].to_dict()])"
+    )
     program = "\n".join([*blocks("python"), "import json", f"print({figures})"])
     told = ran([sys.executable, "-W", "error", "-c", program], company)
-    share, adjusted, plain_se = json.loads(told.splitlines()[-1])
+    share, adjusted, plain_se, by_zone = json.loads(told.splitlines()[-1])
     estimates = json.loads(ran(["edgeloop", "uplift", "--month", MONTH, "--json"], company))
     (row,) = [e for e in estimates if e["metric"] == "slot_rebooked" and e["segment"] == "all"]
     for name in ("n_control", "n_treated", "control", "treated", "effect", "se", "effect_low", "effect_high", "p"):
         assert share[name] == pytest.approx(row[name], rel=1e-9), name
     assert share["n_control"] + share["n_treated"] == CUSTOMERS
+    assert "z = -1.3109, p = 0.1899" in told
+    assert (by_zone["estimator"], by_zone["strata"]) == ("difference_in_means+strata", 2)
     assert adjusted["estimator"] == "cuped"
     assert adjusted["se"] < 0.8 * plain_se, "what people ordered before tells much of what they order after"
     assert re.search(rf"canary +{CUSTOMERS // 2}", told), "the lake has everybody"

@@ -28,7 +28,7 @@ EXPORTED = {
         "pruned_to",
         "recompute",
     ],
-    "analysis.estimators": ["always_valid", "cuped", "skewed"],
+    "analysis.estimators": ["always_valid", "cuped", "inside", "skewed"],
     "analysis": [
         "ALL_METRICS",
         "READ",

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from analysis.estimators import always_valid, cuped, skewed
+from analysis.estimators import always_valid, cuped, inside, skewed
 
-__all__ = ["always_valid", "cuped", "skewed"]
+__all__ = ["always_valid", "cuped", "inside", "skewed"]

@@ -11,12 +11,13 @@ from analysis.checks import Finding
 from analysis.effects import Result, StageData, inside_name, with_harm
 from analysis.estimators import clustered
 from analysis.estimators.clustered import ClusterSums
+from analysis.estimators.inside import Nested
 from analysis.frames import ABSENT, Frames
 from analysis.groups import ranks
 from analysis.lift import compare
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray
-from analysis.nested import Nested, told_by_both
+from analysis.nested import told_by_both
 from analysis.segments import dimensions
 from analysis.srm import ALARM_P
 from analysis.survey.bounds import lee_bounds, tipping_point

@@ -6,48 +6,20 @@ every unit's window is over (docs/meaning.md, "Estimand").
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from analysis import lift, moments
-from analysis.estimators import always_valid, cuped, skewed
+from analysis.estimators import cuped, inside, skewed
+from edgeloop.app.compared import Compared, Kind, told
 from edgeloop.errors import UsageError
 
 FloatArray = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """Treated − control. Figures, effect and its intervals in the value's own unit; lift is a ratio (0.179 = +17.9 %).
-
-    None: it cannot be told (fewer than two units in an arm, nothing varies, or for the lift a mean that is not
-    positive). ``always_low`` and ``always_high`` hold however often one looks, and are there with ``planned_units``.
-    """
-
-    estimator: str
-    n_control: int
-    n_treated: int
-    control: float
-    treated: float
-    effect: float
-    se: float | None
-    effect_low: float | None
-    effect_high: float | None
-    p: float | None
-    lift: float | None
-    lift_low: float | None
-    lift_high: float | None
-    always_low: float | None = None
-    always_high: float | None = None
-    always_p: float | None = None
-
-    def frame(self) -> pd.DataFrame:
-        """The same as a frame of one row."""
-        return pd.DataFrame([asdict(self)])
+IntArray = npt.NDArray[np.int64]
 
 
 def compare(
@@ -60,12 +32,17 @@ def compare(
     unit: str | None = None,
     denominator: str | None = None,
     covariate: str | None = None,
-    kind: Literal["mean", "proportion", "nps"] = "mean",
+    kind: Kind = "mean",
     alpha: float = 0.05,
     planned_units: int | None = None,
     skew: bool = False,
+    cluster: str | None = None,
+    strata: str | Sequence[str] | None = None,
 ) -> Compared:
     """What one arm has over another, by Welch's test on the difference, with the lift by the log of the ratio.
+
+    With ``cluster`` the test is CR2's with Satterthwaite degrees of freedom, with ``strata`` it is of the strata's own
+    differences by their size (docs/meaning.md, "Clusters and strata"); ``estimator`` then says so.
 
     Args:
         frame: a row per unit, or several; rows of other arms are left alone.
@@ -81,10 +58,13 @@ def compare(
         planned_units: of both arms; with it the always-valid interval is there too.
         skew: of means between arms of unequal size, intervals and p corrected for skew as the estimates' sums are
             (docs/meaning.md, "Effects"); ``estimator`` then ends in ``+skew``.
+        cluster: column of the groups that hang together, of which units were drawn; a group may have both arms.
+        strata: column, or columns, within whose values the draw was made. Strata that one arm lacks are left out.
 
     Raises:
         UsageError: a column or an arm is not there, a value is absent, or a unit is in both arms.
     """
+    fields = [strata] if isinstance(strata, str) else list(strata or ())
     if kind != "mean" and denominator is not None:
         raise UsageError("a ratio has no kind: leave kind or denominator away")
     if skew and (kind != "mean" or denominator is not None):
@@ -93,31 +73,87 @@ def compare(
         raise UsageError(f"control and treated are the same arm: {control!r}")
     if not 0 < alpha < 1:
         raise UsageError(f"alpha is between 0 and 1, not {alpha}")
-    asked = [name for name in (arm, value, unit, denominator, covariate) if name is not None]
+    if skew and cluster is not None:
+        raise UsageError("between clusters there is no correction for skew: leave skew or cluster away")
+    asked = [name for name in (arm, value, unit, denominator, covariate, cluster, *fields) if name is not None]
     for name in asked:
         if name not in frame.columns:
             raise UsageError(f"the frame has no column {name!r}; it has {', '.join(map(str, frame.columns))}")
     arms = [_units(frame, arm, label, unit, value, denominator, covariate, kind) for label in (control, treated)]
     if unit is not None:
         _refuse_crossovers(frame, arm, control, treated, unit)
+    if cluster is not None or fields:
+        where = _nested(frame, arm, (control, treated), unit, cluster, fields)
+        return _inside(arms, where, kind, alpha, planned_units, skew=skew)
     samples, estimator = _samples(arms, kind)
     gamma = _skewness(arms, estimator) if skew else 0.0
     effect = skewed.compare(*samples, gamma)
     ratio = skewed.log_ratio(*samples, gamma, alpha=alpha) if kind != "nps" else None
-    if isinstance(effect, skewed.SkewedEffect):
-        estimator += "+skew"
-    low, high = effect.interval(alpha) or (None, None)
-    n = samples[0].n + samples[1].n
-    always: tuple[float | None, float | None, float | None] = (None, None, None)
-    if planned_units is not None and effect.se:
-        always = (
-            *always_valid.interval(effect.effect, effect.se, n, planned_units, alpha),
-            always_valid.p_value(effect.effect, effect.se, n, planned_units),
-        )
-    return Compared(
-        estimator, samples[0].n, samples[1].n, effect.control, effect.treated, effect.effect, effect.se, low, high,
-        effect.p, ratio.lift if ratio else None, ratio.low if ratio else None, ratio.high if ratio else None, *always,
-    )  # fmt: skip
+    return told(estimator, (samples[0].n, samples[1].n), effect, ratio, alpha, planned_units)
+
+
+def _nested(
+    frame: pd.DataFrame,
+    arm: str,
+    labels: tuple[object, object],
+    unit: str | None,
+    cluster: str | None,
+    strata: Sequence[str],
+) -> inside.Nesting:
+    """The arm, the cluster and the stratum of each unit, control first, in the order of `_units`."""
+    parts = [frame[(frame[arm] == label).fillna(False).to_numpy(dtype=bool)] for label in labels]
+    kept = [part if unit is None else _one_place(part, unit, [*filter(None, [cluster]), *strata]) for part in parts]
+    rows = pd.concat(kept)
+    for name in (*filter(None, [cluster]), *strata):
+        missing = int(rows[name].isna().sum())
+        if missing:
+            raise UsageError(f"{missing} units have no {name}: leave them out (`.dropna(subset=['{name}'])`)")
+    arms = np.repeat([0, 1], [len(part) for part in kept]).astype(np.int64)
+    return inside.Nesting(arms, _numbered(rows, [cluster] if cluster is not None else []), _numbered(rows, strata))
+
+
+def _numbered(rows: pd.DataFrame, names: Sequence[str]) -> IntArray | None:
+    if not names:
+        return None
+    return np.asarray(rows.groupby(list(names), sort=True, observed=True).ngroup(), dtype=np.int64)
+
+
+def _one_place(rows: pd.DataFrame, unit: str, names: Sequence[str]) -> pd.DataFrame:
+    """A row per unit, in order of first appearance, with the cluster and the strata that all of its rows have."""
+    for name in names:
+        if (rows.groupby(unit, sort=False)[name].nunique(dropna=False) > 1).any():
+            raise UsageError(f"{name} differs between rows of one {unit}: keep that of each one's first row")
+    return rows.drop_duplicates(unit)
+
+
+def _inside(
+    arms: list[_Units], where: inside.Nesting, kind: Kind, alpha: float, planned_units: int | None, *, skew: bool
+) -> Compared:
+    y = np.concatenate([part.y for part in arms])
+    ratio = arms[0].d is not None
+    d = np.concatenate([np.ones_like(part.y) if part.d is None else part.d for part in arms])
+    kept = where.told(d)
+    if not kept.any():
+        raise UsageError("no stratum has two units of both arms: there is nothing to compare")
+    if not kept.all():
+        y, d, where = y[kept], d[kept], where.of(kept)
+    estimator = "ratio" if ratio else "difference_in_means"
+    if arms[0].x is not None:
+        x = np.concatenate([_known(part) for part in arms])[kept]
+        if ratio:
+            raise UsageError("inside clusters or strata a ratio has no covariate: leave covariate or denominator away")
+        left = inside.less_known(y, d, x, where)
+        if left is not None:
+            y, estimator = left, "cuped"
+    found = inside.compare(y, d, where, skew=skew, lift=kind != "nps", alpha=alpha)
+    if found is None:
+        raise UsageError("an arm has no units: there is nothing to compare")
+    for name, codes in (("cluster", where.cluster), ("strata", where.stratum)):
+        if codes is not None:
+            estimator += f"+{name}"
+    n = int(np.count_nonzero(where.treated == 0)), int(np.count_nonzero(where.treated == 1))
+    counts = [None if codes is None else len(np.unique(codes)) for codes in (where.cluster, where.stratum)]
+    return told(estimator, n, found.effect, found.lift, alpha, planned_units, *counts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
