@@ -243,6 +243,7 @@ def _zone_result(
         floor=floor_missed(metric.source, *events, data.full_days, without) or effect.refusal,
         estimator=estimator,
         left_out=values.left_out,
+        before=getattr(effect, "before", None),
         n_immature=int(np.count_nonzero(~data.matcher.crowd.complete(metric.window_us))),
         notes=(facts.Draws(effect.assignments, "blocks" if data.by_block else "zones"),),
         rarer=rarer(events, without),

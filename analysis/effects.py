@@ -109,6 +109,8 @@ class Result:
     beside: AnyFact | None = None
     """Why this row stands beside another of the same metric, and decides nothing."""
     notes: tuple[AnyFact, ...] = ()
+    before: tuple[float, float] | None = None
+    """(control, new version) before the start, where the effect is a difference of differences."""
     control_var: float | None = None
     """The variance of the control arm's figure, where the arms were compared as means."""
     answers: IntArray | None = field(default=None, repr=False)

@@ -138,6 +138,8 @@ class StageRows:
         if result.metric.source == "answer" and all(result.people):
             rates = [events / people for events, people in zip(result.events, result.people, strict=True)]
             base = msgspec.structs.replace(base, response_control=rates[0], response_treated=rates[1])
+        if result.before is not None:
+            base = msgspec.structs.replace(base, control_before=result.before[0], treated_before=result.before[1])
         e = result.effect
         if e is not None:
             base = msgspec.structs.replace(base, effect=e.effect, se=e.se)

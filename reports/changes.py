@@ -214,6 +214,8 @@ def _effect(own: ChangeRows, e: Estimate, *, doubted: bool) -> Effect:
         of_both=units.both(e, own.unit),
         control=words.figure(e, e.control),
         treated=words.figure(e, e.treated),
+        control_before=words.figure(e, e.control_before),
+        treated_before=words.figure(e, e.treated_before),
         effect=effect,
         low=end(e.decision_low),
         high=end(e.decision_high),

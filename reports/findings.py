@@ -75,6 +75,9 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     of_both: str = ""
     control: str
     treated: str
+    control_before: str = ""
+    """The arms' figures before the start, where the effect is a difference of differences."""
+    treated_before: str = ""
     effect: float
     low: float | None
     high: float | None

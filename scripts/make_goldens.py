@@ -1,4 +1,4 @@
-"""Writes tests/golden anew: the page, the pack and the JSON of the eight kinds of month, as the code renders them now.
+"""Writes tests/golden anew: the page, the pack and the JSON of the months of the tests, as the code renders them now.
 
 Read the diff afterwards: it is what a reader of a report will see change.
 """
@@ -8,14 +8,14 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tests import goldens, report_months
+from tests import goldens
 
 
 def main() -> None:
     goldens.FOLDER.mkdir(exist_ok=True)
     made: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for i, name in enumerate(report_months.MONTHS):
+        for i, name in enumerate(goldens.MONTHS):
             made |= goldens.month(name, Path(folder) / str(i))
     for path in goldens.FOLDER.iterdir():
         if path.name not in made:

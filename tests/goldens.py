@@ -1,4 +1,4 @@
-"""What the eight kinds of month look like, byte for byte: `tests/golden/` and how it is compared and written anew.
+"""What the months of the tests look like, byte for byte: `tests/golden/` and how it is compared and written anew.
 
 Every line of the page, the pack and the JSON is in the goldens but one figure: the version of the code that renders,
 which stands in the head of page and JSON and moves with every release. `VERSION` stands there instead.
@@ -11,10 +11,11 @@ from pathlib import Path
 from edgeloop import __version__
 from edgeloop.app.publish import rendered
 from edgeloop.app.report_files import JSON, PAGE, WORKSHOP
-from tests import report_months
+from tests import design_months, report_months
 from tests.report_fixture import analysed
 
 FOLDER = Path(__file__).parent / "golden"
+MONTHS = {**report_months.MONTHS, **design_months.MONTHS}
 ENDINGS = (PAGE, WORKSHOP, JSON)
 RENEW = "python -m scripts.make_goldens"
 _MASKED = (
@@ -29,10 +30,10 @@ def month(name: str, folder: Path) -> dict[str, bytes]:
     """By the file's name: what the product writes of one kind of month.
 
     Args:
-        name: of `report_months.MONTHS`.
+        name: of `MONTHS`.
         folder: an empty one, for the freeze.
     """
-    freeze = report_months.MONTHS[name](folder)
+    freeze = MONTHS[name](folder)
     files = rendered(freeze, analysed(freeze), None).files
     return {f"{name.replace(' ', '-')}{ending}": masked(files[ending]) for ending in ENDINGS}
 

@@ -82,6 +82,11 @@ def frames(world: World, seed: int) -> Frames:
     shown = pd.concat([_shown(rng, world, r) for r in world.rollouts])
     shown = shown.sort_values(["occurred_at", "exposure_id"], ignore_index=True)
     shown["received_at"] = shown["occurred_at"] + 40 * SECOND_US
+    return frames_of(rng, world, shown, _changes(world.rollouts))
+
+
+def frames_of(rng: np.random.Generator, world: World, shown: pd.DataFrame, changes: pd.DataFrame) -> Frames:
+    """The tables of what a world's people did with these exposures, and its declared changes."""
     engagement = _engagement(rng, world, shown)
     answers = _answers(rng, world, shown)
     return {
@@ -89,7 +94,7 @@ def frames(world: World, seed: int) -> Frames:
         "engagement": engagement,
         "answers": answers,
         "responses": _responses(answers),
-        "changes": _changes(world.rollouts),
+        "changes": changes,
         "attributions": _attributions(engagement, answers, shown),
     }
 

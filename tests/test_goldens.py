@@ -1,4 +1,4 @@
-"""The eight kinds of month, byte for byte: today, on any Python, in any place, and under any seed of hashes."""
+"""The months of the tests, byte for byte: today, on any Python, in any place, and under any seed of hashes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import goldens, report_months
+from tests import goldens
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
@@ -22,17 +22,17 @@ PLACES = (
 WRITE = """
 import sys
 from pathlib import Path
-from tests import goldens, report_months
+from tests import goldens
 
 out = Path(sys.argv[1])
-for i, name in enumerate(report_months.MONTHS):
+for i, name in enumerate(goldens.MONTHS):
     for file, content in goldens.month(name, out / f"freeze{i}").items():
         (out / file).write_bytes(content)
 """
 NEEDED = "import babel, jinja2, msgspec, numpy, pandas, pyarrow, scipy, sklearn, statsmodels"
 
 
-@pytest.mark.parametrize("name", report_months.MONTHS)
+@pytest.mark.parametrize("name", goldens.MONTHS)
 def test_a_month_is_as_it_was(name: str, tmp_path: Path) -> None:
     made = goldens.month(name, tmp_path / "freeze")
     told = [goldens.difference(file, content, golden(file)) for file, content in made.items()]
@@ -45,7 +45,7 @@ def golden(file: str) -> bytes:
 
 
 def test_there_is_a_golden_of_every_month_and_no_other() -> None:
-    wanted = {f"{name.replace(' ', '-')}{ending}" for name in report_months.MONTHS for ending in goldens.ENDINGS}
+    wanted = {f"{name.replace(' ', '-')}{ending}" for name in goldens.MONTHS for ending in goldens.ENDINGS}
     assert {path.name for path in goldens.FOLDER.iterdir()} == wanted
     assert all(path.stat().st_size < 300_000 for path in goldens.FOLDER.iterdir())
 

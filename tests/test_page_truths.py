@@ -68,7 +68,8 @@ def row(metric: str, **told: Any) -> Estimate:
 def clear(metric: str, low: float, high: float, **told: Any) -> Estimate:
     middle = (low + high) / 2
     figures = {"control": 0.2, "treated": 0.2 + middle, "effect": middle, "se": abs(high - low) / 4}
-    return row(metric, decision_low=low, decision_high=high, decided_by="fixed", **{**figures, **told})
+    decided = {"decision_low": low, "decision_high": high, "decided_by": "fixed"}
+    return row(metric, **{**figures, **decided, **told})
 
 
 def built(freeze: Freeze, of: LedgerChange, rows: list[Estimate], ruled: Ruled) -> tuple[Findings, str]:
@@ -215,3 +216,20 @@ def test_the_promoted_list_has_the_interval_of_the_section(freeze: Freeze) -> No
     found = reports.build(freeze, Analysis([change()], rows, [], [metric], rulings=ruled))
     assert found.changes[0].effects[0].between == "+4.8 to +12.9\N{NO-BREAK SPACE}pp"
     assert "(+4.8 to +12.9\N{NO-BREAK SPACE}pp)" in found.promoted
+
+
+def test_before_and_after_of_both_sides_where_the_effect_is_of_differences(freeze: Freeze) -> None:
+    e = clear("sold", -0.042, 0.047, control=0.128, treated=0.178, effect=0.003, control_before=0.129,
+              treated_before=0.176, unit="zone")  # fmt: skip
+    of = change(unit="zone", kind="staged", assignment="random")
+    found, text = built(freeze, of, [e], Ruled("keep testing", 7, (facts.Undecided(3),)))
+    told = found.changes[0].effects[0]
+    before = tuple(figure.replace("\N{NO-BREAK SPACE}", "") for figure in (told.control_before, told.treated_before))
+    assert before == ("12.9%", "17.6%")
+    assert "before: 12.9 % → 17.6 %" in text
+
+
+def test_a_limit_broken_without_a_range_is_called_so_in_its_row(freeze: Freeze) -> None:
+    e = clear("late", 0.05, 0.15, decided_by=None, role="guardrail", guard="breach", facts=(facts.FewDays(3, 7),))
+    _, text = built(freeze, change(), [e], Ruled("roll back", 1, (facts.Breached(("late",)),)))
+    assert "guardrail: limit broken" in text

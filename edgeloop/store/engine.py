@@ -58,6 +58,8 @@ CREATE UNIQUE INDEX notices_key ON notices(action_id, cause, rung, channel)""",
     5: """ALTER TABLE estimates ADD COLUMN "role" TEXT;
 ALTER TABLE estimates ADD COLUMN "source" TEXT;
 ALTER TABLE estimates ADD COLUMN "guard" TEXT;
+ALTER TABLE estimates ADD COLUMN "control_before" REAL;
+ALTER TABLE estimates ADD COLUMN "treated_before" REAL;
 ALTER TABLE estimates ADD COLUMN "facts" TEXT;
 ALTER TABLE changes ADD COLUMN "cluster" TEXT;
 ALTER TABLE changes ADD COLUMN "strata" TEXT""",

@@ -76,6 +76,8 @@ class Estimate(msgspec.Struct, kw_only=True):
     role: Role | None = None
     source: Source | None = None
     guard: GuardState | None = None
+    control_before: float | None = None
+    treated_before: float | None = None
     facts: tuple[AnyFact, ...] = ()
 
 

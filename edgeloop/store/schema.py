@@ -362,6 +362,8 @@ reason why, in words
 role what the metric may decide: goal, guardrail or watch
 source what the metric is made of: share, sum, answer or exposure
 guard state of a guardrail: cleared, open, breach or no data
+control_before figure of the control arm before the start, where the effect is a difference of differences
+treated_before the same of the new version's arm
 facts what the reason says, as JSON: one object per fact, its kind in ``fact``
 """,
 )

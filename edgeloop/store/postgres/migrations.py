@@ -49,7 +49,9 @@ STEPS: tuple[Step, ...] = (
     Step(
         5,
         'ALTER TABLE estimates ADD COLUMN "role" text COLLATE "C", ADD COLUMN "source" text COLLATE "C", '
-        'ADD COLUMN "guard" text COLLATE "C", ADD COLUMN "facts" text COLLATE "C"; '
+        'ADD COLUMN "guard" text COLLATE "C", '
+        'ADD COLUMN "control_before" double precision, ADD COLUMN "treated_before" double precision, '
+        'ADD COLUMN "facts" text COLLATE "C"; '
         'ALTER TABLE changes ADD COLUMN "cluster" text COLLATE "C", ADD COLUMN "strata" text COLLATE "C"',
     ),
 )
