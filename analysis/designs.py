@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from analysis.novelty import novelty_checks
 from analysis.rows import StageFacts
 from analysis.segments import Segment, segments
 from analysis.survey import Covariates, surveyed
-from analysis.switches import SwitchData, daily, switch_data, switch_result
+from analysis.switches import Explained, SwitchData, daily, switch_data, switch_result
 from analysis.values import Values, answer_rows
 from analysis.verdict import ALPHA, floor_missed
 from analysis.zones import ZoneData, staged_data, staged_result, switchback_data, switchback_result
@@ -96,6 +97,7 @@ def measure(
     chain: Sequence[tuple[str, str]] = (),
     *,
     by_segment: bool = True,
+    holidays: Collection[date] = (),
 ) -> Measured:
     """Everything that one change's design lets us say, before anything is decided; segments where they are asked."""
     if change.refusal is not None:
@@ -103,7 +105,7 @@ def measure(
     if not any(stage.start_us < min(month.end_us, as_of_us + 1) for stage in change.stages):
         return Measured(None, Said("not begun"))
     if change.full_switch:
-        return _switch(frames, times, change, known, metrics, month, as_of_us)
+        return _switch(frames, times, change, known, metrics, month, as_of_us, holidays)
     if change.by_zone:
         return _zones(frames, times, change, metrics, month, as_of_us)
     return _arms(frames, times, change, metrics, month, as_of_us, chain, by_segment=by_segment)
@@ -261,6 +263,7 @@ def _switch(
     metrics: Sequence[Metric],
     month: Month,
     as_of_us: int,
+    holidays: Collection[date],
 ) -> Measured:
     x = frames.exposures
     data = switch_data(
@@ -272,7 +275,7 @@ def _switch(
     number = change.stages[0].number
     found = [_joined(times, x, change, change.stages[0], metrics, data.until_us, as_of_us)]
     found += leftovers.switch(frames, data, metrics, number)
-    results = [_switch_result(frames, data, m) for m in metrics if m.respondent == "customer" and m.kind != "quantile"]
+    results = [_switch_result(frames, data, m, holidays) for m in metrics if m.respondent == "customer"]
     results = leftovers.silenced(results, found, number)
     about = StageFacts(
         number, ("before", "after"), ("before", "after"), "before_after", None, None, (Said("no control"),),
@@ -289,8 +292,8 @@ def _switch(
     return Measured(weighed, None, [StageOutcome(about, kept, n_days)], number, found, hidden)
 
 
-def _switch_result(frames: Frames, data: SwitchData, metric: Metric) -> Result:
-    effect, values = switch_result(frames, data, metric)
+def _switch_result(frames: Frames, data: SwitchData, metric: Metric, holidays: Collection[date]) -> Result:
+    effect, values, told = switch_result(frames, data, metric, holidays)
     late = data.own.day >= data.switch_day
     events = int(np.count_nonzero(values.did & ~late)), int(np.count_nonzero(values.did & late))
     people = int(np.count_nonzero(values.counted & ~late)), int(np.count_nonzero(values.counted & late))
@@ -309,12 +312,20 @@ def _switch_result(frames: Frames, data: SwitchData, metric: Metric) -> Result:
         floor=floor_missed(metric.source, *events, days[1], without) or effect.refusal,
         estimator="structural_time_series",
         left_out=values.left_out,
-        notes=(Said("days are units"),),
+        notes=(Said("days are units"), *_beside(told)),
         answers=answer_rows(frames, metric, values),
         rarer=rarer(events, without),
-        counts=counts_of(frames, metric, values, late, None, values.counted),
+        # A day's quantile is no count of anything.
+        counts=None if metric.kind == "quantile" else counts_of(frames, metric, values, late, None, values.counted),
     )
     return with_harm(made)
+
+
+def _beside(told: Explained) -> tuple[AnyFact, ...]:
+    """What the switch's days were regressed on, if anything was asked or there."""
+    if not (told.names or told.absent or told.season):
+        return ()
+    return (facts.Regressed(told.names, told.absent, told.season),)
 
 
 def _facts(frames: Frames, change: LedgerChange, data: StageData, found: Sequence[tested.Finding]) -> StageFacts:

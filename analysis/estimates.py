@@ -26,7 +26,7 @@ from analysis.rows import ChangeRows, StageRows
 from analysis.segments import Segment, judge_segments
 from analysis.words import WordsOfMonth, words_of_month
 from edgeloop.attempts import attempt
-from edgeloop.metrics import PACK, MetricSettings
+from edgeloop.metrics import HOLIDAYS, PACK, MetricSettings
 from edgeloop.months import Month
 from edgeloop.store.facts import AnyFact, PromotedAfter, Ruled, Said
 from edgeloop.store.rows import Bar, Check, Estimate, MeasuredBefore
@@ -95,18 +95,30 @@ def analyse(
             words, no checks, no counts.
     """
     known = ledger(tables, timezone=month.timezone)
-    frames = prepare(tables, begins_us, whole_second_sources)
+    feeds = {name for m in metrics.values() for name in m.regressors if name != HOLIDAYS}
+    frames = prepare(tables, begins_us, whole_second_sources, feeds)
     times = JoinTimes.of(frames, tables)
     # A caller that keeps none of the large ones has their memory back.
     tables = {name: table for name, table in tables.items() if name not in LARGE}
     wanted = asked.resolve(frames, metrics)
     longest = max([ANSWER_WINDOW_US, *(m.window_us for m in wanted)])
     listed = [change for change in known if change.touches(month, longest)]
+    closed = frozenset(date.fromisoformat(day) for day in holidays)
     measured = [
         attempt(
             "a change",
             partial(
-                measure, frames, times, change, known, wanted, month, as_of_us, chain, by_segment=not figures_alone
+                measure,
+                frames,
+                times,
+                change,
+                known,
+                wanted,
+                month,
+                as_of_us,
+                chain,
+                by_segment=not figures_alone,
+                holidays=closed,
             ),
             _failed,
         )
@@ -187,7 +199,7 @@ def analyse(
             as_of_us=as_of_us,
             interplay=[_interplay(i) for i in interactions if i.proven and i.metric == goal],
             printed=printed.get(goal.name),
-            holidays=[date.fromisoformat(day) for day in holidays],
+            holidays=closed,
         )
         bridge = attempt("the bridge", bridged, lambda _: Printed([], []))
     used = [c for change, m in zip(listed, measured, strict=True) for c in counted(change.change_id, m.stages)]

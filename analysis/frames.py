@@ -242,6 +242,8 @@ class Frames:
     first_seen: IntArray
     profiles: Outcomes
     begins_us: int = 0
+    feeds: Mapping[str, tuple[IntArray, FloatArray]] = field(default_factory=dict)
+    """Engagement names that are regressors → when and how much, whoever sent it (a price has no customer)."""
 
 
 def lag(at: IntArray, entered_us: IntArray, coarse: BoolArray | None) -> IntArray:
@@ -270,12 +272,16 @@ def needed(metrics: Mapping[str, MetricSettings], changes: pd.DataFrame | None =
 
 
 def prepare(
-    tables: Mapping[str, pd.DataFrame], begins_us: int = 0, whole_second_sources: Collection[str] = WHOLE_SECOND_SOURCES
+    tables: Mapping[str, pd.DataFrame],
+    begins_us: int = 0,
+    whole_second_sources: Collection[str] = WHOLE_SECOND_SOURCES,
+    feeds: Collection[str] = (),
 ) -> Frames:
     """The tables as codes, outcomes cut to the people who met any model; the input stays as it is.
 
     Args:
         whole_second_sources: whose outcomes may seem to lie before their cause, as the credits have it.
+        feeds: engagement names that are read as daily series (`Frames.feeds`).
     """
     exposures = _exposures(tables["exposures"])
     engagement = _engagement(tables["engagement"], exposures.subject.labels, whole_second_sources)
@@ -293,7 +299,15 @@ def prepare(
         first_seen,
         _profiles(tables.get("profiles"), exposures.subject.labels),
         begins_us,
+        {name: _feed(tables["engagement"], name) for name in sorted(set(feeds))},
     )
+
+
+def _feed(engagement: pd.DataFrame, name: str) -> tuple[IntArray, FloatArray]:
+    rows = np.flatnonzero((engagement["name"] == name).to_numpy(dtype=bool))
+    at = engagement["occurred_at"].to_numpy(dtype=np.int64)[rows]
+    value = pd.to_numeric(engagement["value"].iloc[rows]).to_numpy(dtype=np.float64)
+    return at, value
 
 
 def _exposures(frame: pd.DataFrame) -> Exposures:

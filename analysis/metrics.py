@@ -78,7 +78,9 @@ def resolve(frames: Frames, configured: Mapping[str, MetricSettings]) -> list[Me
     somebody who has configured nothing gets verdicts too.
     """
     found = [m for name, settings in configured.items() if (m := _metric(frames, name, settings)) is not None]
-    rest = _left_over(frames, {(m.source, m.key) for m in found} | _shares_of(found))
+    explaining = {name for s in configured.values() for name in s.regressors}
+    taken = {(m.source, m.key) for m in found} | _shares_of(found) | _of_names(explaining)
+    rest = _left_over(frames, taken)
     if not any(m.role == "goal" for m in found):
         rest = sorted((replace(m, role="goal") for m in rest), key=lambda m: m.order)
         rest[:1] = [replace(m, headline=True) for m in rest[:1]]
@@ -140,8 +142,13 @@ def _left_over(frames: Frames, taken: set[tuple[Source, str]]) -> list[Metric]:
 
 def _shares_of(found: list[Metric]) -> set[tuple[Source, str]]:
     """A name that is configured as money or as a share is not watched as the other as well."""
-    keys = {m.key for m in found if m.source in ("share", "sum")}
-    return {("share", key) for key in keys} | {("sum", key) for key in keys}
+    return _of_names({m.key for m in found if m.source in ("share", "sum")})
+
+
+def _of_names(keys: set[str]) -> set[tuple[Source, str]]:
+    shares: set[tuple[Source, str]] = {("share", key) for key in keys}
+    sums: set[tuple[Source, str]] = {("sum", key) for key in keys}
+    return shares | sums
 
 
 def _question(answers: Outcomes, event: str) -> str | None:

@@ -6,21 +6,26 @@ whose windows are not over are left out, and so are the days before the switch w
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 
 from analysis.change import BEFORE_AFTER_US, LedgerChange
-from analysis.days import day_of, midnights
+from analysis.days import day_of, local_date, midnights
 from analysis.entry import OPEN_US
 from analysis.estimators.switch import SwitchEffect, switch_effect
-from analysis.frames import ABSENT, Exposures, Frames
+from analysis.frames import ABSENT, BoolArray, Exposures, Frames
 from analysis.groups import stable_order
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray
 from analysis.values import Crowd, RepeatedMatcher, Values, exposure_marks, only, outcome_values
+from edgeloop.metrics import HOLIDAYS
 
 MOST_CONTROLS = 3
+SEASON_DAYS = 730  # from two years before the switch on a year has a shape
+_NONE, _NO_VALUE = np.zeros(0, dtype=np.int64), np.zeros(0)
 LIVE_SHARE = 0.95  # of the days on which a model has to have been asked, for its series to be a control
 
 
@@ -44,6 +49,17 @@ class SwitchData:
     """Midnights, one more than days."""
     switch_day: int
     until_us: int
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explained:
+    """What was regressed on beside other models, shape (days, k); ``names`` of those that varied, ``absent`` others."""
+
+    columns: FloatArray
+    names: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    season: bool = False
 
 
 def switch_data(
@@ -80,30 +96,95 @@ def switch_data(
         if live >= LIVE_SHARE * (len(days) - 1):
             others.append((-len(rows), str(model), rows))
     chosen = sorted(others, key=lambda o: o[:2])[:MOST_CONTROLS]
-    return SwitchData(own, tuple(_series(x, rows, days, closes) for *_, rows in chosen), days, switch_day, end)
+    beside = tuple(_series(x, rows, days, closes) for *_, rows in chosen)
+    return SwitchData(own, beside, days, switch_day, end, timezone)
 
 
-def switch_result(frames: Frames, data: SwitchData, metric: Metric) -> tuple[SwitchEffect, Values]:
-    """The effect of the switch on one metric, from the days whose windows are over."""
+def switch_result(
+    frames: Frames, data: SwitchData, metric: Metric, holidays: Collection[date] = ()
+) -> tuple[SwitchEffect, Values, Explained]:
+    """The effect of the switch on one metric, from the days whose windows are over.
+
+    Args:
+        holidays: dates of the regressor of that name.
+    """
     values = _values(frames, data.own, metric)
-    sums, rows = daily(data.own, values)
+    sums, rows = daily(data.own, values, metric)
     complete = _complete_days(data, metric.window_us)
-    controls = []
-    for series in data.others:
-        y, n = daily(series, _values(frames, series, metric))
-        if (n[complete] > 0).all():
-            controls.append(y[complete] / n[complete])
     before = int(np.count_nonzero(complete[: data.switch_day]))
-    table = np.stack(controls, axis=1) if controls else np.zeros((int(np.count_nonzero(complete)), 0))
-    effect = switch_effect(sums[complete], rows[complete], before, table)
-    return effect, only(values, complete[data.own.day])
+    told = _explained(frames, data, metric, complete, before, holidays)
+    columns = [told.columns]
+    for series in data.others:
+        y, n = daily(series, _values(frames, series, metric), metric)
+        if (n[complete] > 0).all():
+            columns.append((y[complete] / n[complete])[:, None])
+    effect = switch_effect(sums[complete], rows[complete], before, np.concatenate(columns, axis=1), season=told.season)
+    return effect, only(values, complete[data.own.day]), told
 
 
-def daily(series: Series, values: Values) -> tuple[FloatArray, FloatArray]:
-    """Σy and Σd of each day."""
+def _explained(
+    frames: Frames, data: SwitchData, metric: Metric, complete: BoolArray, before: int, holidays: Collection[date]
+) -> Explained:
+    """The declared regressors of the complete days, and whether two years of days are there for a season."""
+    days = [date.fromisoformat(local_date(int(us), data.timezone)) for us in data.days[:-1]]
+    columns: list[FloatArray] = []
+    names: list[str] = []
+    absent: list[str] = []
+    for name in metric.settings.regressors:
+        if name == HOLIDAYS:
+            column = np.array([float(day in holidays) for day in days])
+        else:
+            column = daily_values(*frames.feeds.get(name, (_NONE, _NO_VALUE)), data.days)
+        known = column[complete]
+        if before and not np.isnan(known).any() and known[:before].std() > 0:
+            columns.append(known)
+            names.append(name)
+        else:
+            absent.append(name)
+    table = np.stack(columns, axis=1) if columns else np.zeros((int(np.count_nonzero(complete)), 0))
+    return Explained(table, tuple(names), tuple(absent), before >= SEASON_DAYS)
+
+
+def daily_values(at: IntArray, value: FloatArray, days: IntArray) -> FloatArray:
+    """Events as a daily series: the mean of the day's values, whoever sent them.
+
+    A day without any has the day's before, those before the first have the first; NaN throughout where there is none.
+    Events without values are counted.
+
+    Args:
+        at: when, in µs, shape (events,).
+        value: how much, NaN where an event says nothing, shape (events,).
+        days: midnights, one more than days.
+    """
+    n_days = len(days) - 1
+    inside = (at >= days[0]) & (at < days[-1])
+    at, value = at[inside], value[inside]
+    if len(at) == 0:
+        return np.full(n_days, np.nan)
+    priced = ~np.isnan(value)
+    if not priced.any():
+        return np.bincount(day_of(at, days), minlength=n_days).astype(np.float64)
+    day = day_of(at[priced], days)
+    n = np.bincount(day, minlength=n_days)
+    sums = np.bincount(day, weights=value[priced], minlength=n_days)
+    last = np.maximum.accumulate(np.where(n > 0, np.arange(n_days), -1))
+    last[last < 0] = int(np.argmax(n > 0))
+    found: FloatArray = sums[last] / n[last]
+    return found
+
+
+def daily(series: Series, values: Values, metric: Metric | None = None) -> tuple[FloatArray, FloatArray]:
+    """Σy and Σd of each day; of a quantile the day's own, times how many there are."""
     who = values.counted
-    y = np.bincount(series.day[who], weights=values.y[who], minlength=series.n_days).astype(np.float64)
     d = np.bincount(series.day[who], weights=values.d[who], minlength=series.n_days).astype(np.float64)
+    if metric is not None and metric.kind == "quantile":
+        y = np.zeros(series.n_days)
+        order = np.argsort(series.day[who], kind="stable")
+        ends = np.cumsum(np.bincount(series.day[who], minlength=series.n_days))
+        for day, part in enumerate(np.split(values.y[who][order], ends[:-1])):
+            y[day] = np.quantile(part, metric.settings.quantile) * len(part) if len(part) else 0.0
+        return y, d
+    y = np.bincount(series.day[who], weights=values.y[who], minlength=series.n_days).astype(np.float64)
     return y, d
 
 

@@ -18,6 +18,12 @@ MetricKind = Literal["proportion", "mean", "ratio", "quantile", "nps"]
 Direction = Literal["up", "down"]
 
 
+HOLIDAYS = "holidays"
+"""The regressor of the settings' own dates."""
+MOST_REGRESSORS = 6
+"""More are not told apart by the some hundred days before a switch."""
+
+
 class Covariate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """What was known of a unit before it met the change (CUPED): the same metric, unless a name says otherwise."""
 
@@ -66,6 +72,9 @@ class MetricSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, f
     worth: float | None = None
     """Money that one unit of the metric is worth, in the company's currency."""
     covariate: Covariate = Covariate()
+    regressors: tuple[str, ...] = ()
+    """Of a full switch: daily series that explain the metric and that no version can move. ``holidays`` (the setting of
+    that name), or an engagement name: the mean of its values of the day, its number a day where it has none."""
     cap: Annotated[float, Meta(gt=0.5, lt=1)] | None = None
     """Quantile of the units' non-zero sums of the 28 days before the change, above which sums are cut."""
 
@@ -160,6 +169,12 @@ def _problem(metric: MetricSettings) -> str | None:
         return 'kind "nps" is for answers'
     if metric.after_h >= metric.window_h:
         return "after_h must be smaller than window_h"
+    if len(set(metric.regressors)) < len(metric.regressors) or not all(metric.regressors):
+        return "regressors: each is named once"
+    if len(metric.regressors) > MOST_REGRESSORS:
+        return f"regressors: at most {MOST_REGRESSORS}"
+    if metric.event in metric.regressors:
+        return "regressors: a metric does not explain itself"
     if metric.covariate.source not in ("same", "none") and not metric.covariate.name:
         return "covariate.name is missing"
     if metric.role == "guardrail" and metric.margin is None and metric.margin_share is None:

@@ -246,7 +246,8 @@ def _guard(e: Estimate) -> str:
         return t("within its limit")
     if visible is None:
         return t("not yet shown to be within its limit")
-    if e.metric_kind == "quantile":  # tested as the share of requests above the old version's own figure
+    # Tested as the share of requests above the old version's own figure; of a full switch by the days' own figures.
+    if e.metric_kind == "quantile" and e.grade != "before_after":
         return t(
             "not yet shown to be within its limit: {size} more of the requests above the old version’s figure are not "
             "ruled out",
@@ -276,10 +277,28 @@ def _remarks(e: Estimate, found: words.Direction, unit: units.Unit, *, doubted: 
     elif e.response_control is not None and found != "early":
         made.append(t("Only those who answered, unweighted"))
     made += _silent(e, found) if not doubted else []
+    made += _regressed(e) if found != "early" else []
     left_out = reasons.left_out(e)
     if left_out:
         made.append(words.capital(left_out))
     return tuple(made)
+
+
+def _regressed(e: Estimate) -> list[str]:
+    """What explains the days of a full switch, beside other models."""
+    known = reasons.of(e, facts.Regressed)
+    if known is None:
+        return []
+    made = []
+    if known.names:
+        names = numbers.joined([foreign.quoted(name) for name in known.names])
+        made.append(t("What {names} explain from day to day is taken out", names=names))
+    if known.absent:
+        names = numbers.joined([foreign.quoted(name) for name in known.absent])
+        made.append(t("Not taken out, for they did not vary or were not sent: {names}", names=names))
+    if known.season:
+        made.append(t("The season of the year is taken out"))
+    return made
 
 
 def _silent(e: Estimate, found: words.Direction) -> list[str]:

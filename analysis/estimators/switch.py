@@ -21,6 +21,8 @@ from edgeloop.store.facts import AnyFact, FewDaysBefore, Said
 
 LEAST_BEFORE, LEAST_DATES = 56, 40
 _HISTORY = 14  # days that a placebo date needs before it
+_SEASON_HISTORY = 548  # the same where a year has a shape: one and a half
+_YEAR_DAYS, _HARMONICS = 365.25, 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +68,9 @@ class SwitchEffect:
         return self.effect - half, self.effect + half
 
 
-def switch_effect(sums: FloatArray, rows: FloatArray, switch_day: int, controls: FloatArray) -> SwitchEffect:
+def switch_effect(
+    sums: FloatArray, rows: FloatArray, switch_day: int, controls: FloatArray, *, season: bool = False
+) -> SwitchEffect:
     """Mean per person after the switch less the counterfactual's, weighted by each day's people.
 
     The variances of the model are estimated once, on the days before the switch; each placebo date then only forgets
@@ -76,13 +80,15 @@ def switch_effect(sums: FloatArray, rows: FloatArray, switch_day: int, controls:
         sums: the metric's sum of each day, shape (days,).
         rows: each day's people, shape (days,).
         switch_day: the first day after.
-        controls: daily figures of what was not touched, shape (days, k); k may be 0.
+        controls: daily figures of what was not touched (other models, regressors), shape (days, k); k may be 0.
+        season: whether the year has a shape of its own. What a date knows of it is what the days before it tell, so
+            placebo dates begin where one and a half years are known.
     """
     days, after = len(sums), len(sums) - switch_day
     there = rows > 0
     y = np.where(there, sums / np.maximum(rows, 1), np.nan)
     plain = _mean(sums, rows, 0, switch_day), _mean(sums, rows, switch_day, days)
-    dates = list(range(_HISTORY, switch_day - after + 1)) if after > 0 else []
+    dates = list(range(_SEASON_HISTORY if season else _HISTORY, switch_day - after + 1)) if after > 0 else []
     refusal = _refusal(switch_day, after, len(dates))
     if refusal is not None or np.nanstd(y[:switch_day]) == 0:
         why = refusal or Said("nothing varied before")
@@ -90,11 +96,11 @@ def switch_effect(sums: FloatArray, rows: FloatArray, switch_day: int, controls:
     scale = float(np.nanstd(y[:switch_day]))
     center = float(np.nanmean(y[:switch_day]))
     z = (y - center) / scale
-    exog = _standard(controls, switch_day) if controls.shape[1] else None
+    exog = _standard(controls, switch_day)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a fit that has not settled shows in the placebos' spread
-        parameters = _model(z[:switch_day], None if exog is None else exog[:switch_day]).fit(disp=False).params
-        foretold = _foretold(z, exog, parameters, switch_day, after)
+        model = _model(z[:switch_day], None if exog is None else exog[:switch_day], season=season)
+        foretold = _foretold(z, exog, model.fit(disp=False).params, switch_day, after, season=season)
     found = [_gap(z, rows, foretold(date), date) * scale for date in [switch_day, *dates]]
     effect = found[0]
     return SwitchEffect(plain[1] - effect, plain[1], effect, None, np.array(found[1:]), _told_by(len(dates), after))
@@ -119,14 +125,19 @@ def _refusal(before: int, after: int, dates: int) -> AnyFact | None:
     return None
 
 
-def _model(y: FloatArray, exog: FloatArray | None) -> Any:
+def _model(y: FloatArray, exog: FloatArray | None, *, season: bool) -> Any:
     from statsmodels.tsa.statespace.structural import UnobservedComponents  # takes a second to load
 
-    return UnobservedComponents(y, level="llevel", seasonal=7, stochastic_seasonal=False, exog=exog)
+    year: dict[str, Any] = {
+        "freq_seasonal": [{"period": _YEAR_DAYS, "harmonics": _HARMONICS}], "stochastic_freq_seasonal": [False],
+    }  # fmt: skip
+    return UnobservedComponents(
+        y, level="llevel", seasonal=7, stochastic_seasonal=False, exog=exog, **(year if season else {})
+    )
 
 
 def _foretold(
-    z: FloatArray, exog: FloatArray | None, parameters: FloatArray, switch_day: int, after: int
+    z: FloatArray, exog: FloatArray | None, parameters: FloatArray, switch_day: int, after: int, *, season: bool
 ) -> Callable[[int], FloatArray]:
     """What the days before a date foretell of the ``after`` days from it on, for any date up to the switch.
 
@@ -135,7 +146,7 @@ def _foretold(
     """
     known = z.copy()
     known[switch_day:] = np.nan
-    passed = _model(known, exog).filter(parameters, return_ssm=True)
+    passed = _model(known, exog, season=season).filter(parameters, return_ssm=True)
     transition, design = passed.transition[:, :, 0], passed.design[0, :, 0]
     ahead = np.empty((after, len(design)))
     for h in range(after):
@@ -157,10 +168,14 @@ def _gap(z: FloatArray, rows: FloatArray, foretold: FloatArray, date: int) -> fl
     return float(np.nansum(weight * (z[seen] - foretold)) / weight.sum()) if weight.sum() else 0.0
 
 
-def _standard(controls: FloatArray, switch_day: int) -> FloatArray:
+def _standard(controls: FloatArray, switch_day: int) -> FloatArray | None:
+    """Of what varied before the switch: nothing else has a coefficient."""
     before = controls[:switch_day]
-    spread = before.std(axis=0)
-    found: FloatArray = (controls - before.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    spread = before.std(axis=0) if controls.shape[1] else np.zeros(0)
+    varies = spread > 0
+    if not varies.any():
+        return None
+    found: FloatArray = (controls[:, varies] - before.mean(axis=0)[varies]) / spread[varies]
     return found
 
 

@@ -41,6 +41,10 @@ _BEFORE_A_CHANGE_US = 28 * DAY_US
 """How far back covariates, zones and caps look."""
 _BEFORE_A_SWITCH_US = 140 * DAY_US
 """The same of a full switch: 40 placebo dates, each with 56 days before it and 28 after, and a window."""
+_YEARS_BEFORE_A_SWITCH_US = 790 * DAY_US
+"""Two years of days, and a window: from there on a year has a season."""
+_MOST_EXPOSURES = 3_000_000
+"""Of so long a time, for a freeze to hold it: beyond, it has the shorter one, and the switch no season."""
 
 
 def freeze_month(home: Home, settings: Settings, month: Month) -> Freeze:
@@ -192,8 +196,11 @@ def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: P
         for change in live_ledger(reader, month.timezone)
         if change.touches(month, window_us) or (again and change.touches(before, window_us))
     ]
+    switches = [change.start_us for change in touching if change.full_switch]
+    long_us = min(switches, default=0) - _YEARS_BEFORE_A_SWITCH_US
+    before_us = _YEARS_BEFORE_A_SWITCH_US if switches and _affordable(reader, long_us, month) else _BEFORE_A_SWITCH_US
     starts = [
-        change.start_us - max(window_us, _BEFORE_A_SWITCH_US if change.full_switch else _BEFORE_A_CHANGE_US)
+        change.start_us - max(window_us, before_us if change.full_switch else _BEFORE_A_CHANGE_US)
         for change in touching
     ]
     since_us = min([*starts, before.start_us - max(window_us, _BEFORE_A_CHANGE_US)])
@@ -214,6 +221,15 @@ def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: P
         ),
         logo=logo_uri(home, settings),
     )
+
+
+def _affordable(reader: Reader, since_us: int, month: Month) -> bool:
+    """Whether the exposures since then are few enough to be kept in a freeze."""
+    where = f"occurred_at >= {reader.moment(since_us)} AND occurred_at < {reader.moment(month.end_us)}"
+    with reader.snapshot():
+        sql = f"SELECT count(*) FROM (SELECT 1 AS one FROM exposures WHERE {where} LIMIT {_MOST_EXPOSURES + 1}) AS few"
+        ((n,),) = reader.query(sql)[1]
+    return int(n) <= _MOST_EXPOSURES
 
 
 def _reported(home: Home, month: Month, freeze_id: str) -> tuple[FeedbackUse, ...]:

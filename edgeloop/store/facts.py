@@ -425,6 +425,24 @@ class HoldBack(Fact, frozen=True):
         return "hold back 5 % of the units to compare with"
 
 
+class Regressed(Fact, frozen=True):
+    """Of a full switch: the daily series beside it, declared ones that do not vary, and whether the season is there."""
+
+    names: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    season: bool = False
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        parts = [f"beside it {', '.join(self.names)}"] if self.names else []
+        if self.absent:
+            parts.append(f"without {', '.join(self.absent)}: no days before the switch on which it varies")
+        if self.season:
+            parts.append("with the season of the year")
+        return ", ".join(parts)
+
+
 class Unadjusted(Fact, frozen=True):
     """The effect without adjustment for the days before."""
 
@@ -720,6 +738,7 @@ AnyFact = (
     | NotShown
     | PromotedAfter
     | HoldBack
+    | Regressed
     | Unadjusted
     | LeftOut
     | Guardrail
