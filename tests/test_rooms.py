@@ -52,6 +52,7 @@ EXPORTED = {
         "Record",
         "Sheet",
         "build",
+        "done_since",
         "figure",
         "mail",
         "read",
