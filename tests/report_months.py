@@ -55,6 +55,8 @@ class Rollout:
     slow: float = 1.0
     zone_effect: tuple[str, str, float] | None = None
     """Event, zone and the share there under the new version."""
+    lasts: float = 1.0
+    """What is left of each effect after a week."""
     switch: bool = False
     features: int = 8
     planned: int | None = None
@@ -153,6 +155,8 @@ def _engagement(rng: np.random.Generator, world: World, shown: pd.DataFrame) -> 
             share: Any = np.where(new, after, before)
             if r.zone_effect is not None and r.zone_effect[0] == name:
                 share = np.where(new & (own["zone"] == r.zone_effect[1]).to_numpy(), r.zone_effect[2], share)
+            weeks = np.maximum(own["occurred_at"].to_numpy() - r.begins, 0) // (7 * DAY_US)
+            share = before + (share - before) * r.lasts**weeks
             add(name, own[rng.random(len(own)) < share])
     for name, share in world.background.items():
         add(name, shown[rng.random(len(shown)) < share])
@@ -286,8 +290,8 @@ def _telemetry() -> pd.DataFrame:
 
 def _everything(folder: Path) -> Freeze:
     prompt = Rollout(
-        "rebook-prompt", "One-tap rebooking", {"slot_rebooked": (0.10, 0.20)}, owner="Amara Nwosu, product",
-        csat=(4.0, 4.02), zone_effect=("slot_rebooked", "west", 0.34),
+        "rebook-prompt", "One-tap rebooking", {"slot_rebooked": (0.10, 0.36)}, owner="Amara Nwosu, product",
+        csat=(4.0, 4.02), zone_effect=("slot_rebooked", "west", 0.56), lasts=0.5,
     )  # fmt: skip
     card = Rollout(
         "promo-card", "Bigger promotion card", {"card_opened": (0.10, 0.17), "complaint": (0.02, 0.02)},

@@ -28,6 +28,7 @@ ORDERS = {
     "money": MetricSettings(role="goal", event="order", kind="mean"),
 }
 WEEK_US = 7 * DAY_US
+NBSP = "\N{NO-BREAK SPACE}"
 
 
 def company(
@@ -195,14 +196,14 @@ def rows_of(effect: float, slope: float, *, lower_is_better: bool = False) -> Ch
             0.05,
             -0.01,
             False,
-            "The effect on “orders” wears off from week to week (−1.0\N{NO-BREAK SPACE}pp a week): it may be the charm",
+            f"The effect on “orders” wears off from week to week (−1.0{NBSP}pp a week): it may be",
         ),
         (0.05, 0.01, False, "The effect on “orders” still grows"),
         (
             -0.05,
             0.01,
             False,
-            "The harm to “orders” wears off from week to week (+1.0\N{NO-BREAK SPACE}pp a week): people may be",
+            f"The harm to “orders” wears off from week to week (+1.0{NBSP}pp a week): people may",
         ),
         (-0.05, -0.01, False, "The harm to “orders” still grows"),
         (-0.05, 0.01, True, "The effect on “orders” wears off"),

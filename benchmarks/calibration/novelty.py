@@ -144,26 +144,26 @@ _LASTING = Target(0.0, LEVEL, at_most=True)
 _FOUND = Target(0.8, 1.0)
 
 SCENARIOS: list[Scenario] = [
-    _scenario("first_week", "+6 points that last, once each, 8,000 people", World(added=0.06), _LASTING, 1_000),
+    _scenario("first_week", "+6 points that last, once each, 8,000 people", World(added=0.06), _LASTING, 400),
     _scenario(
         "keen_first", "+30 % that last, frequent customers first",
-        World(factor=1.3, keen_first=True), _LASTING, 1_000,
+        World(factor=1.3, keen_first=True), _LASTING, 400,
     ),
-    _scenario("again", "+6 points that last, 60 % again each week", World(added=0.06, again=0.6), _LASTING, 600),
+    _scenario("again", "+6 points that last, 60 % again each week", World(added=0.06, again=0.6), _LASTING, 300),
     _scenario(
         "once", "+6 points that last, 60 % again, nobody orders twice",
-        World(added=0.06, again=0.6, once=True), _LASTING, 600,
+        World(added=0.06, again=0.6, once=True), _LASTING, 300,
     ),
     _scenario(
         "more_again", "+6 points that last, 60 and 70 % again",
-        World(added=0.06, again=0.6, again_new=0.7), _LASTING, 600,
+        World(added=0.06, again=0.6, again_new=0.7), _LASTING, 300,
     ),
     _scenario(
         "halving_entries", "+10 points halving in 4 weeks, 40,000 who enter over 5",
-        World(people=40_000, added=0.10, fades_by="calendar"), _FOUND, 200,
+        World(people=40_000, added=0.10, fades_by="calendar"), _FOUND, 100,
     ),
     _scenario(
         "halving_again", "+10 points halving in 4 of a person's weeks, 30,000, 60 % again each week",
-        World(people=30_000, added=0.10, again=0.6, fades_by="person"), _FOUND, 200,
+        World(people=30_000, added=0.10, again=0.6, fades_by="person"), _FOUND, 100,
     ),
 ]  # fmt: skip
