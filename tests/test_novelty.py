@@ -21,7 +21,7 @@ from edgeloop.metrics import MetricSettings
 from edgeloop.store.rows import Check, Estimate
 from reports import language, novelty
 from reports.gathered import ChangeRows, gather
-from tests.frames import COLUMNS, LATER, MARCH, at, frames
+from tests.frames import COLUMNS, LATER, MARCH, World, at, frames
 
 ORDERS = {
     "orders": MetricSettings(role="goal", headline=True, event="order"),
@@ -222,3 +222,31 @@ def test_each_language_tells_the_four_apart(locale: str) -> None:
         told = {novelty.told(rows_of(effect, slope))[0] for effect in (0.05, -0.05) for slope in (0.01, -0.01)}
     assert len(told) == 4
     assert not any("week" in text for text in told)
+
+
+def test_strata_of_unequal_shares_are_no_novelty() -> None:
+    """Village and town get the new version at 20 and 80 %, order differently, and more of the town enter each week."""
+    states = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        n = 4_000
+        week = rng.integers(0, 4, n)
+        town = rng.random(n) < np.array([0.05, 0.2, 0.35, 0.5])[week]
+        new = rng.random(n) < np.where(town, 0.8, 0.2)
+        moment = at(0) + week * WEEK_US + (rng.random(n) * WEEK_US).astype(np.int64)
+        did = rng.random(n) < np.where(town, 0.4, 0.1) + 0.06 * new
+        ids = np.array([f"s{i:05d}" for i in range(n)])
+        shown = pd.DataFrame(
+            {"exposure_id": ids, "subject": ids, "occurred_at": moment, "anonymous": 0, "model_id": "eta",
+             "model_version": np.where(new, "v2", "v1"), "arm": np.where(new, "canary", "stable"), "rollout_id": "r1",
+             "zone": np.where(town, "town", "village")}
+        ).sort_values("occurred_at")  # fmt: skip
+        ordered = pd.DataFrame(
+            {"event_id": ids, "subject": ids, "occurred_at": moment + HOUR_US, "name": "order", "value": 10.0,
+             "currency": "EUR", "anonymous": 0}
+        )[did]  # fmt: skip
+        world = World()
+        world.declare(0, assignment="random", strata=["zone"])
+        tables = world.tables() | {"exposures": shown, "engagement": ordered}
+        states.append(warned({name: frame.reindex(columns=list(COLUMNS[name])) for name, frame in tables.items()}))
+    assert sum(states) <= 7
