@@ -44,6 +44,8 @@ class ZoneData:
     by_block: bool
     until_us: int
     full_days: int
+    drawn: bool = False
+    """Whether chance chose the zones or blocks."""
 
     @property
     def cells(self) -> tuple[int, int]:
@@ -72,7 +74,8 @@ def staged_data(x: Exposures, change: LedgerChange, stage: Stage, *, month_end_u
     named = np.isin(x.zone.labels, list(stage.zones)) if stage.zones else share >= NEW_SHARE
     zones = np.flatnonzero(~np.isnan(share) & (named | (share <= 1 - NEW_SHARE)))
     people = [first_exposures(x, rows, np.zeros(len(rows), dtype=np.int64), x.subject) for rows in (before, after)]
-    return _data(x, stage, people, zones, named[zones], stage.start_us, min(stage.end_us or OPEN_US, as_of_us), until)
+    data = _data(x, stage, people, zones, named[zones], stage.start_us, min(stage.end_us or OPEN_US, as_of_us), until)
+    return replace(data, drawn=change.assignment == "random")
 
 
 def staged_result(frames: Frames, data: ZoneData, metric: Metric) -> tuple[ZoneEffect | None, Values]:
@@ -82,15 +85,13 @@ def staged_result(frames: Frames, data: ZoneData, metric: Metric) -> tuple[ZoneE
     sums = []
     for period in (~data.after, data.after):
         who = values.counted & period
-        y = np.bincount(data.cell[who], weights=values.y[who], minlength=n).astype(np.float64)
-        rows = np.bincount(data.cell[who], weights=values.d[who], minlength=n).astype(np.float64)
-        sums.append((y, rows))
-    there = (sums[0][1] > 0) & (sums[1][1] > 0)
+        sums.append(_sums(values, data.cell, who, n))
+    there = (sums[0].rows > 0) & (sums[1].rows > 0)
     treated = data.treated[there]
     if not treated.any() or treated.all():
         return None, values
-    before, after = (ZoneSums(y[there], rows[there]) for y, rows in sums)
-    effect = staged_effect(before, after, treated)
+    before, after = (one.of(there) for one in sums)
+    effect = staged_effect(before, after, treated, drawn=data.drawn)
     if effect.se is None:  # a single zone has no spread of its own, but it has one over the weeks
         effect = replace(effect, se=_weekly_se(data, values, np.flatnonzero(there), treated))
     return effect, only(values, there[data.cell])
@@ -135,21 +136,31 @@ def switchback_data(x: Exposures, change: LedgerChange, stage: Stage, *, month_e
     matcher = RepeatedMatcher(_crowd(x, rows, closes), len(x.subject.labels))
     return ZoneData(
         stage, matcher, rows, block, np.ones(len(rows), dtype=bool), blocks.zone, blocks.treated, True, until,
-        _days(until - stage.start_us),
+        _days(until - stage.start_us), change.assignment == "random",
     )  # fmt: skip
 
 
 def switchback_result(frames: Frames, data: ZoneData, metric: Metric) -> tuple[ZoneEffect | None, Values]:
     """The difference over zone × block; None where one version has no block with people."""
     values = _values(frames, data, metric)
-    n, who = len(data.zone), values.counted
-    y = np.bincount(data.cell[who], weights=values.y[who], minlength=n).astype(np.float64)
-    rows = np.bincount(data.cell[who], weights=values.d[who], minlength=n).astype(np.float64)
-    there = rows > 0
+    sums = _sums(values, data.cell, values.counted, len(data.zone))
+    there = sums.rows > 0
     treated = data.treated[there]
     if not treated.any() or treated.all():
         return None, values
-    return switchback_effect(data.zone[there], treated, y[there], rows[there]), only(values, there[data.cell])
+    kept = sums.of(there)
+    effect = switchback_effect(data.zone[there], treated, kept.y, kept.rows, kept.squares, drawn=data.drawn)
+    return effect, only(values, there[data.cell])
+
+
+def _sums(values: Values, cell: IntArray, who: BoolArray, n: int) -> ZoneSums:
+    """Sums of some people per zone or block, and of how far each lies from its cell's rate."""
+    of, y, d = cell[who], values.y[who], values.d[who]
+    total = np.bincount(of, weights=y, minlength=n).astype(np.float64)
+    rows = np.bincount(of, weights=d, minlength=n).astype(np.float64)
+    rate = np.divide(total, rows, out=np.zeros(n), where=rows > 0)
+    squares = np.bincount(of, weights=(y - rate[of] * d) ** 2, minlength=n).astype(np.float64)
+    return ZoneSums(total, rows, squares)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis.estimators import permutation
 from analysis.estimators.permutation import ZoneEffect, assignments
 from analysis.estimators.staged import ZoneSums, panel_effect, staged_effect
 from analysis.estimators.switch import switch_effect
@@ -22,7 +24,7 @@ ORGANS = Path(__file__).parent / "data" / "organ_donation.csv"
 
 
 def staged(rng: np.random.Generator, zones: int, treated: int, effect: float = 0.0) -> ZoneEffect:
-    rows = rng.integers(200, 900, (2, zones)).astype(float)
+    rows = np.tile(rng.integers(200, 900, zones).astype(float), (2, 1))
     level = 10 + rng.normal(0, 2, zones)
     moved = rng.normal(0, 0.5, zones)
     arm = np.zeros(zones, dtype=bool)
@@ -30,6 +32,13 @@ def staged(rng: np.random.Generator, zones: int, treated: int, effect: float = 0
     before = rows[0] * level
     after = rows[1] * (level + moved + 0.3 + effect * arm)
     return staged_effect(ZoneSums(before, rows[0]), ZoneSums(after, rows[1]), arm)
+
+
+@pytest.fixture
+def few_assignments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred data sets need no ten thousand assignments each."""
+    for name in ("MOST", "FEWEST_DRAWN"):
+        monkeypatch.setattr(permutation, name, 999)
 
 
 class TestOrganDonation:
@@ -52,6 +61,7 @@ class TestOrganDonation:
 
 class TestStaged:
     def test_against_brute_force(self) -> None:
+        """Every assignment by hand: the effect, Welch's SE of the zones' changes, and the normal score of its t."""
         rng = np.random.default_rng(1)
         for _ in range(5):
             zones, treated = 9, 3
@@ -60,23 +70,40 @@ class TestStaged:
             arm = np.zeros(zones, dtype=bool)
             arm[[1, 4, 5]] = True
             found = staged_effect(before, after, arm)
+            moved = after.y / after.rows - before.y / before.rows
+            apart = np.var(before.y / before.rows, ddof=1)
 
-            def by_hand(group: tuple[int, ...], b: ZoneSums = before, a: ZoneSums = after) -> float:
-                others = [i for i in range(9) if i not in group]
-                new, old = list(group), others
-                return float(
-                    a.y[new].sum() / a.rows[new].sum() - b.y[new].sum() / b.rows[new].sum()
-                    - a.y[old].sum() / a.rows[old].sum() + b.y[old].sum() / b.rows[old].sum()
-                )  # fmt: skip
+            def by_hand(
+                group: tuple[int, ...],
+                b: ZoneSums = before,
+                a: ZoneSums = after,
+                moved: np.ndarray = moved,
+                apart: float = apart,
+            ) -> tuple[float, float, float]:
+                effect, parts, mixed = 0.0, [], 0.0
+                for sign, side in ((1, list(group)), (-1, [i for i in range(9) if i not in group])):
+                    late, early = a.rows[side] / a.rows[side].sum(), b.rows[side] / b.rows[side].sum()
+                    effect += sign * float(late @ (a.y / a.rows)[side] - early @ (b.y / b.rows)[side])
+                    parts.append(
+                        (float(np.var(moved[side], ddof=1) * (((late + early) / 2) ** 2).sum()), len(side) - 1)
+                    )
+                    mixed += apart * float(((late - early) ** 2).sum())
+                variance = sum(v for v, _ in parts) + mixed
+                df = min(variance**2 / sum(v * v / df for v, df in parts), 7)
+                score = (8 * df + 1) / (8 * df + 3) * math.sqrt(df * math.log1p(effect**2 / variance / df))
+                return effect, math.sqrt(variance), score
 
-            actual = by_hand((1, 4, 5))
-            all_ways = [by_hand(c) for c in combinations(range(zones), treated)]
-            assert found.effect == pytest.approx(actual)
+            effect, se, score = by_hand((1, 4, 5))
+            all_ways = [by_hand(c)[2] for c in combinations(range(zones), treated)]
+            assert found.effect == pytest.approx(effect)
+            assert found.se == pytest.approx(se)
             assert found.assignments == math.comb(9, 3)
-            assert found.p == pytest.approx(np.mean([abs(w) >= abs(actual) - 1e-12 for w in all_ways]))
+            assert found.p_of(0.0) == pytest.approx(np.mean([w >= score - 1e-9 for w in all_ways]))
+            assert found.p is not None
+            assert found.p >= found.p_of(0.0)
 
     def test_true_nulls_are_rejected_in_5_percent(self) -> None:
-        """Two and three treated zones of 8 to 12, where standard errors clustered by zone reject 12–13 %."""
+        """Two and three treated zones of 8 to 12, where errors clustered by zone reject 12 % and more by the normal."""
         rng = np.random.default_rng(2)
         rejected = clustered = 0
         for i in range(600):
@@ -87,6 +114,26 @@ class TestStaged:
             clustered += abs(found.effect) / found.se > 1.96
         assert 0.03 * 600 <= rejected <= 0.07 * 600
         assert clustered > 0.09 * 600
+
+    @pytest.mark.parametrize(
+        ("size", "spread"),
+        [((50, 2_000), (0.01, 0.01)), ((2_000, 50), (0.01, 0.01)), ((1_000, 1_000), (0.06, 0.03))],
+        ids=["small ones", "large ones", "twice the spread"],
+    )
+    def test_five_of_25_zones_that_are_unlike_the_others(
+        self, size: tuple[int, int], spread: tuple[float, float], few_assignments: None
+    ) -> None:
+        """The effects alone, permuted, reject true nulls in 68 %, 0 % and 19 % here."""
+        rng, arm = np.random.default_rng(11), np.arange(25) < 5
+        people, apart = np.where(arm, *size), np.where(arm, *spread)
+        rejected, n = 0, 250
+        for _ in range(n):
+            level = np.clip(0.2 + rng.normal(0, 0.04, 25), 0.02, 1)
+            now = np.clip(level + rng.normal(0, 1, 25) * apart, 0.01, 1)
+            spans = [rng.binomial(people, rate).astype(float) for rate in (level, now)]
+            sums = [ZoneSums(y, people.astype(float), y - y * y / people) for y in spans]
+            rejected += (staged_effect(sums[0], sums[1], arm).p or 1) <= 0.05
+        assert 0.01 * n <= rejected <= 0.09 * n
 
     def test_intervals_cover(self) -> None:
         rng = np.random.default_rng(3)
@@ -104,10 +151,53 @@ class TestStaged:
     @settings(max_examples=30, deadline=None)
     @given(st.integers(0, 10_000), st.sampled_from([0.05, 0.1, 0.2]))
     def test_the_interval_holds_nought_exactly_where_p_is_above_alpha(self, seed: int, alpha: float) -> None:
-        found = staged(np.random.default_rng(seed), 9, 3, effect=1.0)
+        found = replace(staged(np.random.default_rng(seed), 9, 3, effect=1.0), drawn=seed % 2 == 0, seen={})
         low, high = found.interval(alpha) or (0.0, 0.0)
         assert found.p is not None
         assert (low <= 0 <= high) == (found.p > alpha)
+
+    def test_zones_that_nobody_drew_need_students_test_too(self) -> None:
+        """All the small ones: of no other assignment the figures are like these, so that a permutation knows little."""
+        rng, arm = np.random.default_rng(12), np.arange(8) < 4
+        people = np.where(arm, 50.0, 2_000.0)
+        drawn = chosen = 0
+        for _ in range(300):
+            level = np.clip(0.2 + rng.normal(0, 0.04, 8), 0.02, 1)
+            spans = [rng.binomial(people.astype(int), level).astype(float) for _ in range(2)]
+            sums = [ZoneSums(y, people, y - y * y / people) for y in spans]
+            found = staged_effect(sums[0], sums[1], arm, drawn=False)
+            chosen += (found.p or 1) <= 0.05
+            drawn += (replace(found, drawn=True, seen={}).p or 1) <= 0.05
+        assert chosen <= 0.075 * 300 < drawn
+
+    def test_a_harm_without_any_spread_is_one(self) -> None:
+        """Errors of every zone: 0 before, 100 % after, with the new version."""
+        arm, people = np.arange(12) < 3, np.full(12, 400.0)
+        none, all_of_them = np.zeros(12), people * arm
+        found = staged_effect(ZoneSums(none, people, none), ZoneSums(all_of_them, people, none), arm)
+        assert found.effect == 1.0
+        assert found.p == 1 / 220
+        assert (found.p_above(0.005) or 0.0) < 1e-6
+        assert found.p_below(0.005) == 1.0
+        silent = staged_effect(ZoneSums(none, people, none), ZoneSums(none, people, none), arm)
+        assert (silent.p_above(0.005), silent.p_below(0.005)) == (None, None)
+
+    def test_one_sided_tests_of_few_zones_are_students(self) -> None:
+        """Two of five zones: ten assignments and no p, but forty points more errors are no accident."""
+        rng, arm, people = np.random.default_rng(13), np.arange(5) < 2, np.full(5, 500.0)
+        before, after = (rng.binomial(500, 0.02 + 0.4 * arm * late).astype(float) for late in (0, 1))
+        sums = [ZoneSums(y, people, y - y * y / people) for y in (before, after)]
+        found = staged_effect(sums[0], sums[1], arm)
+        assert found.p is None
+        assert (found.p_above(0.005) or 1.0) < 0.01
+        assert (found.p_below(0.005) or 0.0) > 0.99
+
+    def test_one_sided_and_two_sided_agree(self) -> None:
+        found = staged(np.random.default_rng(14), 10, 4, effect=1.5)
+        low, high = found.interval(0.1) or (0.0, 0.0)
+        assert (found.p_above(low) or 0) == pytest.approx(0.05, abs=0.03)
+        assert (found.p_below(high) or 0) == pytest.approx(0.05, abs=0.03)
+        assert (found.p_above(low - 2) or 1) < (found.p_above(low) or 0) < (found.p_above(high) or 0)
 
     def test_many_zones_draw_the_same_assignments_each_time(self) -> None:
         arm = np.arange(40) < 12
@@ -126,7 +216,7 @@ class TestSwitchback:
         y = rows * (5 + zone + rng.normal(0, 0.6, 48) + effect * treated)
         return switchback_effect(zone, treated, y, rows)
 
-    def test_level_and_coverage(self) -> None:
+    def test_level_and_coverage(self, few_assignments: None) -> None:
         rng = np.random.default_rng(5)
         rejected = sum((self.draw(rng).p or 1) <= 0.05 for _ in range(300))
         assert 0.025 * 300 <= rejected <= 0.08 * 300

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
 
+from analysis.estimators.studentised import Looked, Statistic, Units
 from analysis.frames import BoolArray
 from analysis.moments import FloatArray, IntArray
 from edgeloop.store.facts import FewDraws
 
 MOST = 10_000  # assignments looked at; of more that many are drawn
+MOST_CELLS = 5_000_000  # assignments × units: of very many units fewer are looked at
+FEWEST_DRAWN = 1_999
 LEAST = 20  # of fewer possible assignments no p can be small enough to say anything
+_CHUNK = 1_000_000  # assignments × units at a time
+_STEPS = tuple(1.5**i / 8 for i in range(36))
+"""In standard errors: where the p of a shift is looked at on either side, so that p and interval cannot disagree."""
+_NEGLIGIBLE = 1e-6  # no level is so small
 _ROUNDING = 1e-9
 
 
@@ -22,8 +29,7 @@ _ROUNDING = 1e-9
 class ZoneEffect:
     """The effect with its permutation test; offers what `analysis.lift.Effect` does.
 
-    ``statistics`` and ``slopes`` have one element per assignment looked at, the actual one first: under a constant
-    shift δ of what was treated, an assignment's statistic is statistic − δ·slope.
+    ``se`` is what the design prints; the test has its own of each assignment (`studentised`).
     """
 
     control: float
@@ -32,8 +38,14 @@ class ZoneEffect:
     se: float | None
     assignments: int
     """How many assignments are possible."""
-    statistics: FloatArray = field(repr=False)
-    slopes: FloatArray = field(repr=False)
+    looked: Looked | None = field(default=None, repr=False)
+    """The assignments looked at, the actual one first; that alone where a permutation says nothing."""
+    drawn: bool = True
+    """Whether chance chose; where it did not, Student's test of the same statistic has to agree."""
+    before: tuple[float, float] | None = None
+    """(old version's zones, new version's) before the start, where the effect is a difference of differences."""
+    seen: dict[float, float] = field(default_factory=dict, repr=False)
+    """The p of shifts that were asked for."""
 
     @property
     def refusal(self) -> FewDraws | None:
@@ -43,39 +55,102 @@ class ZoneEffect:
         return FewDraws(self.assignments, LEAST)
 
     @property
+    def least_p(self) -> float | None:
+        """The smallest p that so many assignments allow: where as many are drawn as not, each has a mirror image."""
+        if self.refusal is not None or self.looked is None:
+            return None
+        scores = np.abs(self.looked.scores(0.0))
+        return _share_at_least(scores, float(np.max(scores)))
+
+    @property
     def p(self) -> float | None:
-        """The share of assignments, the actual one among them, with an effect at least as large."""
-        return self.p_of(0.0) if self.refusal is None else None
+        """The share of assignments, the actual one among them, whose studentised effect is at least as large.
+
+        The largest of 0's and of the shifts' beyond it, so that it says what the interval says at every level.
+        """
+        if self.refusal is not None:
+            return None
+        way = -1.0 if self.effect > 0 else 1.0
+        return max(self.p_of(shift) for shift in self._shifts(way) if way * shift >= 0)
 
     def p_of(self, shift: float) -> float:
         """The p of the hypothesis that the effect is ``shift`` everywhere."""
-        at = np.abs(self.statistics - shift * self.slopes)
-        least = float(at[0])
-        return float(np.mean(at >= least - _ROUNDING * max(least, float(np.max(at)), 1e-300)))
+        if self.looked is None:
+            return 1.0
+        if shift not in self.seen:
+            scores = np.abs(self.looked.scores(shift))
+            p = _share_at_least(scores, float(scores[0]))
+            if not self.drawn and not self.looked.pooled:
+                # Half of the zones, all of them the small ones: of no other assignment the figures are like these.
+                tail = self.looked.tail(shift)
+                p = p if tail is None else max(p, 2 * min(tail, 1 - tail))
+            self.seen[shift] = p
+        return self.seen[shift]
+
+    def p_above(self, shift: float) -> float | None:
+        """One-sided p of "the effect is at most ``shift``"; small: it lies above.
+
+        The permutation's; Student's of the same statistic where too few assignments are possible, and where it is
+        smaller than the least that a permutation can say of the most extreme assignment. None where nothing varies.
+        """
+        return self._one_sided(shift, 1.0)
+
+    def p_below(self, shift: float) -> float | None:
+        """One-sided p of "the effect is at least ``shift``"; small: it lies below. As `p_above`."""
+        return self._one_sided(shift, -1.0)
 
     def interval(self, alpha: float = 0.05) -> tuple[float, float] | None:
-        """All shifts with p > alpha, by bisection; an end that no assignment can exclude is infinite."""
+        """From the nearest to the farthest shift with p > alpha; an end that no assignment can exclude is infinite."""
         if self.refusal is not None:
             return None
         return self._end(-1.0, alpha), self._end(1.0, alpha)
 
-    def _end(self, way: float, alpha: float) -> float:
-        spread = float(np.max(np.abs(self.statistics - self.effect * self.slopes)))
-        step = max(spread, abs(self.effect), 1e-12)
-        inside, outside = 0.0, step
-        for _ in range(60):
-            if self.p_of(self.effect + way * outside) <= alpha:
+    def _one_sided(self, shift: float, way: float) -> float | None:
+        if self.looked is None or not self.looked.varies:
+            return None
+        student = self.looked.tail(shift)
+        if student is None or self.refusal is not None:
+            return student if student is None or way > 0 else 1 - student
+        scores = way * self.looked.scores(shift)
+        p = _share_at_least(scores, float(scores[0]))
+        return p if p > 1 / len(scores) + _ROUNDING else min(p, student if way > 0 else 1 - student)
+
+    def _shifts(self, way: float) -> list[float]:
+        """Where the p of a shift is looked at, from the effect away: in steps of its SE, and 0 where that lies there.
+
+        Steps end where every other assignment is less extreme, as all are in the limit.
+        """
+        found = [self.effect] if way * self.effect > 0 else sorted({self.effect, 0.0}, key=lambda s: way * s)
+        if self.looked is None:
+            return found
+        unit = math.sqrt(float(self.looked.uncertainty(self.effect)[0][0])) or max(abs(self.effect), 1e-12)
+        for step in _STEPS:
+            shift = self.effect + way * step * unit
+            found.append(shift)
+            if self.p_of(shift) <= max(1 / len(self.looked), _NEGLIGIBLE):
                 break
-            inside, outside = outside, 2 * outside
-        else:
+        return sorted(found, key=lambda s: way * s)
+
+    def _end(self, way: float, alpha: float) -> float:
+        """Beyond the farthest shift looked at that is not excluded lies one that is; the end is between the two."""
+        shifts = self._shifts(way)
+        last = max((i for i, s in enumerate(shifts) if self.p_of(s) > alpha), default=0)
+        if last == len(shifts) - 1:
             return way * math.inf
-        for _ in range(60):
+        inside, outside = shifts[last], shifts[last + 1]
+        for _ in range(24):
             middle = (inside + outside) / 2
-            if self.p_of(self.effect + way * middle) <= alpha:
+            if self.p_of(middle) <= alpha:
                 outside = middle
             else:
                 inside = middle
-        return self.effect + way * inside
+        return inside
+
+
+def _share_at_least(scores: FloatArray, least: float) -> float:
+    if least == math.inf:
+        return float(np.mean(scores == least))
+    return float(np.mean(scores >= least - _ROUNDING * max(abs(least), 1.0)))
 
 
 def possible(strata: Sequence[tuple[int, int]]) -> int:
@@ -86,17 +161,18 @@ def possible(strata: Sequence[tuple[int, int]]) -> int:
 def assignments(treated: BoolArray, stratum: IntArray) -> np.ndarray:
     """Assignments that keep the number treated in each stratum, the actual one first; shape (assignments, units).
 
-    All of them where there are at most 10,000, else 10,000 drawn by a seed from the shape of the data, so that the same
-    data gives the same p everywhere.
+    All of them where there are at most 10,000, else as many drawn (of very many units fewer) by a seed from the shape
+    of the data, so that the same data gives the same p everywhere.
     """
     groups = [np.flatnonzero(stratum == s) for s in np.unique(stratum)]
     n = possible([(len(g), int(np.count_nonzero(treated[g]))) for g in groups])
-    if n <= MOST:
+    most = min(MOST, max(FEWEST_DRAWN, MOST_CELLS // max(len(treated), 1)))
+    if n <= most:
         return _all(treated, groups)
     rng = np.random.default_rng([len(treated), int(np.count_nonzero(treated)), len(groups)])
-    made = np.tile(treated, (MOST, 1))
+    made = np.tile(treated, (most, 1))
     for g in groups:
-        drawn = np.argsort(rng.random((MOST - 1, len(g))), axis=1)
+        drawn = np.argsort(rng.random((most - 1, len(g))), axis=1)
         made[1:, g] = treated[g][drawn]
     return made
 
@@ -117,12 +193,21 @@ def _all(treated: BoolArray, groups: Sequence[IntArray]) -> np.ndarray:
     return np.concatenate([found[actual], found[~actual]])
 
 
-def tested(
-    treated: BoolArray, stratum: IntArray, statistic: Callable[[np.ndarray], tuple[FloatArray, FloatArray]]
-) -> tuple[int, FloatArray, FloatArray]:
-    """(possible assignments, statistics, slopes); nothing is computed where a test is not possible anyway."""
+def tested(units: Units, statistic: Callable[[np.ndarray], Statistic]) -> tuple[int, Looked | None]:
+    """(possible assignments, those looked at): the actual one alone where a permutation test is not possible anyway.
+
+    None with so few units that nothing can be told of their spread.
+    """
+    treated, stratum = units.treated, units.stratum
     groups = [np.flatnonzero(stratum == s) for s in np.unique(stratum)]
     n = possible([(len(g), int(np.count_nonzero(treated[g]))) for g in groups])
-    if n < LEAST:
-        return n, np.zeros(1), np.ones(1)
-    return n, *statistic(assignments(treated, stratum))
+    if len(treated) - len(groups) < 2:
+        return n, None
+    drawn = assignments(treated, stratum) if n >= LEAST else treated[None, :]
+    return n, Looked.at(units, units.shape(), _chunks(drawn), statistic)
+
+
+def _chunks(drawn: np.ndarray) -> Iterator[np.ndarray]:
+    step = max(1, _CHUNK // drawn.shape[1])
+    for begin in range(0, len(drawn), step):
+        yield drawn[begin : begin + step]
