@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from analysis.estimators import always_valid, bounded
 from analysis.estimators.bounded import Bounded
+from analysis.estimators.permutation import ZoneEffect
 from analysis.lift import Comparison
 from analysis.verdict import ALPHA, POWER_Z_ONE_SIDED, Guard, days_left
 from edgeloop.store.facts import GuardState
@@ -90,11 +91,30 @@ def by_counts(terms: Terms, arms: tuple[Bounded, Bounded], span: float = 1.0) ->
     return Guard(terms.metric, "open", upper * span, _days(terms, old, new, margin), terms.margin)
 
 
+def by_zones(terms: Terms, effect: ZoneEffect) -> Guard:
+    """The same by the one-sided tests of zones and blocks, which say something also where no interval has an end."""
+    below, above = effect.p_below, effect.p_above
+    if not terms.lower_is_better:  # harm is the effect turned
+        below, above = (lambda shift: effect.p_above(-shift)), (lambda shift: effect.p_below(-shift))
+    breached, cleared = above(terms.margin), below(terms.margin)
+    usual = effect.interval(2 * ALPHA)
+    upper = None if usual is None else usual[1] if terms.lower_is_better else -usual[0]
+    state: GuardState = "open"
+    if breached is not None and breached <= ALPHA / terms.tests:
+        state = "breach"
+    elif cleared is not None and cleared <= ALPHA:
+        state = "cleared"
+    visible = upper if upper is not None and math.isfinite(upper) else None
+    return Guard(terms.metric, state, visible, margin=terms.margin)
+
+
 def by_interval(terms: Terms, effect: Comparison) -> Guard:
     """The same from the design's own test: breach at α/tests and cleared at α, each one-sided.
 
     A two-sided interval at level 1 − 2a has one-sided bounds at level 1 − a; one without an end decides nothing.
     """
+    if isinstance(effect, ZoneEffect):
+        return by_zones(terms, effect)
     harmful, usual = effect.interval(2 * ALPHA / terms.tests), effect.interval(2 * ALPHA)
     if harmful is None or usual is None:
         return Guard(terms.metric, "open", margin=terms.margin)

@@ -243,14 +243,14 @@ SCENARIOS: list[Scenario] = [
     _scenario("staged_unequal", 2_000, "staged, 5 to 10 of 20 to 40 zones of sizes 1:40 drawn",
               partial(staged, zones=_MANY, treated=_TEN, people=_FORTY)),
     *(
-        _scenario(f"staged_{how}_{name}", sets, f"staged, the {how}est {what} of sizes 1:40, not drawn",
+        _scenario(f"staged_{how}_{name}", sets, f"staged, the {superlative} {what} of sizes 1:40, not drawn",
                   partial(staged, zones=zones, treated=treated, how=how, people=_FORTY), CAREFUL)
         for name, sets, what, zones, treated in (
             ("few", 4_000, _ZONES, _EIGHT_TO_TWELVE, _FEW),
             ("half", 4_000, "4 to 6 of 8 to 12 zones", _EIGHT_TO_TWELVE, _HALF),
             ("many", 2_000, "5 to 10 of 20 to 40 zones", _MANY, _TEN),
         )
-        for how in ("small", "large")
+        for how, superlative in (("small", "smallest"), ("large", "largest"))
     ),
     _scenario("staged_new_zones", 2_000, "staged, 5 zones of 50 people beside 20 of 2,000",
               partial(unlike, zones=(5, 20), people=(50, 2_000), spread=(0.01, 0.01))),
