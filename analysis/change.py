@@ -51,6 +51,12 @@ class LedgerChange:
     """The field of exposures whose values are the clusters that units were drawn inside of."""
     strata: tuple[str, ...] = ()
     """The fields of exposures within whose values the draw was made."""
+    block_h: float | None = None
+    """Hours of a block of zones by time; None: not declared."""
+    block_starts_us: int | None = None
+    """When the first block starts."""
+    zoned: bool = False
+    """Staged, and its exposures show whole zones with one version each."""
     features: tuple[str, ...] = ()
     shares_capacity: bool = False
     owner: str | None = None
@@ -76,7 +82,7 @@ class LedgerChange:
     @property
     def by_zone(self) -> bool:
         """The draw is by zone (and time), or zone after zone got the new version."""
-        return self.unit in ("zone", "zone_time") or (self.kind == "staged" and self.rollout_id is None)
+        return self.unit in ("zone", "zone_time") or (self.kind == "staged" and (self.rollout_id is None or self.zoned))
 
     def touches(self, month: Month, window_us: int) -> bool:
         """Whether [start, end + window] meets the month."""

@@ -24,6 +24,7 @@ from analysis.effects import (
 )
 from analysis.entry import Arm, Cohort, first_met, randomised_cohort
 from analysis.estimators.permutation import ZoneEffect
+from analysis.estimators.zone_quantiles import ZoneQuantile
 from analysis.frames import Exposures, Frames
 from analysis.judge import Judged, Pace, Weighed
 from analysis.metrics import ENGAGEMENT_WINDOW_US, Metric
@@ -32,9 +33,9 @@ from analysis.rows import StageFacts
 from analysis.segments import Segment, segments
 from analysis.survey import Covariates, surveyed
 from analysis.switches import Explained, SwitchData, daily, switch_data, switch_result
-from analysis.values import Values, answer_rows
+from analysis.values import answer_rows
 from analysis.verdict import ALPHA, floor_missed
-from analysis.zones import ZoneData, staged_data, staged_result, switchback_data, switchback_result
+from analysis.zones import ZoneData, ZoneFigure, staged_data, switchback_data, zone_figure
 from edgeloop.clock import DAY_US
 from edgeloop.months import Month
 from edgeloop.store import facts
@@ -50,6 +51,8 @@ class StageOutcome:
     results: Sequence[Result]
     complete: tuple[int, int]
     data: StageData | None = None
+    why: AnyFact | None = None
+    """Why it has no figure."""
 
     def lean(self) -> StageOutcome:
         """Without each person's values and what was joined to them: a month has many stages."""
@@ -184,55 +187,73 @@ def _zones(
     as_of_us: int,
 ) -> Measured:
     """The stage with most zones (or blocks) of both kinds decides; others are rows of their own."""
-    block = change.unit == "zone_time"
-    read = switchback_data if block else staged_data
+    x = frames.exposures
+
+    def read(stage: Stage, *, agents: bool = False) -> ZoneData:
+        if change.unit != "zone_time":
+            return staged_data(x, change, stage, month_end_us=month.end_us, as_of_us=as_of_us, agents=agents)
+        return switchback_data(
+            x, change, stage, month_end_us=month.end_us, as_of_us=as_of_us, timezone=month.timezone, agents=agents
+        )
+
     begun = [stage for stage in change.stages if stage.start_us < min(month.end_us, as_of_us + 1)]
-    stages = [read(frames.exposures, change, stage, month_end_us=month.end_us, as_of_us=as_of_us) for stage in begun]
+    stages = [read(stage) for stage in begun]
     main = max(stages, key=lambda d: (min(d.cells), d.stage.number))
-    if min(main.cells) == 0:
-        return Measured(None, facts.OneSided("blocks" if block else "zones", *main.cells))
+    if main.refusal is not None:
+        return Measured(None, main.refusal)
     number = main.stage.number
     grade: Grade = "randomised" if change.assignment == "random" else "quasi"
-    found = [_joined(times, frames.exposures, change, main.stage, metrics, main.until_us, as_of_us)]
+    found = [_joined(times, x, change, main.stage, metrics, main.until_us, as_of_us)]
     found += leftovers.zones(frames, stages, metrics)
+    notes = () if change.assignment == "random" else (Said("zones not drawn"),)
+    asked = [m for m in metrics if m.respondent == "customer"]
+    agents = [m for m in metrics if m.respondent == "agent" and frames.agent_answers.name.code(m.key) is not None]
     outcomes = []
     for data in stages:
         results: list[Result] = []
-        for metric in metrics:
-            if metric.respondent == "agent" or metric.kind == "quantile":
-                continue
-            effect, values = (switchback_result if block else staged_result)(frames, data, metric)
-            if effect is not None:
-                made = _zone_result(frames, data, metric, effect, values, "switchback" if block else "staged")
-                results.append(replace(made, answers=answer_rows(frames, metric, values)))
+        if data.refusal is None:
+            results += _of_zones(frames, data, asked)
+            if agents:
+                results += _of_zones(frames, read(data.stage, agents=True), agents)
         results = leftovers.silenced(results, found, data.stage.number)
-        notes = () if change.assignment == "random" else (Said("zones not drawn"),)
         about = StageFacts(
-            data.stage.number, ("old version", "new version"), ("", ""), grade, None, None, notes,
-            data.stage.end_us is not None and as_of_us >= data.stage.end_us,
+            data.stage.number, ("old version", "new version"), ("old version", "new version"), grade, None, None,
+            (*data.notes, *notes), data.stage.end_us is not None and as_of_us >= data.stage.end_us,
         )  # fmt: skip
-        outcomes.append(StageOutcome(about, results, data.complete_people(ENGAGEMENT_WINDOW_US)))
-    of_main = next(o.results for o in outcomes if o.stage.number == number)
+        complete = data.complete_people(ENGAGEMENT_WINDOW_US)
+        outcomes.append(StageOutcome(about, results, complete, why=data.refusal))
+    of_main = next(o for o in outcomes if o.stage.number == number)
     alarms = [f.alarm for f in found if f.alarm and f.stage in (number, 0)]
+    ended = _over(change, as_of_us)
+    pace = Pace(int(np.count_nonzero(main.after)), 0.0 if ended else main.per_day)
     weighed = Weighed(
-        change, of_main, alarms, main.full_days, Pace(len(main.matcher.crowd), 0.0), quasi=grade != "randomised",
-        exact="permutation", ended=_over(change, as_of_us),
+        change, [r for r in of_main.results if not r.beside], alarms, main.full_days, pace,
+        quasi=grade != "randomised", exact="permutation", ended=ended,
     )  # fmt: skip
-    hidden = [m for m in metrics if m.respondent == "agent" and frames.agent_answers.name.code(m.key) is not None]
-    return Measured(weighed, None, outcomes, number, found, hidden)
+    return Measured(weighed, None, outcomes, number, found)
+
+
+def _of_zones(frames: Frames, data: ZoneData, metrics: Sequence[Metric]) -> list[Result]:
+    """Every metric of which both versions' zones (or blocks) have a figure."""
+    results = []
+    for metric in metrics:
+        figure = zone_figure(frames, data, metric)
+        if figure.effect is not None:
+            results.append(_zone_result(frames, data, metric, figure, figure.effect))
+    return results
 
 
 def _zone_result(
-    frames: Frames, data: ZoneData, metric: Metric, effect: ZoneEffect, values: Values, estimator: str
+    frames: Frames, data: ZoneData, metric: Metric, figure: ZoneFigure, effect: ZoneEffect | ZoneQuantile
 ) -> Result:
-    treated = data.treated[data.cell] & data.after
-    control = ~data.treated[data.cell] & data.after
+    values, treated, control = figure.values, data.new & data.after, ~data.new & data.after
     events = int(np.count_nonzero(values.did & control)), int(np.count_nonzero(values.did & treated))
     people = data.complete_people(metric.window_us)
     without = without_of(metric, events, people)
     if metric.binary:
         free = values.counted & (values.y < values.d)
         without = int(np.count_nonzero(free & control)), int(np.count_nonzero(free & treated))
+    notes: list[AnyFact] = [facts.Draws(effect.assignments, "blocks" if data.by_block else "zones")]
     made = Result(
         metric=metric,
         n=data.cells,
@@ -243,16 +264,22 @@ def _zone_result(
         effect=effect,
         lift=None,
         floor=floor_missed(metric.source, *events, data.full_days, without) or effect.refusal,
-        estimator=estimator,
+        estimator=("switchback" if data.by_block else "staged") + "+quantile" * isinstance(effect, ZoneQuantile),
         left_out=values.left_out,
-        before=getattr(effect, "before", None),
+        before=effect.before if isinstance(effect, ZoneEffect) else None,
         n_immature=int(np.count_nonzero(~data.matcher.crowd.complete(metric.window_us))),
-        notes=(facts.Draws(effect.assignments, "blocks" if data.by_block else "zones"),),
+        notes=tuple(notes),
         rarer=rarer(events, without),
         # Each person is a unit of the exact test: where marks are this few, what zones share does not show in them.
-        counts=counts_of(frames, metric, values, data.treated[data.cell], None, values.counted & data.after),
+        counts=counts_of(frames, metric, values, data.new, None, values.counted & data.after),
+        answers=answer_rows(frames, metric, values),
+        lasting_se=effect.lasting_se if isinstance(effect, ZoneEffect) else 0.0,
     )
-    return with_harm(made)
+    if metric.kind != "quantile":
+        return with_harm(made)
+    if metric.role != "guardrail" or figure.tested is None or figure.margin is None:
+        return made
+    return replace(made, harm=(figure.tested, figure.margin))
 
 
 def _switch(

@@ -115,6 +115,8 @@ class Result:
     """The variance of the control arm's figure, where the arms were compared as means."""
     answers: IntArray | None = field(default=None, repr=False)
     """Of a question: the rows of the table ``answers`` in it."""
+    lasting_se: float = 0.0
+    """The part of the standard error that more people do not take away."""
     asked: tuple[int, int] | None = None
     """Of answers and of what is per event: the complete units, of which those with one are a part."""
     never: int = 0

@@ -255,7 +255,7 @@ def _rows(write: ChangeRows, m: Measured, judged: Judged, parted: Sequence[Segme
     for stage in m.stages:
         decides = stage.stage.number == m.headline
         writer = StageRows(write, stage.stage, m.headline, judged if decides else None)
-        rows += [writer.row(r) for r in stage.results] or [writer.empty(stage.complete)]
+        rows += [writer.row(r) for r in stage.results] or [writer.empty(stage.complete, stage.why)]
         if decides:
             rows += [writer.segment(s) for s in parted]
     return rows + [write.not_identifiable(metric, m.headline) for metric in m.not_identifiable]

@@ -288,6 +288,7 @@ def _days_left(w: Weighed, r: Result) -> int | None:
         entered=w.pace.entered,
         entries_per_day=w.pace.per_day,
         window_days=r.metric.window_us / DAY_US,
+        lasting_se=r.lasting_se,
     )
 
 
@@ -296,5 +297,6 @@ def _not_shown(r: Result, days: int | None) -> NotShown:
     e, s = r.effect, r.practical
     if e is None or not e.se:
         return NotShown(r.metric.name, practical=s)
-    units = None if not s else math.ceil(sum(r.people) * (POWER_Z * e.se / s) ** 2)
+    allowed = (s / POWER_Z) ** 2 - r.lasting_se**2 if s else 0.0
+    units = math.ceil(sum(r.people) * (e.se**2 - r.lasting_se**2) / allowed) if allowed > 0 else None
     return NotShown(r.metric.name, POWER_Z * e.se, s, units, days)

@@ -23,6 +23,7 @@ from edgeloop.clock import DAY_US, HOUR_US
 from edgeloop.store.facts import AnyFact, Said
 
 SAME_CHANGE_US = 48 * HOUR_US  # a declaration this near a detected start of the same version means the same change
+ONE_VERSION = 0.9  # of a zone's exposures: it has one version
 FROM_VERSION_US = 7 * DAY_US  # where the version before a switch is looked for
 
 
@@ -47,9 +48,16 @@ def _declared(changes: pd.DataFrame, timezone: str) -> list[LedgerChange]:
     rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in changes.to_dict("records")]
     rows.sort(key=lambda row: (int(row["occurred_at"]), row["change_id"]))
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    switched: dict[str, int] = {}  # of each model, how often everybody had a version so far
     for row in rows:
-        staged = _text(row, "rollout_id") is not None and row["kind"] not in FULL_SWITCH
-        key = (row["model_id"], row["rollout_id"], row["to_version"]) if staged else ("", row["change_id"])
+        model_id = row["model_id"]
+        if row["kind"] in FULL_SWITCH:
+            switched[model_id] = switched.get(model_id, 0) + 1
+        key: tuple[str, ...] = ("", row["change_id"])
+        if _text(row, "rollout_id") is not None and row["kind"] not in FULL_SWITCH:
+            key = (model_id, row["rollout_id"], row["to_version"])
+        elif row["kind"] == "staged":  # the zones that follow are stages of the change that the first began
+            key = (model_id, "", row["to_version"], str(switched.get(model_id, 0)))
         groups.setdefault(key, []).append(row)
     return [_declared_change(group, rows, timezone) for group in groups.values()]
 
@@ -86,6 +94,8 @@ def _declared_change(group: list[dict[str, Any]], rows: list[dict[str, Any]], ti
         planned_stages=_whole(first, "planned_stages"),
         cluster=_text(first, "cluster"),
         strata=tuple(_json(first, "strata", [])),
+        block_h=_number(first, "block_h"),
+        block_starts_us=_whole(first, "starts"),
         features=tuple(_json(first, "features", [])),
         shares_capacity=any(row.get("shares_capacity") == 1 for row in group),
         owner=_last(group, "owner"),
@@ -124,7 +134,10 @@ def _with_data(change: LedgerChange, shown: Shown, rollouts: pd.DataFrame) -> Le
     from_version = change.from_version
     if from_version is None and labelled:
         from_version = _most_exposures(own[own["arm"] == "stable"])
-    elif from_version is None:
+    change = replace(change, zoned=_zoned(change, shown))
+    if change.by_zone and change.unit == "subject":
+        change = replace(change, unit="zone")
+    if from_version is None and (change.by_zone or not labelled):
         from_version = _version_before(shown, change)
     last_us = change.last_us
     if change.end_us is None and change.full_switch:
@@ -135,6 +148,31 @@ def _with_data(change: LedgerChange, shown: Shown, rollouts: pd.DataFrame) -> Le
         live = shown.at[shown.model.equals(change.model_id) & shown.version.equals(change.to_version)]
         last_us = max(last_us, int(live.max())) if len(live) else last_us
     return replace(change, from_version=from_version, last_us=last_us, refusal=_refusal(change))
+
+
+def _zoned(change: LedgerChange, shown: Shown) -> bool:
+    """Whether some stage shows nearly all exposures in zones that have one version, and zones of both kinds.
+
+    A staged change with shares per stage is one of people, whose arms are in every zone.
+    """
+    if change.kind != "staged" or change.unit not in ("subject", "zone"):
+        return False
+    if any(stage.allocation is not None and len([w for w in stage.allocation.values() if w > 0]) > 1
+           for stage in change.stages):  # fmt: skip
+        return False
+    own = shown.model.equals(change.model_id) & ~shown.arm.equals("holdout") & (shown.zone.codes != ABSENT)
+    new = shown.version.equals(change.to_version)
+    for stage in change.stages:
+        rows = own & (shown.at >= stage.start_us)
+        if stage.end_us is not None:
+            rows &= shown.at < stage.end_us
+        seen = np.bincount(shown.zone.codes[rows], minlength=len(shown.zone.labels))
+        share = np.bincount(shown.zone.codes[rows & new], minlength=len(seen)) / np.maximum(seen, 1)
+        one = (share >= ONE_VERSION) | (share <= 1 - ONE_VERSION)
+        both = bool(((share >= ONE_VERSION) & (seen > 0)).any() and ((share <= 1 - ONE_VERSION) & (seen > 0)).any())
+        if both and seen[one].sum() >= ONE_VERSION * seen.sum():
+            return True
+    return False
 
 
 def _version_before(shown: Shown, change: LedgerChange) -> str | None:
@@ -262,6 +300,9 @@ def _beside(detected: LedgerChange, declared: Iterable[LedgerChange]) -> LedgerC
                 assignment=other.assignment,
                 cluster=other.cluster,
                 strata=other.strata,
+                block_h=other.block_h,
+                block_starts_us=other.block_starts_us,
+                zoned=other.zoned,
                 planned_units=other.planned_units,
                 planned_stages=other.planned_stages,
                 shares_capacity=other.shares_capacity,
@@ -295,6 +336,11 @@ def _last(group: list[dict[str, Any]], column: str) -> str | None:
 def _whole(row: dict[str, Any], column: str) -> int | None:
     value = row.get(column)
     return None if value is None or pd.isna(value) else int(value)
+
+
+def _number(row: dict[str, Any], column: str) -> float | None:
+    value = row.get(column)
+    return None if value is None or pd.isna(value) else float(value)
 
 
 def _json(row: dict[str, Any], column: str, default: Any) -> Any:

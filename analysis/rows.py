@@ -114,11 +114,10 @@ class StageRows:
     headline: int
     judged: Judged | None
 
-    def empty(self, n: tuple[int, int]) -> Estimate:
+    def empty(self, n: tuple[int, int], why: AnyFact | None = None) -> Estimate:
         """The row of a stage in which no metric occurs; ``n`` are units with complete windows."""
-        return self._common(
-            [*(self._repair() or [Said("no outcome" if any(n) else "no complete window")]), *self.stage.notes], n
-        )
+        why = why or Said("no outcome" if any(n) else "no complete window")
+        return self._common([*(self._repair() or [why]), *self.stage.notes], n)
 
     def row(self, result: Result) -> Estimate:
         """The row of one metric."""

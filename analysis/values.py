@@ -244,7 +244,7 @@ def exposures_of(x: Exposures, cohort: Cohort, matcher: Matcher) -> tuple[IntArr
     return rows[position != ABSENT], position[position != ABSENT]
 
 
-def exposure_values(matcher: Matcher, position: IntArray, marked: FloatArray) -> Values:
+def exposure_values(matcher: Joining, position: IntArray, marked: FloatArray) -> Values:
     """Σ marked exposures / Σ exposures of each person.
 
     Args:

@@ -181,15 +181,18 @@ def days_left(
     entries_per_day: float,
     window_days: float,
     z: float = POWER_Z,
+    lasting_se: float = 0.0,
 ) -> int | None:
     """At least how many days until an effect of the practical size would be seen with power 80 %.
 
     ⌈max(0, N·(1.96 + 0.84)²·SE²/s² − N_entered)/(entries per day)⌉ + W in days. None where nobody enters any more, or
-    where there is no practical size.
+    where there is no practical size. What stays of the SE however many enter is taken off SE² and (s/2.8)²; where it
+    is all that is allowed, the effect never shows: None.
     """
-    if practical <= 0 or entries_per_day <= 0:
+    allowed = (practical / z) ** 2 - lasting_se**2
+    if practical <= 0 or entries_per_day <= 0 or allowed <= 0:
         return None
-    missing = max(0.0, complete * z**2 * se**2 / practical**2 - entered)
+    missing = max(0.0, complete * (se**2 - lasting_se**2) / allowed - entered)
     return math.ceil(missing / entries_per_day) + math.ceil(window_days)
 
 

@@ -5,25 +5,37 @@ People are first exposures of a period (of a block); figures are Σy/Σpeople ov
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from analysis.blocks import Grid, blocks, declared_grid, find_grid
 from analysis.change import BEFORE_AFTER_US, LedgerChange, Stage
-from analysis.entry import OPEN_US, Entries, first_exposures, rows_of
+from analysis.entry import OPEN_US, first_exposures, rows_of
 from analysis.estimators.permutation import ZoneEffect
 from analysis.estimators.staged import ZoneSums, panel_effect, staged_effect
 from analysis.estimators.switchback import switchback_effect
-from analysis.frames import ABSENT, BoolArray, Exposures, Frames
+from analysis.estimators.zone_quantiles import ZoneQuantile
+from analysis.frames import ABSENT, BoolArray, Coded, Exposures, Frames
 from analysis.groups import stable_order
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray
-from analysis.values import Crowd, RepeatedMatcher, Values, exposure_marks, only, outcome_values
+from analysis.values import (
+    Crowd,
+    RepeatedMatcher,
+    Values,
+    exposure_marks,
+    exposure_values,
+    only,
+    outcome_values,
+)
 from edgeloop.clock import DAY_US, HOUR_US
+from edgeloop.store import facts
+from edgeloop.store.facts import AnyFact, Said
 
 NEW_SHARE = 0.9  # of a zone's exposures that carry the new version: it has changed; below 1 − this it has not
 WEEK_US = 7 * DAY_US
-WASHOUT_US = HOUR_US  # at the beginning of a block, when the other version's effect goes on
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,12 +43,14 @@ class ZoneData:
     """The people of the comparison: per person of the crowd its zone or block (``cell``), and what the cells are.
 
     ``after`` has one element per person: in a staged change, whether it entered after the start. ``zone`` and
-    ``treated`` have one element per cell.
+    ``treated`` have one element per cell; zones that change together are one. ``rows`` are all exposures of the crowd,
+    ``position`` whose each is.
     """
 
     stage: Stage
     matcher: RepeatedMatcher
     rows: IntArray
+    position: IntArray
     cell: IntArray
     after: BoolArray
     zone: IntArray
@@ -46,6 +60,20 @@ class ZoneData:
     full_days: int
     drawn: bool = False
     """Whether chance chose the zones or blocks."""
+    known: bool = True
+    """Which other draws were possible is known."""
+    notes: tuple[AnyFact, ...] = ()
+    seen: tuple[int, int] | None = None
+    """Zones with the old and the new version in a staged change, whatever is known of before."""
+
+    @property
+    def refusal(self) -> AnyFact | None:
+        """Why nothing can be compared; None: it can."""
+        if min(self.cells) > 0:
+            return None
+        if self.seen is not None and min(self.seen) > 0:
+            return Said("no clean base")
+        return facts.OneSided("blocks" if self.by_block else "zones", *(self.seen or self.cells))
 
     @property
     def cells(self) -> tuple[int, int]:
@@ -53,39 +81,118 @@ class ZoneData:
         n = int(np.count_nonzero(self.treated))
         return len(self.treated) - n, n
 
+    @property
+    def new(self) -> BoolArray:
+        """Whose zone or block has the new version, per person."""
+        found: BoolArray = self.treated[self.cell]
+        return found
+
     def complete_people(self, window_us: int) -> tuple[int, int]:
         """People after the start with complete windows, old and new version."""
         done = self.matcher.crowd.complete(window_us) & self.after
-        n = int(np.count_nonzero(done & self.treated[self.cell]))
+        n = int(np.count_nonzero(done & self.new))
         return int(np.count_nonzero(done)) - n, n
 
+    @property
+    def per_day(self) -> float:
+        """How many people entered a day in the last week."""
+        week_us = max(1, min(WEEK_US, self.until_us - self.stage.start_us))
+        lately = np.count_nonzero(self.after & (self.matcher.crowd.at >= self.until_us - week_us))
+        return float(lately) * DAY_US / week_us
 
-def staged_data(x: Exposures, change: LedgerChange, stage: Stage, *, month_end_us: int, as_of_us: int) -> ZoneData:
-    """First exposures of a span before the stage and of the stage itself, by zone.
+
+def staged_data(
+    x: Exposures,
+    change: LedgerChange,
+    stage: Stage,
+    *,
+    month_end_us: int,
+    as_of_us: int,
+    agents: bool = False,
+) -> ZoneData:
+    """First exposures of a span before the change's first stage and of the stage itself, by zone, whatever their label.
 
     The span before is as long as the stage so far, at most 28 days. Where the stage names no zones, those are treated
-    in which nine of ten exposures carry the new version, and those with one of ten or fewer are the others.
+    in which nine of ten exposures carry the new version; zones of earlier stages are too, and those with one of ten or
+    fewer are the others (staggered adoption: each cohort beside zones not treated yet). A zone that had met the new
+    version before is no base for anything.
+
+    Args:
+        agents: people are delivery agents.
     """
+    column = x.courier if agents else x.subject
     until = min(stage.end_us or OPEN_US, month_end_us, as_of_us + 1)
     span = min(max(0, until - stage.start_us), BEFORE_AFTER_US)
-    after = _shown(x, change, stage.start_us, until)
-    before = _shown(x, change, stage.start_us - span, stage.start_us)
-    share = _new_share(x, change, after)
-    named = np.isin(x.zone.labels, list(stage.zones)) if stage.zones else share >= NEW_SHARE
-    zones = np.flatnonzero(~np.isnan(share) & (named | (share <= 1 - NEW_SHARE)))
-    people = [first_exposures(x, rows, np.zeros(len(rows), dtype=np.int64), x.subject) for rows in (before, after)]
-    data = _data(x, stage, people, zones, named[zones], stage.start_us, min(stage.end_us or OPEN_US, as_of_us), until)
-    return replace(data, drawn=change.assignment == "random")
+    spans = (change.start_us - span, change.start_us), (stage.start_us, until)
+    periods = [_shown(x, change, *one, column) for one in spans]
+    before, after = (_new_share(x, change, rows) for rows in periods)
+    named = np.isin(x.zone.labels, list(stage.zones)) if stage.zones else after >= NEW_SHARE
+    earlier = sorted({z for other in change.stages if other.number < stage.number for z in other.zones})
+    new = named | (np.isin(x.zone.labels, earlier) & (after >= NEW_SHARE))
+    there = ~np.isnan(after) & ~np.isnan(before) & (new | (after <= 1 - NEW_SHARE))
+    clean = there & (before <= 1 - NEW_SHARE)
+    zones = np.flatnonzero(clean)
+    unclean = int(np.count_nonzero(~np.isnan(after) & (before > 1 - NEW_SHARE)))
+    cell_of = np.full(len(x.zone.labels), ABSENT, dtype=np.int64)
+    cell_of[zones] = np.arange(len(zones))
+    entered = [first_exposures(x, rows, np.zeros(len(rows), dtype=np.int64), column) for rows in periods]
+    entry = np.concatenate([p.row for p in entered])
+    late = np.repeat([False, True], [len(p.row) for p in entered])
+    cell = cell_of[x.zone.codes[entry]]
+    kept = cell != ABSENT
+    entry, late, cell = entry[kept], late[kept], cell[kept]
+    # Windows of the people before end by the start, so that no outcome of the new version counts for them.
+    crowd = _crowd(x, column, entry, np.where(late, min(stage.end_us or OPEN_US, as_of_us), change.start_us))
+    rows = np.concatenate(periods)
+    period = np.repeat([0, 1], [len(p) for p in periods])
+    position = _position(column.of_rows(entry) * 2 + late, column.of_rows(rows) * 2 + period)
+    return ZoneData(
+        stage, RepeatedMatcher(crowd, len(column.labels)), rows[position != ABSENT], position[position != ABSENT],
+        cell, late, zones, new[zones], False, until, _days(until - stage.start_us), change.assignment == "random",
+        notes=(facts.ZonesLeftOut(unclean),) if unclean else (),
+        seen=(int(np.count_nonzero(~new & (after <= 1 - NEW_SHARE))), int(np.count_nonzero(new & ~np.isnan(after)))),
+    )  # fmt: skip
 
 
-def staged_result(frames: Frames, data: ZoneData, metric: Metric) -> tuple[ZoneEffect | None, Values]:
+@dataclass(frozen=True, slots=True, eq=False)
+class ZoneFigure:
+    """One metric: its effect, the values behind it, and what a guardrail tests.
+
+    ``effect`` is None where a version has no zone (or block) with people. ``margin`` is in the unit of ``tested``.
+    """
+
+    effect: ZoneEffect | ZoneQuantile | None
+    values: Values
+    tested: ZoneEffect | None = None
+    margin: float | None = None
+
+
+def zone_figure(frames: Frames, data: ZoneData, metric: Metric) -> ZoneFigure:
+    """One metric of zones or blocks; a quantile by the share of exposures above that of the old version's zones."""
+    estimate = _switchback if data.by_block else _staged
+    if metric.kind != "quantile":
+        effect, values = estimate(data, _values(frames, data, metric))
+        return ZoneFigure(effect, values, effect)
+    field_values = frames.exposures.fields[metric.key][data.rows]
+    counted = ~np.isnan(field_values) & data.after[data.position]
+    new = data.new[data.position]
+    old_values, new_values = field_values[counted & ~new], field_values[counted & new]
+    if len(old_values) == 0 or len(new_values) == 0:
+        return ZoneFigure(None, _values(frames, data, metric, math.inf))
+    q, margin = metric.settings.quantile, metric.settings.margin
+    threshold = float(np.quantile(old_values, q))
+    share, values = estimate(data, _values(frames, data, metric, threshold))
+    if share is None:
+        return ZoneFigure(None, values)
+    if margin is not None:  # what a shift of the whole distribution by the margin would add above it
+        margin = float(np.mean(old_values > threshold - margin) - np.mean(old_values > threshold))
+    return ZoneFigure(ZoneQuantile(share, q, threshold, new_values), values, share, margin)
+
+
+def _staged(data: ZoneData, values: Values) -> tuple[ZoneEffect | None, Values]:
     """Difference in differences over the zones; None where a zone has nobody."""
-    values = _values(frames, data, metric)
     n = len(data.zone)
-    sums = []
-    for period in (~data.after, data.after):
-        who = values.counted & period
-        sums.append(_sums(values, data.cell, who, n))
+    sums = [_sums(values, data.cell, values.counted & period, n) for period in (~data.after, data.after)]
     there = (sums[0].rows > 0) & (sums[1].rows > 0)
     treated = data.treated[there]
     if not treated.any() or treated.all():
@@ -116,33 +223,55 @@ def _weekly_se(data: ZoneData, values: Values, zones: IntArray, treated: BoolArr
     return panel_effect(y[:, spoke] / rows[:, spoke], treated, before).se
 
 
-def switchback_data(x: Exposures, change: LedgerChange, stage: Stage, *, month_end_us: int, as_of_us: int) -> ZoneData:
-    """First exposures per block of a zone, without its first hour; blocks are read off the versions shown by hour."""
+def switchback_data(
+    x: Exposures,
+    change: LedgerChange,
+    stage: Stage,
+    *,
+    month_end_us: int,
+    as_of_us: int,
+    timezone: str = "UTC",
+    agents: bool = False,
+) -> ZoneData:
+    """First exposures per block of a zone, without the block's first hour (`analysis.blocks`).
+
+    Args:
+        timezone: of the company, for blocks that follow its clock.
+        agents: people are delivery agents.
+    """
+    column = x.courier if agents else x.subject
     until = min(stage.end_us or OPEN_US, month_end_us, as_of_us + 1)
-    rows = _shown(x, change, stage.start_us, until)
+    rows = _shown(x, change, stage.start_us, until, column)
+    if change.rollout_id is not None and x.rollout.equals(change.rollout_id, rows).any():
+        rows = rows[x.rollout.equals(change.rollout_id, rows)]
     if stage.zones:
         rows = rows[x.zone.isin(stage.zones, rows)]
-    new = x.version.equals(change.to_version, rows)
-    zone, hour = x.zone.of_rows(rows), (x.at[rows] - stage.start_us) // HOUR_US
-    blocks = _blocks(zone, hour, new, len(x.zone.labels), int((until - stage.start_us) // HOUR_US) + 1)
-    block = blocks.of[zone, hour]
-    kept = (block != ABSENT) & (x.at[rows] - stage.start_us >= blocks.start_hour[block] * HOUR_US + WASHOUT_US)
-    rows, block = rows[kept], block[kept]
-    key = x.subject.of_rows(rows) * len(blocks.zone) + block
+    new, zone, at = x.version.equals(change.to_version, rows), x.zone.of_rows(rows), x.at[rows]
+    if change.block_h is not None:
+        start = change.start_us if change.block_starts_us is None else change.block_starts_us
+        grid: Grid | None = declared_grid(change.block_h, start)
+    else:
+        grid = find_grid(zone, at, new, timezone)
+    found = blocks(zone, at, new, grid, (stage.start_us, until))
+    rows, block = rows[found.of != ABSENT], found.of[found.of != ABSENT]
+    key = column.of_rows(rows) * max(len(found.zone), 1) + block
     order = stable_order(key)
     first = order[np.concatenate([[True], np.diff(key[order]) != 0])] if len(order) else order
-    rows, block = rows[first], block[first]
-    closes = np.full(len(rows), min(stage.end_us or OPEN_US, as_of_us))
-    matcher = RepeatedMatcher(_crowd(x, rows, closes), len(x.subject.labels))
+    crowd = _crowd(x, column, rows[first], np.full(len(first), min(stage.end_us or OPEN_US, as_of_us)))
+    notes: list[AnyFact] = []
+    if not found.known:
+        notes.append(Said("blocks unknown"))
+    if found.cut or found.mixed:
+        notes.append(facts.BlocksLeftOut(found.cut, found.mixed))
     return ZoneData(
-        stage, matcher, rows, block, np.ones(len(rows), dtype=bool), blocks.zone, blocks.treated, True, until,
-        _days(until - stage.start_us), change.assignment == "random",
+        stage, RepeatedMatcher(crowd, len(column.labels)), rows, _position(key[first], key), block[first],
+        np.ones(len(first), dtype=bool), found.zone, found.treated, True, until, _days(until - stage.start_us),
+        change.assignment == "random", found.known, tuple(notes),
     )  # fmt: skip
 
 
-def switchback_result(frames: Frames, data: ZoneData, metric: Metric) -> tuple[ZoneEffect | None, Values]:
+def _switchback(data: ZoneData, values: Values) -> tuple[ZoneEffect | None, Values]:
     """The difference over zone × block; None where one version has no block with people."""
-    values = _values(frames, data, metric)
     sums = _sums(values, data.cell, values.counted, len(data.zone))
     there = sums.rows > 0
     treated = data.treated[there]
@@ -150,6 +279,8 @@ def switchback_result(frames: Frames, data: ZoneData, metric: Metric) -> tuple[Z
         return None, values
     kept = sums.of(there)
     effect = switchback_effect(data.zone[there], treated, kept.y, kept.rows, kept.squares, drawn=data.drawn)
+    if not data.known:
+        effect = replace(effect, assignments=0)
     return effect, only(values, there[data.cell])
 
 
@@ -163,55 +294,11 @@ def _sums(values: Values, cell: IntArray, who: BoolArray, n: int) -> ZoneSums:
     return ZoneSums(total, rows, squares)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Blocks:
-    of: IntArray
-    """Block of each (zone, hour); −1 without exposures."""
-    zone: IntArray
-    treated: BoolArray
-    start_hour: IntArray
-
-
-def _blocks(zone: IntArray, hour: IntArray, new: BoolArray, n_zones: int, n_hours: int) -> _Blocks:
-    """Runs of hours of one version in a zone, cut to the shortest length that most runs are a multiple of."""
-    seen = np.zeros((n_zones, n_hours), dtype=np.int64)
-    newer = np.zeros((n_zones, n_hours), dtype=np.int64)
-    np.add.at(seen, (zone, hour), 1)
-    np.add.at(newer, (zone, hour), new)
-    runs: list[tuple[int, int, int, bool]] = []
-    for z in np.flatnonzero(seen.any(axis=1)).tolist():
-        hours = np.flatnonzero(seen[z])
-        arm = newer[z, hours] * 2 >= seen[z, hours]
-        begins = np.concatenate([[True], arm[1:] != arm[:-1]])
-        starts = hours[begins]
-        stops = np.append(starts[1:], n_hours)
-        runs += [(z, int(a), int(b), bool(t)) for a, b, t in zip(starts, stops, arm[begins], strict=True)]
-    length = _block_hours([b - a for _, a, b, _ in runs])
-    of = np.full((n_zones, n_hours), ABSENT, dtype=np.int64)
-    zones: list[int] = []
-    treated: list[bool] = []
-    begin: list[int] = []
-    for z, a, b, t in runs:
-        for start in range(a, b, length):
-            of[z, start : min(start + length, b)] = len(zones)
-            zones.append(z)
-            treated.append(t)
-            begin.append(start)
-    return _Blocks(of, np.array(zones, dtype=np.int64), np.array(treated, dtype=bool), np.array(begin, dtype=np.int64))
-
-
-def _block_hours(lengths: list[int]) -> int:
-    """The shortest common length of blocks, in hours: the one that nine of ten runs are whole multiples of."""
-    for hours in (24, 12, 8, 6, 4, 3, 2):
-        fits = sum(n % hours == 0 for n in lengths)
-        if lengths and fits >= NEW_SHARE * len(lengths):
-            return hours
-    return max(min(lengths, default=1), 1)
-
-
-def _shown(x: Exposures, change: LedgerChange, start_us: int, end_us: int) -> IntArray:
-    rows = rows_of(x, change, start_us, end_us, (), change.rollout_id)
-    shown: IntArray = rows[~x.arm.equals("holdout", rows) & ~x.anonymous[rows] & (x.zone.codes[rows] != ABSENT)]
+def _shown(x: Exposures, change: LedgerChange, start_us: int, end_us: int, column: Coded) -> IntArray:
+    """People's exposures to the model in zones, whatever label they have: before a rollout there is none."""
+    rows = rows_of(x, change, start_us, end_us, (), None)
+    known = x.customers(rows) if column is x.subject else column.codes[rows] != ABSENT
+    shown: IntArray = rows[~x.arm.equals("holdout", rows) & known & (x.zone.codes[rows] != ABSENT)]
     return shown
 
 
@@ -224,44 +311,33 @@ def _new_share(x: Exposures, change: LedgerChange, rows: IntArray) -> FloatArray
     return share
 
 
-def _data(
-    x: Exposures,
-    stage: Stage,
-    people: list[Entries],
-    zones: IntArray,
-    treated: BoolArray,
-    start_us: int,
-    closes_us: int,
-    until_us: int,
-) -> ZoneData:
-    rows = np.concatenate([p.row for p in people])
-    after = np.repeat([False, True], [len(p.row) for p in people])
-    cell_of = np.full(len(x.zone.labels), ABSENT, dtype=np.int64)
-    cell_of[zones] = np.arange(len(zones))
-    cell = cell_of[x.zone.codes[rows]]
-    kept = cell != ABSENT
-    rows, after, cell = rows[kept], after[kept], cell[kept]
-    # Windows of the people before end by the start, so that no outcome of the new version counts for them.
-    crowd = _crowd(x, rows, np.where(after, closes_us, start_us))
-    matcher = RepeatedMatcher(crowd, len(x.subject.labels))
-    return ZoneData(stage, matcher, rows, cell, after, zones, treated, False, until_us, _days(until_us - start_us))
+def _position(entries: IntArray, keys: IntArray) -> IntArray:
+    """The place of each key among the entries', −1 where it is none of them; entries have different keys."""
+    order = np.argsort(entries)
+    found = np.searchsorted(entries[order], keys)
+    found[found == len(entries)] = 0
+    if len(entries) == 0:
+        return np.full(len(keys), ABSENT, dtype=np.int64)
+    return np.where(entries[order][found] == keys, order[found], ABSENT).astype(np.int64)
 
 
-def _crowd(x: Exposures, rows: IntArray, closes_us: IntArray) -> Crowd:
+def _crowd(x: Exposures, column: Coded, rows: IntArray, closes_us: IntArray) -> Crowd:
     n = len(rows)
     nothing = np.zeros(n, dtype=np.int64)
     return Crowd(
-        person=x.subject.of_rows(rows), at=x.at[rows], row=rows, unit=np.arange(n), treated=np.zeros(n, dtype=bool),
+        person=column.of_rows(rows), at=x.at[rows], row=rows, unit=np.arange(n), treated=np.zeros(n, dtype=bool),
         unit_day=nothing, closes_us=closes_us, clustered=False, n_control=n,
     )  # fmt: skip
 
 
-def _values(frames: Frames, data: ZoneData, metric: Metric) -> Values:
+def _values(frames: Frames, data: ZoneData, metric: Metric, threshold: float | None = None) -> Values:
+    """Per person; of exposures over all that the person had, with a threshold in the place of the metric's own."""
     if metric.source != "exposure":
         return outcome_values(frames, data.matcher, metric)
     marked = exposure_marks(frames.exposures, metric, data.rows)
-    has = ~np.isnan(marked)
-    return Values(np.where(has, marked, 0.0), has.astype(np.float64), has, has & (marked > 0))
+    if threshold is not None:
+        marked = np.where(np.isnan(marked), np.nan, marked > threshold)
+    return exposure_values(data.matcher, data.position, marked)
 
 
 def _days(us: int) -> int:

@@ -218,6 +218,10 @@ class Change(_Event, tag="change"):
     """The field whose values are the clusters that units were drawn inside of: those of one are not independent."""
     strata: list[Inside] = []
     """The fields within whose values the draw was made, with shares that may differ from one to the next."""
+    block_h: Annotated[float, Meta(gt=0, le=8_784)] | None = None
+    """Of zones by time: hours of a block, in which a zone has one version."""
+    starts: Timestamp | None = None
+    """When the first block starts; the others follow one another. Absent: when the change begins."""
 
 
 Event = Exposure | Response | Engagement | Profile | Telemetry | Change

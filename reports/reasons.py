@@ -168,6 +168,11 @@ def _doubt(fact: AnyFact, unit: Unit) -> str:
             return t("one version was silent on {n} days while the other was in use", n=numbers.count(days))
         case facts.PrePeriod(metric=metric):
             return units.unlike_before(unit, words.label(metric))
+        case facts.PreTrend(metric=metric):
+            return t(
+                "zones of the new version had already been moving away from the others in “{metric}” before the start",
+                metric=words.label(metric),
+            )
         case facts.LeftOutUnevenly(metric=metric):
             return t(
                 "“{metric}” leaves something out, such as another currency or none, or a value that is no number, "
@@ -228,6 +233,9 @@ def _without_figures(what: facts.What) -> str:
         "no complete window": t("nobody in either arm has a complete window yet"),
         "no outcome": t("no event or answer in any window"),
         "no complete day after": t("no day after the switch is complete yet"),
+        "no clean base": t(
+            "no zone is left to compare this stage with, or nothing is known of the days before the first stage"
+        ),
         "nothing before": t("nothing is known of the days before the switch"),
         "no goal data": t("no goal has data yet"),
         "chosen": t("who got the new version was chosen, not drawn, so the arms cannot be compared"),

@@ -39,6 +39,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "change_id", "model_id", "occurred_at", "occurred_at_raw", "received_at", "to_version", "kind", "from_version",
         "title", "rollout_id", "ended_at", "allocation", "unit", "assignment", "planned_units", "planned_stages",
         "zones", "features", "shares_capacity", "owner", "note", "revision", "anonymous", "extra", "cluster", "strata",
+        "block_h", "starts",
     ),
 }  # fmt: skip
 

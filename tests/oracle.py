@@ -17,7 +17,7 @@ change changes change_id model_id to_version kind from_version title rollout_id 
     assignment planned_units planned_stages zones features shares_capacity owner note"""
 TABLES = {line.split()[0]: line.split()[1] for line in _SPEC.splitlines()[1:]}
 TAIL = ("occurred_at", "occurred_at_raw", "revision", "anonymous", "extra")
-LATE = {"changes": ("cluster", "strata")}  # what came in later stands last
+LATE = {"changes": ("cluster", "strata", "block_h", "starts")}  # what came in later stands last
 COLUMNS = {t: (*own, *TAIL, *LATE.get(t, ())) for _, t, *own in map(str.split, _SPEC.splitlines()[1:])}
 ANSWER = ("question", "kind", "value", "low", "high", "label", "text")
 DEFAULTS = {"revision": 0, "anonymous": 0, "partial": 0, "shares_capacity": 0, "unit": "subject"}

@@ -367,7 +367,7 @@ def test_base_rows_in_full() -> None:
     assert tables["engagement"] == [("t", "ann", "tip", "app", 1.5, None, None, None, *noon)]
     assert tables["profiles"] == [("p", "ann", "edge", "p1", None, '{"a":null,"ü":1}', *noon)]
     assert tables["telemetry"] == [("m", "hub", "message", None, 1, *[None] * 5, *noon)]
-    rest = ("subject", None, None, None, '["z2","z1"]', '["f"]', 0, None, None, *noon, None, None)
+    rest = ("subject", None, None, None, '["z2","z1"]', '["f"]', 0, None, None, *noon, *[None] * 4)
     assert tables["changes"] == [("c", "eta", "v2", "canary", None, None, None, -1, '{"holdout":0.5,"v2":0.5}', *rest)]
     assert all(len(row) == len(COLUMNS[table]) for table in COLUMNS for row in tables[table])
 

@@ -44,6 +44,8 @@ class ZoneEffect:
     """Whether chance chose; where it did not, Student's test of the same statistic has to agree."""
     before: tuple[float, float] | None = None
     """(old version's zones, new version's) before the start, where the effect is a difference of differences."""
+    lasting_se: float = 0.0
+    """The part of the SE that zones make by what they share, which no more people take away."""
     seen: dict[float, float] = field(default_factory=dict, repr=False)
     """The p of shifts that were asked for."""
 

@@ -89,10 +89,11 @@ def staged_effect(before: ZoneSums, after: ZoneSums, treated: BoolArray, *, draw
     effect = float(statistic(treated[None, :]).effect[0])
     arms = ~treated[None, :], treated[None, :]
     figures, levels = ([float(_figure(sums, arm.astype(np.float64))[0]) for arm in arms] for sums in (after, before))
-    se = None
+    se, lasting = None, 0.0
     if looked is not None and min(np.count_nonzero(treated), np.count_nonzero(~treated)) > 1:
         se = math.sqrt(float(looked.uncertainty(effect)[0][0]))
-    return ZoneEffect(figures[0], figures[1], effect, se, n, looked, drawn, (levels[0], levels[1]))
+        lasting = se * math.sqrt(float(np.mean(1 - units.noise / shape)))
+    return ZoneEffect(figures[0], figures[1], effect, se, n, looked, drawn, (levels[0], levels[1]), lasting_se=lasting)
 
 
 def panel_effect(rates: FloatArray, treated: BoolArray, first_after: int) -> ZoneEffect:

@@ -62,7 +62,9 @@ ALTER TABLE estimates ADD COLUMN "control_before" REAL;
 ALTER TABLE estimates ADD COLUMN "treated_before" REAL;
 ALTER TABLE estimates ADD COLUMN "facts" TEXT;
 ALTER TABLE changes ADD COLUMN "cluster" TEXT;
-ALTER TABLE changes ADD COLUMN "strata" TEXT""",
+ALTER TABLE changes ADD COLUMN "strata" TEXT;
+ALTER TABLE changes ADD COLUMN "block_h" REAL;
+ALTER TABLE changes ADD COLUMN "starts" INTEGER""",
 }
 """What leads from the schema before to each number, where nothing has to be filled anew from the log."""
 FIRST_IN_PLACE = min(_STEPS) - 1

@@ -18,6 +18,7 @@ FewOf = Literal["answer", "event", "no event", "sum", "mark", "no mark", "unit"]
 GuardState = Literal["breach", "cleared", "open", "no data"]
 Direction = Literal["better", "worse", "unclear"]
 What = Literal[
+    "blocks unknown",
     "capped",
     "chosen",
     "days are units",
@@ -26,6 +27,7 @@ What = Literal[
     "labels alone",
     "mixed",
     "no allocation",
+    "no clean base",
     "no complete day after",
     "no complete window",
     "no control",
@@ -48,6 +50,10 @@ What = Literal[
     "zones not drawn",
 ]
 _SAID: Mapping[What, str] = {
+    "blocks unknown": (
+        "the blocks of time cannot be told from when zones changed version, so nothing says what else could have been "
+        "drawn: declare block_h and starts on the change"
+    ),
     "capped": "capped",
     "chosen": "who got the new version was chosen, not drawn, so the arms cannot be compared",
     "days are units": "n are days",
@@ -62,6 +68,10 @@ _SAID: Mapping[What, str] = {
     ),
     "no allocation": (
         "no allocation was declared, so the arms' share over the days was tested instead of the sample ratio"
+    ),
+    "no clean base": (
+        "no zone that still has the old version, or none of which the days before the first stage are known: nothing "
+        "to compare this stage with"
     ),
     "no complete day after": "not enough data: no day after the switch is complete yet",
     "no complete window": "not enough data: nobody in either arm has a complete window yet",
@@ -253,6 +263,22 @@ class PrePeriod(Fact, frozen=True):
     def english(self) -> str:
         """In English."""
         return f"the arms differed in {self.metric} before they met the change (p = {self.p:.1e})"
+
+
+class PreTrend(Fact, frozen=True):
+    """Zones of the new version were moving away from the others before the start: ``weekly`` in the metric's unit."""
+
+    metric: str
+    weekly: float
+    p: float
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return (
+            f"zones of the new version moved away from the others in {self.metric} before the start, by "
+            f"{self.weekly:+.3g} a week (p = {self.p:.1e})"
+        )
 
 
 class LeftOutUnevenly(Fact, frozen=True):
@@ -554,6 +580,34 @@ class Draws(Fact, frozen=True):
         return f"{in_words(self.possible)} possible assignments of {self.of}"
 
 
+class ZonesLeftOut(Fact, frozen=True):
+    """Zones that had met the new version before the first stage."""
+
+    n: int
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"{self.n} zones had the new version before the first stage and are left out"
+
+
+class BlocksLeftOut(Fact, frozen=True):
+    """Blocks that the stage or the month cuts, and blocks in which both versions were met."""
+
+    cut: int
+    mixed: int
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        parts = []
+        if self.cut:
+            parts.append(f"{self.cut} blocks that begin before or end after what is compared left out")
+        if self.mixed:
+            parts.append(f"{self.mixed} blocks in which both versions were met left out")
+        return ", ".join(parts)
+
+
 class NoCourier(Fact, frozen=True):
     """Customers left out because their entry names no courier."""
 
@@ -727,6 +781,7 @@ AnyFact = (
     | Crossovers
     | ArmSilent
     | PrePeriod
+    | PreTrend
     | LeftOutUnevenly
     | AnonymousArms
     | Joined
@@ -747,6 +802,8 @@ AnyFact = (
     | Superiority
     | TopTwo
     | Draws
+    | ZonesLeftOut
+    | BlocksLeftOut
     | NoCourier
     | Clusters
     | FewClusters

@@ -181,6 +181,8 @@ energy_mj real energy in millijoules
 _SINCE_5 = """
 cluster text the field of exposures whose values are the clusters that units were drawn inside of
 strata json the fields of exposures within whose values the draw was made
+block_h real of zones by time: hours of a block, in which a zone has one version
+starts time when the first of these blocks starts
 """
 """What came later stands last, as in a store that was brought forward."""
 CHANGES = Table(

@@ -52,7 +52,8 @@ STEPS: tuple[Step, ...] = (
         'ADD COLUMN "guard" text COLLATE "C", '
         'ADD COLUMN "control_before" double precision, ADD COLUMN "treated_before" double precision, '
         'ADD COLUMN "facts" text COLLATE "C"; '
-        'ALTER TABLE changes ADD COLUMN "cluster" text COLLATE "C", ADD COLUMN "strata" text COLLATE "C"',
+        'ALTER TABLE changes ADD COLUMN "cluster" text COLLATE "C", ADD COLUMN "strata" text COLLATE "C", '
+        'ADD COLUMN "block_h" double precision, ADD COLUMN "starts" timestamptz',
     ),
 )
 """In ascending order, up to ``SCHEMA_NUMBER``; databases of number 2 and later are brought forward by them."""
