@@ -105,6 +105,6 @@ SCENARIOS: list[Scenario] = [
     _scenario("switch_fortnight", 84, 14, 0),
     _scenario("switch_beside", 84, 14, 2),
     _scenario("switch_month", 112, 28, 2),
-    _moved("switch_price", 84, 14, 1_000, season=False),
-    _moved("switch_season", 760, 28, 200, season=True),
+    _moved("switch_price", 84, 14, 300, season=False),
+    _moved("switch_season", 760, 28, 80, season=True),
 ]
