@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 
 import pytest
 
 from analysis import Analysis, LedgerChange, Stage
+from edgeloop.app import estimates_table
 from edgeloop.app.estimates_table import deciding, print_estimates
 from edgeloop.store import facts
 from edgeloop.store.facts import Ruled, Said
@@ -93,3 +95,17 @@ def test_a_pipe_has_one_table_with_every_figure_in_a_cell_of_its_own(capsys: pyt
     )
     assert (first["n old"], first["decides from"], first["to"]) == ("1199", "-0.0437", "0.123")
     assert len(rows) == 4
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [
+        (0.1, 0.2, "+0.1 to +0.2"),
+        (0.1, math.inf, "+0.1 or more"),
+        (-math.inf, -0.1, "-0.1 or less"),
+        (-math.inf, math.inf, "no end on either side"),
+    ],
+)
+def test_an_end_that_does_not_exist_is_words(low: float, high: float, told: str) -> None:
+    assert estimates_table._between(low, high) == told
+    assert estimates_table._finite(math.inf) is None

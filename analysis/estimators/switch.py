@@ -69,7 +69,13 @@ class SwitchEffect:
 
 
 def switch_effect(
-    sums: FloatArray, rows: FloatArray, switch_day: int, controls: FloatArray, *, season: bool = False
+    sums: FloatArray,
+    rows: FloatArray,
+    switch_day: int,
+    controls: FloatArray,
+    *,
+    regressors: int = 0,
+    season: bool = False,
 ) -> SwitchEffect:
     """Mean per person after the switch less the counterfactual's, weighted by each day's people.
 
@@ -81,6 +87,8 @@ def switch_effect(
         rows: each day's people, shape (days,).
         switch_day: the first day after.
         controls: daily figures of what was not touched (other models, regressors), shape (days, k); k may be 0.
+        regressors: how many of these, the first ones, are no models: they may step far from where they were before, so
+            that what is not known of their coefficients widens the placebos (`_widened`).
         season: whether the year has a shape of its own. What a date knows of it is what the days before it tell, so
             placebo dates begin where one and a half years are known.
     """
@@ -96,14 +104,42 @@ def switch_effect(
     scale = float(np.nanstd(y[:switch_day]))
     center = float(np.nanmean(y[:switch_day]))
     z = (y - center) / scale
-    exog = _standard(controls, switch_day)
+    exog, kept = _standard(controls, switch_day, regressors)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a fit that has not settled shows in the placebos' spread
         model = _model(z[:switch_day], None if exog is None else exog[:switch_day], season=season)
-        foretold = _foretold(z, exog, model.fit(disp=False).params, switch_day, after, season=season)
+        fitted = model.fit(disp=False)
+        foretold = _foretold(z, exog, fitted.params, switch_day, after, season=season)
+        errors = np.asarray(fitted.cov_params()) if kept else np.zeros((0, 0))
     found = [_gap(z, rows, foretold(date), date) * scale for date in [switch_day, *dates]]
-    effect = found[0]
-    return SwitchEffect(plain[1] - effect, plain[1], effect, None, np.array(found[1:]), _told_by(len(dates), after))
+    effect, placebos = found[0], np.array(found[1:])
+    if exog is not None and kept:
+        k = exog.shape[1]
+        errors = errors[-k:, -k:][:kept, :kept] * scale**2
+        placebos = placebos * _widened(placebos, exog[:, :kept], errors, rows, [switch_day, *dates], after)
+    return SwitchEffect(plain[1] - effect, plain[1], effect, None, placebos, _told_by(len(dates), after))
+
+
+def _widened(
+    placebos: FloatArray, exog: FloatArray, errors: FloatArray, rows: FloatArray, dates: list[int], after: int
+) -> float:
+    """By how much what is not known of the coefficients widens the placebos' spread.
+
+    x̄'Σx̄ is the variance that it adds to a span whose regressors lie x̄ from their mean before the switch (as of any
+    prediction by regression). What the placebos' own spans have of it, they show; a step at the switch has more.
+
+    Args:
+        exog: standardised on the days before the switch, shape (days, k).
+        errors: Σ, of the coefficients in the metric's unit, shape (k, k).
+        dates: the switch, then the placebo dates.
+    """
+    added = []
+    for date in dates:
+        weight = rows[date : date + after]
+        x = weight @ exog[date : date + after] / max(float(weight.sum()), 1.0)
+        added.append(float(x @ errors @ x))
+    more, spread = added[0] - float(np.mean(added[1:])), float(np.mean(placebos**2))
+    return math.sqrt(1 + more / spread) if math.isfinite(more) and more > 0 and spread > 0 else 1.0
 
 
 def _told_by(dates: int, after: int) -> float:
@@ -168,15 +204,15 @@ def _gap(z: FloatArray, rows: FloatArray, foretold: FloatArray, date: int) -> fl
     return float(np.nansum(weight * (z[seen] - foretold)) / weight.sum()) if weight.sum() else 0.0
 
 
-def _standard(controls: FloatArray, switch_day: int) -> FloatArray | None:
-    """Of what varied before the switch: nothing else has a coefficient."""
+def _standard(controls: FloatArray, switch_day: int, regressors: int) -> tuple[FloatArray | None, int]:
+    """Of what varied before the switch, for nothing else has a coefficient; and how many regressors that leaves."""
     before = controls[:switch_day]
     spread = before.std(axis=0) if controls.shape[1] else np.zeros(0)
     varies = spread > 0
     if not varies.any():
-        return None
+        return None, 0
     found: FloatArray = (controls[:, varies] - before.mean(axis=0)[varies]) / spread[varies]
-    return found
+    return found, int(np.count_nonzero(varies[:regressors]))
 
 
 def _mean(sums: FloatArray, rows: FloatArray, begin: int, end: int) -> float:

@@ -74,7 +74,8 @@ def moved(rng: np.random.Generator, sets: int, *, before: int, after: int, seaso
             sums, people = series(rng, days, 1)
             y = sums[0] + rate * people[0]
             y[before:] += true * people[0, before:]
-            found = switch_effect(y, people[0], before, none if season else price[:, None], season=season)
+            beside, k = (none, 0) if season else (price[:, None], 1)
+            found = switch_effect(y, people[0], before, beside, regressors=k, season=season)
             interval = found.interval(LEVEL)
             if interval is None or found.p is None:
                 continue
@@ -105,6 +106,6 @@ SCENARIOS: list[Scenario] = [
     _scenario("switch_fortnight", 84, 14, 0),
     _scenario("switch_beside", 84, 14, 2),
     _scenario("switch_month", 112, 28, 2),
-    _moved("switch_price", 84, 14, 300, season=False),
-    _moved("switch_season", 760, 28, 80, season=True),
+    _moved("switch_price", 84, 14, 1_000, season=False),
+    _moved("switch_season", 760, 28, 200, season=True),
 ]

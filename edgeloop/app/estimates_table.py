@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 import textwrap
@@ -102,8 +103,8 @@ def _unit(e: Estimate, units: Mapping[str, str]) -> str:
 def _cells(e: Estimate) -> tuple[object, ...]:
     """All figures, one a cell."""
     return (
-        _segment(e), e.metric, e.role, e.n_control, e.n_treated, e.control, e.treated, e.effect, e.decision_low,
-        e.decision_high, e.decided_by, _says(e),
+        _segment(e), e.metric, e.role, e.n_control, e.n_treated, e.control, e.treated, e.effect,
+        _finite(e.decision_low), _finite(e.decision_high), e.decided_by, _says(e),
     )  # fmt: skip
 
 
@@ -112,9 +113,22 @@ def _short(e: Estimate) -> tuple[object, ...]:
     n = None if e.n_control is None else f"{e.n_control}/{e.n_treated}"
     levels = None if e.control is None or e.treated is None else f"{e.control:.3g} → {e.treated:.3g}"
     ends = e.decision_low, e.decision_high
-    interval = None if ends[0] is None or ends[1] is None else f"{ends[0]:+.3g} to {ends[1]:+.3g}"
+    interval = None if ends[0] is None or ends[1] is None else _between(ends[0], ends[1])
     effect = None if e.effect is None else f"{e.effect:+.3g}"
     return _segment(e), e.metric, e.role, n, levels, effect, interval, e.decided_by, _says(e)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _between(low: float, high: float) -> str:
+    """An end that does not exist is words."""
+    if math.isfinite(low) and math.isfinite(high):
+        return f"{low:+.3g} to {high:+.3g}"
+    if math.isfinite(low):
+        return f"{low:+.3g} or more"
+    return f"{high:+.3g} or less" if math.isfinite(high) else "no end on either side"
 
 
 def _kept(e: Estimate, left_out: Collection[str]) -> list[object]:
