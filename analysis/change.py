@@ -8,7 +8,7 @@ from typing import Literal
 
 from edgeloop.clock import DAY_US
 from edgeloop.months import Month
-from edgeloop.store.facts import AnyFact
+from edgeloop.store.facts import AnyFact, FoundStage
 
 Kind = Literal["canary", "staged", "switch", "rollback", "mixed"]
 FULL_SWITCH = ("switch", "rollback")
@@ -26,6 +26,8 @@ class Stage:
     """Version (or ``holdout``) → weight; None: not declared."""
     zones: tuple[str, ...] = ()
     """Where it ran; empty: everywhere."""
+    found: FoundStage | None = None
+    """Where nobody declared it: since when, and with which share."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -62,10 +63,23 @@ def stage_checks(x: Exposures, change: LedgerChange, cohort: Cohort, window_us: 
         draws = Draws.of(cohort)
         arms = (draws.entered(group, cohort.days) for group in (CONTROL, cohort.treated_group))
         drift = within_strata(share_drift(c, t) for c, t in zip(*arms, strict=True))
-        found.append(_chi("share_drift", number, drift, 1, facts.ShareDrift))
+        remedy = stage_event(change)
+        found.append(_chi("share_drift", number, drift, 1, lambda p: facts.ShareDrift(p, remedy)))
     if number > 1:
         found.append(_met_before(x, change, cohort))
     return [*found, *common_checks(cohort, window_us)]
+
+
+def stage_event(change: LedgerChange) -> str:
+    """The event that declares one stage of a change, to be filled in and sent (docs/contract.md, Events)."""
+    before = change.from_version or "stable"
+    event = {
+        "type": "change", "change_id": f"{change.rollout_id or change.to_version}-stage-N",
+        "occurred_at": "BEGIN-OF-STAGE-N", "model_id": change.model_id, "from_version": change.from_version,
+        "to_version": change.to_version, "kind": "canary", "rollout_id": change.rollout_id,
+        "allocation": {before: 0.8, change.to_version: 0.2},
+    }  # fmt: skip
+    return json.dumps({name: value for name, value in event.items() if value is not None}, ensure_ascii=False)
 
 
 def common_checks(cohort: Cohort, window_us: int) -> list[Finding]:

@@ -365,6 +365,8 @@ def _facts(frames: Frames, change: LedgerChange, data: StageData, found: Sequenc
     if grade == "randomised" and not (drawn.declared(change) or drawn.looks_drawn(frames, data, found)):
         grade = "labelled"
         notes.append(Said("labels alone"))
+    if cohort.stage.found is not None:
+        notes.append(cohort.stage.found)
     if cohort.stage.allocation is None:
         notes.append(Said("no allocation"))
     if shared:

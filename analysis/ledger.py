@@ -17,6 +17,7 @@ import pandas as pd
 from analysis.change import BEFORE_AFTER_US, FULL_SWITCH, Kind, LedgerChange, Stage
 from analysis.days import local_date
 from analysis.detect import Shown, detect
+from analysis.found_stages import found_stages
 from analysis.frames import ABSENT
 from analysis.groups import first_places, ranks
 from edgeloop.clock import DAY_US, HOUR_US
@@ -37,9 +38,9 @@ def ledger(tables: Mapping[str, pd.DataFrame], *, timezone: str) -> list[LedgerC
     shown = Shown.of(tables["exposures"])
     rollouts = _rollouts(shown)
     declared = _declared(tables["changes"], timezone)
-    detected = _detected(rollouts, timezone) + detect(shown, timezone)
+    detected = _detected(shown, rollouts, timezone) + detect(shown, timezone)
     merged = [_adopt_rollout(change, detected) for change in declared]
-    told = [_with_data(change, shown, rollouts) for change in merged]
+    told = [_staged(_with_data(change, shown, rollouts), shown, timezone) for change in merged]
     kept = [_beside(d, told) for d in detected if not any(_same(c, d) for c in told)]
     return sorted(told + kept, key=lambda c: (c.start_us, c.model_id, c.to_version, c.change_id))
 
@@ -217,10 +218,31 @@ def _rollouts(shown: Shown) -> pd.DataFrame:
     return frame.sort_values(list(columns), kind="stable", ignore_index=True)
 
 
-def _detected(rollouts: pd.DataFrame, timezone: str) -> list[LedgerChange]:
+def _staged(change: LedgerChange, shown: Shown, timezone: str) -> LedgerChange:
+    """A change whose one stage says nothing of its share, with the stages that the exposures tell of."""
+    only = change.stages[0]
+    silent = len(change.stages) == 1 and only.allocation is None and not only.zones
+    if not silent or change.rollout_id is None or change.full_switch or change.by_zone or change.refusal is not None:
+        return change
+    return _with_stages(
+        change, found_stages(shown, change.model_id, change.rollout_id, only.start_us, only.end_us, timezone)
+    )
+
+
+def _with_stages(change: LedgerChange, stages: tuple[Stage, ...]) -> LedgerChange:
+    if len(stages) == 1:
+        return change
+    return replace(change, stages=stages, planned_stages=max(change.planned_stages or 1, len(stages)))
+
+
+def _detected(shown: Shown, rollouts: pd.DataFrame, timezone: str) -> list[LedgerChange]:
     found: list[LedgerChange] = []
     for (model_id, rollout_id), rows in rollouts.groupby(["model_id", "rollout_id"], sort=True):
-        found += _detected_in(str(model_id), str(rollout_id), rows, timezone)
+        own = _detected_in(str(model_id), str(rollout_id), rows, timezone)
+        if any(change.refusal is None for change in own):
+            stages = found_stages(shown, str(model_id), str(rollout_id), own[0].start_us, None, timezone)
+            own = [change if change.refusal is not None else _with_stages(change, stages) for change in own]
+        found += own
     return found
 
 

@@ -108,6 +108,10 @@ def _design(own: ChangeRows, timezone: str) -> str:
     before = foreign.name(change.from_version) if change.from_version else t("earlier version unknown")
     versions = f"{foreign.name(change.model_id)} {before} → {foreign.name(change.to_version)}"
     parts = [versions, when, _how(own)]
+    found = [stage for stage in change.stages if stage.found is not None]
+    if found:
+        days = numbers.joined([numbers.day(stage.start_us, timezone) for stage in found])
+        parts.append(t("stages found where the versions’ shares step, from {days}", days=days))
     if not change.declared:
         parts.append(t("found in the exposures, not declared"))
     return " · ".join(parts)

@@ -160,6 +160,12 @@ def _doubt(fact: AnyFact, unit: Unit) -> str:
             return units.not_as_planned_over_all(unit, p)
         case facts.SampleRatio(p=p):
             return units.not_as_planned(unit, p)
+        case facts.ShareDrift(declare=line) if line:
+            return t(
+                "the versions’ shares change from day to day; if they were raised step by step, declare each stage: "
+                "{line}",
+                line=foreign.plain(line, len(line)),
+            )
         case facts.ShareDrift():
             return t("the versions’ shares change from day to day")
         case facts.Crossovers(share=share, most=most):

@@ -49,8 +49,8 @@ def test_without_an_allocation_there_is_no_ratio_test_but_the_share_over_days() 
     found = checks(trial())
     assert (found[("srm", 1)].state, found[("srm", 1)].p) == ("no data", None)
     assert found[("share_drift", 1)].state == "ok"
-    ramp = together(trial(1, share=0.05, days=7), trial(2, share=0.5, start=7, days=7, prefix="t"))
-    assert checks(ramp)[("share_drift", 1)].state == "block"
+    drift = together(trial(1, share=0.5, days=7), trial(2, share=0.43, start=7, days=7, prefix="t"))
+    assert checks(drift)[("share_drift", 1)].state == "block"
 
 
 def test_with_an_allocation_the_share_over_days_is_not_asked() -> None:

@@ -165,7 +165,7 @@ class TestVerdicts:
         assert row.effect is not None, "the figures stay to be seen"
 
     def test_a_share_that_drifts_is_repaired_too(self) -> None:
-        found = run(together(trial(1, share=0.05, days=7), trial(2, share=0.5, start=7, days=7, prefix="t")))
+        found = run(together(trial(1, share=0.5, days=7), trial(2, share=0.43, start=7, days=7, prefix="t")))
         assert only(found).verdict == "repair the data first"
         assert "share changes from day to day" in (only(found).reason or "")
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import Analysis, analyse
+from analysis.ledger import ledger
 from analysis.lift import compare, proportion_sample
 from benchmarks.calibration.results import share_moments
 from benchmarks.calibration.scenario import Row, Scenario, Tally, Target, add, percent
@@ -27,6 +28,8 @@ START_US = MONTH.end_us - STEP_DAYS * len(STEPS) * DAY_US
 PEOPLE = 3_000
 ALARM = 0.001  # of the sample ratio, over the stages; and again of all stages together
 METRICS = ("conversion", "revenue")
+UNDECLARED, UNDECLARED_DAYS = (0.05, 0.2, 0.5), 13
+CONSTANT = (0.02, 0.05, 0.2, 0.5)
 
 
 def ramp(rng: np.random.Generator, sets: int) -> Tally:
@@ -37,6 +40,34 @@ def ramp(rng: np.random.Generator, sets: int) -> Tally:
         found = analyse(tables, MONTH, freeze_id="", as_of_us=MONTH.end_us + 40 * DAY_US)
         _read(tally, found)
         add(tally, "pooled", pooled)
+    return tally
+
+
+def undeclared(rng: np.random.Generator, sets: int) -> Tally:
+    """The same ramp from 5 to 50 %, of which the exposures' labels alone tell."""
+    tally: Tally = {}
+    for _ in range(sets):
+        tables, _ = simulate(rng, UNDECLARED, UNDECLARED_DAYS)
+        tables["changes"] = tables["changes"].iloc[:0]
+        found = analyse(tables, MONTH, freeze_id="", as_of_us=MONTH.end_us + 40 * DAY_US)
+        (change,) = found.changes
+        begins = [stage.start_us for stage in change.stages[1:]]
+        planned = [START_US + i * UNDECLARED_DAYS * DAY_US for i in range(1, len(UNDECLARED))]
+        add(tally, "found", begins == planned)
+        verdict = found.rulings[change.change_id].verdict
+        add(tally, "blocked", verdict == "repair the data first")
+        add(tally, "acted", verdict in ("promote", "roll back"))
+    return tally
+
+
+def constant(rng: np.random.Generator, sets: int) -> Tally:
+    """A share that never changes, of which the labels alone tell."""
+    tally: Tally = {}
+    for _ in range(sets):
+        share = float(rng.choice(CONSTANT))
+        tables, _ = simulate(rng, (share,), STEP_DAYS * len(STEPS))
+        found = ledger(tables | {"changes": tables["changes"].iloc[:0]}, timezone="UTC")
+        add(tally, "split", len(found[0].stages) > 1)
     return tally
 
 
@@ -59,9 +90,11 @@ def _read(tally: Tally, found: Analysis) -> None:
     add(tally, "verdict", verdict in ("promote", "roll back", "repair the data first"))
 
 
-def simulate(rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame], bool]:
+def simulate(
+    rng: np.random.Generator, steps: tuple[float, ...] = STEPS, step_days: int = STEP_DAYS
+) -> tuple[dict[str, pd.DataFrame], bool]:
     """The tables of one ramp, and whether pooling its stages, each entry one unit, would have alarmed."""
-    days = DAYS_BEFORE + STEP_DAYS * len(STEPS)
+    days = DAYS_BEFORE + step_days * len(steps)
     drawn = rng.random(PEOPLE)
     visits = rng.gamma(1.5, 0.1, (PEOPLE, 1)).clip(0.01, 0.9)
     taste = rng.beta(2.0, 18.0, (PEOPLE, 1)) * (0.6 + 2.5 * visits)
@@ -71,8 +104,8 @@ def simulate(rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame], bool]:
     subject, day = np.nonzero(there)
     begin = START_US - DAYS_BEFORE * DAY_US
     at = begin + day * DAY_US + (rng.random(len(day)) * DAY_US).astype(np.int64)
-    stage = np.where(day < DAYS_BEFORE, -1, (day - DAYS_BEFORE) // STEP_DAYS)
-    new = (stage >= 0) & (drawn[subject] < np.array(STEPS)[stage])
+    stage = np.where(day < DAYS_BEFORE, -1, (day - DAYS_BEFORE) // step_days)
+    new = (stage >= 0) & (drawn[subject] < np.array(steps)[stage])
     ids = np.arange(len(day)).astype(str)
     people = np.char.add("s", subject.astype(str))
     live = stage >= 0
@@ -135,5 +168,18 @@ SCENARIOS: list[Scenario] = [
             Row("pooled", "ramp 1 → 50 %, sticky: had the stages been pooled, conversion", None),
         ],
         ramp,
-    )
+    ),
+    Scenario(
+        "ramp_undeclared", "the same of 5, 20 and 50 %, labels alone", 400, 10,
+        [
+            Row("blocked", "undeclared ramp 5 → 20 → 50 %, A/A: repair the data first", Target(0.0, 0.05)),
+            Row("found", "undeclared ramp 5 → 20 → 50 %: both steps found, on their days", Target(0.95, 1.0)),
+            Row("acted", "undeclared ramp 5 → 20 → 50 %, A/A: promote or roll back", Target(0.0, 0.05, at_most=True)),
+        ],
+        undeclared,
+    ),
+    Scenario(
+        "share_constant", "a share of 2 to 50 % that never changes, labels alone", 1_000, 50,
+        [Row("split", "constant share: cut into stages", Target(0.0, 0.01, at_most=True))], constant,
+    ),
 ]  # fmt: skip

@@ -220,14 +220,31 @@ class SampleRatio(Fact, frozen=True):
 
 
 class ShareDrift(Fact, frozen=True):
-    """The arms' share changes from day to day."""
+    """The arms' share changes from day to day; ``declare``: the event to send for each stage, where it was ramped."""
 
     p: float
+    declare: str | None = None
 
     @property
     def english(self) -> str:
         """In English."""
-        return f"the arms' share changes from day to day (p = {self.p:.1e})"
+        remedy = f"; if it was ramped, declare each stage: {self.declare}" if self.declare else ""
+        return f"the arms' share changes from day to day (p = {self.p:.1e}){remedy}"
+
+
+class FoundStage(Fact, frozen=True):
+    """A stage that nobody declared: the local date it began on, and the new versions' share of the people in it."""
+
+    since: str
+    share: float
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return (
+            f"stage found in the exposures, not declared: since {self.since} with {self.share:.0%} of the people on a "
+            "new version"
+        )
 
 
 class Crossovers(Fact, frozen=True):
@@ -778,6 +795,7 @@ AnyFact = (
     | OneSided
     | SampleRatio
     | ShareDrift
+    | FoundStage
     | Crossovers
     | ArmSilent
     | PrePeriod
