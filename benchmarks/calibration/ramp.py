@@ -170,7 +170,7 @@ SCENARIOS: list[Scenario] = [
         ramp,
     ),
     Scenario(
-        "ramp_undeclared", "the same of 5, 20 and 50 %, labels alone", 400, 10,
+        "ramp_undeclared", "the same of 5, 20 and 50 %, labels alone", 200, 10,
         [
             Row("blocked", "undeclared ramp 5 → 20 → 50 %, A/A: repair the data first", Target(0.0, 0.05)),
             Row("found", "undeclared ramp 5 → 20 → 50 %: both steps found, on their days", Target(0.95, 1.0)),
@@ -179,7 +179,7 @@ SCENARIOS: list[Scenario] = [
         undeclared,
     ),
     Scenario(
-        "share_constant", "a share of 2 to 50 % that never changes, labels alone", 1_000, 50,
+        "share_constant", "a share of 2 to 50 % that never changes, labels alone", 400, 50,
         [Row("split", "constant share: cut into stages", Target(0.0, 0.01, at_most=True))], constant,
     ),
 ]  # fmt: skip
