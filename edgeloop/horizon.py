@@ -12,7 +12,7 @@ from edgeloop.errors import EdgeloopError
 
 
 class Horizon(msgspec.Struct, frozen=True):
-    """Times in µs. Exposures stay for one longest window more, because later outcomes are credited to them."""
+    """Times in µs. Exposures stay for the longest window more, because later outcomes are credited to them."""
 
     us: int
     exposures_us: int

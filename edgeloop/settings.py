@@ -49,6 +49,8 @@ class AttributionSettings(_Section, frozen=True):
 
     engagement_window_h: Annotated[float, Meta(gt=0)] = 72.0
     answer_window_days: Annotated[float, Meta(gt=0)] = 14.0
+    delivery_window_days: Annotated[float, Meta(ge=0, le=3650)] = 120.0
+    """How far back an outcome meets the exposures of the delivery it names, where that is beyond its window."""
     credit_rule: CreditRule = "last_touch"
     max_touches: Annotated[int, Meta(ge=2)] = 50
     whole_second_sources: tuple[str, ...] = ("typeform", "mixpanel")

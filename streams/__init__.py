@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from streams.attribution import Rules
 from streams.drain import ONLY_LANE, Drain, Drained, Lane, Progress
+from streams.fingerprint import difference, fingerprint
 from streams.passes import UnfinishedPassError
 from streams.pruning import prune, prune_is_unfinished, pruned_to
 from streams.recomputing import recompute
@@ -19,6 +20,8 @@ __all__ = [
     "Rules",
     "RulesMismatchError",
     "UnfinishedPassError",
+    "difference",
+    "fingerprint",
     "prune",
     "prune_is_unfinished",
     "pruned_to",

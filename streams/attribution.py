@@ -16,7 +16,7 @@ from edgeloop.settings import AttributionSettings, CreditRule
 from edgeloop.tolerance import tolerance_us
 
 CODE_VERSION = 1
-"""Raised whenever the same events and settings would give other rows; part of the rules' fingerprint."""
+"""Raised whenever the same events and rules would give other rows; part of the rules' fingerprint."""
 
 HALF_LIFE_DAYS = 7
 _FIRST_AND_LAST = 0.4
@@ -33,6 +33,8 @@ class Rules(msgspec.Struct, frozen=True):
     credit_rule: CreditRule
     max_touches: int
     whole_second_sources: tuple[str, ...]
+    delivery_window_us: int = 0
+    """Rules that were written down before there was such a window have none."""
     code_version: int = CODE_VERSION
 
     @classmethod
@@ -44,6 +46,7 @@ class Rules(msgspec.Struct, frozen=True):
             credit_rule=settings.credit_rule,
             max_touches=settings.max_touches,
             whole_second_sources=tuple(sorted(settings.whole_second_sources)),
+            delivery_window_us=round(settings.delivery_window_days * DAY_US),
         )
 
     def tolerance_us(self, source: str) -> int:
@@ -53,6 +56,15 @@ class Rules(msgspec.Struct, frozen=True):
     def window_us(self, outcome_type: str) -> int:
         """How far back a cause may lie, for ``engagement`` or ``response`` events."""
         return self.engagement_window_us if outcome_type == "engagement" else self.answer_window_us
+
+    def delivery_reach_us(self, outcome_type: str) -> int:
+        """How far back an exposure of the delivery that the outcome names may lie: never less than the window."""
+        return max(self.window_us(outcome_type), self.delivery_window_us)
+
+    @property
+    def longest_us(self) -> int:
+        """How far back a cause may lie of any outcome that does not name the exposure itself."""
+        return max(self.engagement_window_us, self.answer_window_us, self.delivery_window_us)
 
 
 class Touch(Protocol):
@@ -159,6 +171,7 @@ def last_touches(
     *,
     at_us: int,
     window_us: int,
+    reach_us: int,
     tolerance_us: int,
     delivery_id: str | None,
 ) -> list[Cause[M]]:
@@ -168,14 +181,18 @@ def last_touches(
     over all models at once, without putting anything in order. tests/test_attribution_few.py holds the two together.
     """
     first_us, last_us = at_us - window_us, at_us + tolerance_us
+    reached_us = first_us if delivery_id is None else at_us - reach_us
     best: dict[str, tuple[bool, int, str, M]] = {}
     for touch in touches:
         touched_us = touch.at_us
-        if first_us <= touched_us <= last_us:
-            model_id = models[touch.context]
-            rank = (delivery_id is not None and touch.delivery_id == delivery_id, touched_us, touch.exposure_id, touch)
-            if model_id not in best or rank[:3] > best[model_id][:3]:
-                best[model_id] = rank
+        if reached_us <= touched_us <= last_us:
+            named = delivery_id is not None and touch.delivery_id == delivery_id
+            if named or first_us <= touched_us:
+                model_id = models[touch.context]
+                rank = (named, touched_us, touch.exposure_id, touch)  # no two of one id: touches are never compared
+                known = best.get(model_id)
+                if known is None or rank > known:
+                    best[model_id] = rank
     return [
         Cause(model_id, best[model_id][3], 1.0, "delivery" if best[model_id][0] else "window")
         for model_id in (sorted(best) if len(best) > 1 else best)
@@ -187,6 +204,7 @@ def attribute(
     *,
     at_us: int,
     window_us: int,
+    reach_us: int,
     tolerance_us: int,
     delivery_id: str | None,
     exposure_id: str | None,
@@ -195,6 +213,16 @@ def attribute(
     """The causes of one outcome, ordered by model and then (time, id); empty where nothing matches.
 
     Credits sum to 1 per model, in the order returned. An exposure without a share has no entry.
+
+    Args:
+        touches: what was shown on the outcome's join key, at least all that may count.
+        at_us: when it happened.
+        window_us: how far back any exposure may lie.
+        reach_us: how far back those of the outcome's delivery may lie, ``window_us`` or more.
+        tolerance_us: how far after the outcome an exposure may lie.
+        delivery_id: the delivery that it names.
+        exposure_id: the exposure that it names.
+        rules: of credit.
     """
     explicit = None if exposure_id is None else touches.named(exposure_id)
     first_us, last_us = at_us - window_us, at_us + tolerance_us
@@ -205,7 +233,7 @@ def attribute(
             continue
         matched_by: MatchedBy = "delivery"
         candidates = (
-            _within(touches.of_delivery(model_id, delivery_id), first_us, last_us, rules)
+            _within(touches.of_delivery(model_id, delivery_id), at_us - reach_us, last_us, rules)
             if delivery_id is not None
             else ()
         )

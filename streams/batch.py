@@ -6,9 +6,8 @@ contains, because every decision is by rank and never by arrival (docs/meaning.m
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 from zlib import crc32
 
 import msgspec
@@ -20,7 +19,8 @@ from edgeloop.log.partitioner import SHARDS, murmur2_of
 from edgeloop.store.bodies import sha256_of
 from edgeloop.store.schema import ANSWERS, ATTRIBUTIONS, EVENT_TABLES, INSERT_COLUMNS, Row
 from edgeloop.store.writes import Writes
-from streams.attribution import Cause, Rules, Touches, attribute, few, last_touches
+from streams.attribution import Cause, Rules, attribute, last_touches
+from streams.available import Available, Changed, Reach
 from streams.cache import Contexts
 from streams.entries import (
     EXPOSURE,
@@ -39,7 +39,7 @@ from streams.entries import (
     unpack,
 )
 from streams.prepare import Prepared
-from streams.state import FRESH, KeyState, carried_in, pack_waiting, shown_by_model, unpack_waiting
+from streams.state import FRESH, KeyState, pack_waiting, unpack_waiting
 from streams.updates import outcome_id, removals_of, updates_of
 
 _TABLES = [EVENT_TABLES[kind].name for kind in KINDS]
@@ -100,62 +100,6 @@ class _BodyCells(msgspec.Struct):
     partial: int | bool = False
 
 
-class _Changed:
-    """What of one key changed, so that only the outcomes it can touch are computed again."""
-
-    __slots__ = ("everywhere", "ids", "outcomes", "times")
-
-    def __init__(self) -> None:
-        self.times: list[int] = []
-        """Of exposures that came, went or moved."""
-        self.ids: set[str] = set()
-        """Of these exposures."""
-        self.outcomes: set[tuple[int, str]] = set()
-        """Stored outcomes that were replaced."""
-        self.everywhere = False
-        """Whether an outcome far away may name one of them."""
-
-    def exposure(self, exposure_id: str, at_us: int) -> None:
-        self.times.append(at_us)
-        self.ids.add(exposure_id)
-
-    def affects(self, outcome: Outcome, first_us: int, last_us: int) -> bool:
-        if (outcome.kind, outcome.id) in self.outcomes or (outcome.link is not None and outcome.link in self.ids):
-            return True
-        i = bisect_left(self.times, first_us)
-        return i < len(self.times) and self.times[i] <= last_us
-
-
-class _Available:
-    """What of one key outcomes can be credited to, of the pages that were made available."""
-
-    __slots__ = ("_by_model", "_models", "_rules", "_state", "few", "shown")
-
-    def __init__(self, state: KeyState, rules: Rules, models: Mapping[int, str]) -> None:
-        self._state = state
-        self._rules = rules
-        self._models = models
-        self.look_again()
-
-    def look_again(self) -> None:
-        """After more pages were made available."""
-        self.shown = [entry for _, entries in self._state.loaded() for entry in entries if type(entry) is Shown]
-        """What customers' outcomes can be credited to, in any order."""
-        self.few = few(self.shown, self._rules)
-        """Whether `last_touches` may look through it."""
-        self._by_model: dict[bool, Touches[Any]] = {}
-
-    def by_model(self, *, agent: bool) -> Touches[Any]:
-        """The same, or what delivery agents' answers can be credited to, by model."""
-        found = self._by_model.get(agent)
-        if found is None:
-            of_model: dict[str, list[Any]] = (
-                carried_in(self._state, self._models) if agent else shown_by_model(self.shown, self._models)
-            )
-            found = self._by_model[agent] = Touches(of_model)
-        return found
-
-
 class Batch:
     """Takes events key by key, then `finish`es with everything to write but the states."""
 
@@ -168,11 +112,10 @@ class Batch:
         self._writes = writes
         self._contexts = contexts
         self._stored = stored
-        self._changed: _Changed | None = None
+        self._changed: Changed | None = None
         """Of the key at hand."""
         self._inbox: dict[str, list[Carried | Gone]] = {}
-        self._windows_us = [rules.window_us(kind) for kind in KINDS]
-        self._window_us = max(rules.engagement_window_us, rules.answer_window_us)
+        self._reach = Reach(rules)
 
     def take(self, state: KeyState, events: Sequence[Prepared]) -> None:
         """Work all events of one key in: key by key, so that a key's state is at hand for all that is done with it.
@@ -194,7 +137,7 @@ class Batch:
             add(entry, short_hash)
             if type(entry) is Shown:
                 if had_outcomes:
-                    self._note_new(state, event_id, entry.at_us)
+                    self._note_new(state, entry)
             elif type(entry) is Outcome:
                 if event.answers:
                     self._insert_answers(entry, event.answers)
@@ -231,7 +174,7 @@ class Batch:
             else:
                 state.add(item, short_hash)
             if type(item) is Carried and state.last_outcome_us is not None:
-                self._note_new(state, item.exposure_id, item.at_us)
+                self._note_new(state, item)
 
     def _settle(self, state: KeyState) -> None:
         """Compute the attributions that changed."""
@@ -250,12 +193,11 @@ class Batch:
     def recompute(self, state: KeyState) -> None:
         """Compute every outcome of a key anew, whatever changed."""
         state.load_all(self._stored.page)
-        touches = _Available(state, self._rules, self._contexts.models)
+        touches = Available(state, self._rules, self._contexts.models)
         for place, entries in state.loaded():
             for entry in entries:
                 if type(entry) is Outcome:
-                    window_us = self._windows_us[entry.kind]
-                    causes = self._causes(state, entry, window_us, self._rules.tolerance_us(entry.source), touches)
+                    causes = self._causes(state, entry, self._rules.tolerance_us(entry.source), touches)
                     state.touch(place)
                     self._write_attributions(state, entry, causes)
 
@@ -304,7 +246,7 @@ class Batch:
         state.replace(place, old, new)
         for entry in (old, new):
             if isinstance(entry, Shown):
-                self._note(state, entry.exposure_id, entry.at_us)
+                self._note(state, entry)
         if kind == EXPOSURE:
             was_with = stored[_COURIER]
             if isinstance(was_with, str) and was_with != event.courier:
@@ -325,25 +267,25 @@ class Batch:
 
     # What changed
 
-    def _changes(self) -> _Changed:
+    def _changes(self) -> Changed:
         if self._changed is None:
-            self._changed = _Changed()
+            self._changed = Changed()
         return self._changed
 
-    def _note(self, state: KeyState, exposure_id: str, at_us: int) -> None:
+    def _note(self, state: KeyState, exposure: Shown | Carried) -> None:
         changed = self._changes()
-        changed.exposure(exposure_id, at_us)
+        changed.exposure(exposure.exposure_id, exposure.at_us, exposure.delivery_id)
         # An exposure that was there before may be named by any outcome; a new one only where a link waits for it.
-        changed.everywhere = changed.everywhere or state.may_know(link_hash(exposure_id))
+        changed.everywhere = changed.everywhere or state.may_know(link_hash(exposure.exposure_id))
 
-    def _note_new(self, state: KeyState, exposure_id: str, at_us: int) -> None:
+    def _note_new(self, state: KeyState, exposure: Shown | Carried) -> None:
         """A new exposure: does it come into the window, or under the name, of an outcome that is stored?"""
         first, last = state.first_outcome_us, state.last_outcome_us
         if first is None or last is None:
             return
-        inside = first - self._window_us <= at_us <= last + SECOND_US
-        if inside or state.may_know(link_hash(exposure_id)):
-            self._note(state, exposure_id, at_us)
+        inside = first - self._reach.of_exposure_us(exposure.delivery_id) <= exposure.at_us <= last + SECOND_US
+        if inside or state.may_know(link_hash(exposure.exposure_id)):
+            self._note(state, exposure)
 
     def _note_twins(self, state: KeyState, item: Carried | Gone) -> None:
         """One id from two customers is one touch here, so a change of either may bring in or push out the other."""
@@ -352,59 +294,39 @@ class Batch:
         for _, entries in state.loaded():
             for entry in entries:
                 if isinstance(entry, Carried) and entry.exposure_id == item.exposure_id:
-                    self._note(state, entry.exposure_id, entry.at_us)
+                    self._note(state, entry)
         self._changes().everywhere = True
 
     # Attribution
 
-    def _attribute(self, state: KeyState, changed: _Changed) -> None:
+    def _attribute(self, state: KeyState, changed: Changed) -> None:
         changed.times.sort()
-        self._make_available(state, changed)
-        touches = _Available(state, self._rules, self._contexts.models)
+        self._reach.make_available(state, changed, self._stored.page)
+        touches = Available(state, self._rules, self._contexts.models)
         only_new = not (changed.times or changed.ids or changed.outcomes)
         for place, entries in [(FRESH, state.fresh)] if only_new else state.loaded():
             for entry in list(entries):
                 if type(entry) is not Outcome:
                     continue
-                window_us = self._windows_us[entry.kind]
                 tolerance_us = self._rules.tolerance_us(entry.source)
-                if place != FRESH and not changed.affects(entry, entry.at_us - window_us, entry.at_us + tolerance_us):
+                if place != FRESH and not self._reach.affects(changed, entry, tolerance_us):
                     continue
-                causes = self._causes(state, entry, window_us, tolerance_us, touches)
+                causes = self._causes(state, entry, tolerance_us, touches)
                 state.touch(place)
                 self._write_attributions(state, entry, causes)
 
-    def _make_available(self, state: KeyState, changed: _Changed) -> None:
-        read = self._stored.page
-        if changed.everywhere or changed.outcomes or state.twins:
-            state.load_all(read)
-            return
-        if state.load_whole():
-            return
-        first: int | None = None
-        last: int | None = None
-        for entry in state.fresh:
-            if type(entry) is Outcome:
-                begin, end = entry.at_us - self._windows_us[entry.kind], entry.at_us + SECOND_US
-                first = begin if first is None or begin < first else first
-                last = end if last is None or end > last else last
-        if changed.times:
-            before, after = changed.times[0] - self._window_us, changed.times[-1] + self._window_us
-            first = before - SECOND_US if first is None else min(first, before - SECOND_US)
-            last = after + SECOND_US if last is None else max(last, after + SECOND_US)
-        if first is not None and last is not None:
-            state.load(first, last, read)
-
     def _causes(
-        self, state: KeyState, entry: Outcome, window_us: int, tolerance_us: int, touches: _Available
+        self, state: KeyState, entry: Outcome, tolerance_us: int, touches: Available
     ) -> list[Cause[Shown]] | list[Cause[Carried]]:
         if not entry.matchable:
             return []
         link = entry.link
+        window_us, reach_us = self._reach.windows_us[entry.kind], self._reach.deliveries_us[entry.kind]
         if link is None and touches.few and not entry.agent:
             return last_touches(
                 touches.shown, self._contexts.models,
-                at_us=entry.at_us, window_us=window_us, tolerance_us=tolerance_us, delivery_id=entry.delivery_id,
+                at_us=entry.at_us, window_us=window_us, reach_us=reach_us, tolerance_us=tolerance_us,
+                delivery_id=entry.delivery_id,
             )  # fmt: skip
         if link is not None:
             found = touches.by_model(agent=entry.agent).named(link)
@@ -421,6 +343,7 @@ class Batch:
             touches.by_model(agent=entry.agent),
             at_us=entry.at_us,
             window_us=window_us,
+            reach_us=reach_us,
             tolerance_us=tolerance_us,
             delivery_id=entry.delivery_id,
             exposure_id=link,

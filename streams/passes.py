@@ -21,8 +21,6 @@ from streams.batch import Batch
 from streams.cache import Contexts, StateCache
 from streams.state import KeyState
 
-RULES = "rules"
-"""Name in ``meta`` of the rules that the tables were made under."""
 RECOMPUTE, PRUNE = "recompute", "prune"
 """Names of the passes: in ``meta``, and as commands."""
 KEYS_AT_ONCE = 4_000
@@ -60,11 +58,6 @@ class Work(Protocol):
     def end(self, transaction: StoreTransaction) -> None:
         """Write what is true once every key is done."""
         ...
-
-
-def fingerprint(rules: Rules) -> str:
-    """The rules as ``meta`` holds them."""
-    return msgspec.json.encode(rules, order="sorted").decode()
 
 
 def standing(store: Store, name: str) -> Standing | None:

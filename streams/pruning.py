@@ -32,7 +32,8 @@ from streams.entries import (
     identity_hash,
     link_hash,
 )
-from streams.passes import PRUNE, RULES, Progress, refuse_unfinished, run_pass, standing
+from streams.fingerprint import RULES
+from streams.passes import PRUNE, Progress, refuse_unfinished, run_pass, standing
 from streams.state import KeyState
 
 HORIZON = "horizon"
@@ -161,8 +162,8 @@ class _Prune:
                 rebuilt.add(entry, identity_hash(*id_of(entry)))
         carried = [entry.exposure_id for entry in kept if isinstance(entry, Carried)]
         rebuilt.twins = len(set(carried)) < len(carried)
-        # No outcome that stays had anything that goes in its window, but it may have named it; and an exposure that
-        # stood for its id on a courier's key may leave the place to another.
+        # No outcome that stays had anything that goes in its window or of its delivery's reach, but it may have named
+        # the exposure itself; and one that stood for its id on a courier's key may leave the place to another.
         ids = {entry.exposure_id for entry in gone if isinstance(entry, Shown | Carried)}
         if ids and (state.twins or any(isinstance(entry, Outcome) and entry.link in ids for entry in kept)):
             batch.recompute(rebuilt)

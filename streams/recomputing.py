@@ -6,7 +6,8 @@ from edgeloop.store.base import Store, StoreTransaction
 from edgeloop.store.writes import Writes
 from streams.attribution import Rules
 from streams.batch import Batch
-from streams.passes import RECOMPUTE, RULES, Progress, fingerprint, refuse_unfinished, run_pass, standing
+from streams.fingerprint import RULES, difference, fingerprint
+from streams.passes import RECOMPUTE, Progress, refuse_unfinished, run_pass, standing
 from streams.state import KeyState
 
 
@@ -36,6 +37,7 @@ def recompute(store: Store, rules: Rules, progress: Progress | None = None) -> i
     """
     refuse_unfinished(store, besides=RECOMPUTE)
     target = fingerprint(rules)
-    if standing(store, RECOMPUTE) is None and store.meta(RULES) in (None, target):
+    before = store.meta(RULES)
+    if standing(store, RECOMPUTE) is None and (before is None or difference(before, target) is None):
         return None
     return run_pass(store, RECOMPUTE, target, rules, _Recompute(target), progress)

@@ -1,28 +1,29 @@
 """The state of one join key: an index of ids, and entries in pages, most of which a batch never looks at.
 
 The *head* holds the index and the open page, to which entries are appended without reading those before them. A full
-page is sealed and lies apart; the head keeps the times it spans, so that only pages inside a window are read.
+page is sealed and lies apart; the head keeps the times it spans and the deliveries it is of, so that only pages inside
+a window, or of a delivery that is named, are read.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from edgeloop.store.writes import Head, Writes
+from streams.directory import Span, pack_directory, unpack_directory
 from streams.entries import Carried, Entry, Gone, Identified, Lost, Outcome, Shown, carried_hash, id_of, pack, unpack
 from streams.marks import Marks, holds
 
 PAGE_ENTRIES = 32
 _MANY_IDS = 4_096
 """From so many bytes of the index on, `Marks` are faster than a search."""
-_RANGE = struct.Struct("<qqqI")
 _NONE_LOST: frozenset[tuple[int, str, bytes]] = frozenset()
 _NONE_DIRTY: frozenset[int] = frozenset()
 _OVERHEAD_BYTES = 900
 """About what a key costs in memory beside its bytes."""
+_SPAN_BYTES = 220
 OPEN, FRESH = -1, -2
 """Places beside the numbers of sealed pages: the open page, and what this batch adds to it."""
 
@@ -53,15 +54,6 @@ class Waiting(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 _waiting: msgspec.msgpack.Decoder[Waiting] = msgspec.msgpack.Decoder(Waiting)
-
-
-class Span(msgspec.Struct, frozen=True, gc=False):
-    """A sealed page: the times of its entries, where it lies, how many entries it has."""
-
-    first_us: int
-    last_us: int
-    rowid: int
-    n: int
 
 
 class KeyState:
@@ -105,7 +97,7 @@ class KeyState:
             self.twins = bool(head.twins)
             self.ids = bytearray(head.ids)
             self.entries = bytearray(head.entries)
-            self.spans = tuple(Span(*fields) for fields in _RANGE.iter_unpack(head.directory))
+            self.spans = unpack_directory(head.directory)
         self._ids_before = len(self.ids)
         self.counted = 0
         """How many bytes the cache counts for it."""
@@ -114,7 +106,7 @@ class KeyState:
     def size(self) -> int:
         """About how many bytes of memory it takes."""
         marks = 0 if self._marks is None else self._marks.size
-        return _OVERHEAD_BYTES + len(self.ids) + marks + len(self.entries) + 100 * len(self.spans)
+        return _OVERHEAD_BYTES + len(self.ids) + marks + len(self.entries) + _SPAN_BYTES * len(self.spans)
 
     def absorb(self, delta: Delta) -> None:
         """Take in what an earlier batch appended."""
@@ -136,10 +128,10 @@ class KeyState:
             self._marks = Marks(self.ids)
         return short_hash in self._marks and holds(self.ids, short_hash)
 
-    def load(self, first_us: int, last_us: int, read: ReadPage) -> None:
-        """Make the entries of a span of time available."""
+    def load(self, first_us: int, last_us: int, read: ReadPage, marks: int = 0) -> None:
+        """Make the entries of a span of time available; with the marks of a delivery those of the delivery alone."""
         for place, span in enumerate(self.spans):
-            if span.first_us <= last_us and span.last_us >= first_us and place not in self._pages:
+            if place not in self._pages and span.meets(first_us, last_us) and span.may_be_of(marks):
                 self._pages[place] = unpack(read(span.rowid), span.n)
         if self.n and OPEN not in self._pages and self.first_us <= last_us and self.last_us >= first_us:
             self._pages[OPEN] = unpack(self.entries, self.n)
@@ -277,11 +269,9 @@ class KeyState:
         """The head to store, after `append_fresh`; seals what no longer fits the open page."""
         for place in self._dirty - {OPEN}:
             entries = self._pages[place]
-            span = self.spans[place]
-            times = [entry.at_us for entry in entries]
-            writes.replace("state_pages", span.rowid, (pack(entries),))
-            changed = Span(min(times), max(times), span.rowid, len(entries))
-            self.spans = (*self.spans[:place], changed, *self.spans[place + 1 :])
+            rowid = self.spans[place].rowid
+            writes.replace("state_pages", rowid, (pack(entries),))
+            self.spans = (*self.spans[:place], Span.of(rowid, entries), *self.spans[place + 1 :])
             for entry in entries:
                 if type(entry) is Outcome:
                     self._span_outcome(entry.at_us)
@@ -301,7 +291,7 @@ class KeyState:
             last_outcome_us=self.last_outcome_us,
             twins=self.twins,
             ids=bytes(self.ids),
-            directory=b"".join(_RANGE.pack(s.first_us, s.last_us, s.rowid, s.n) for s in self.spans),
+            directory=pack_directory(self.spans),
             entries=bytes(self.entries),
         )
 
@@ -311,9 +301,7 @@ class KeyState:
         sealed: list[Span] = []
         for begin in range(0, whole, PAGE_ENTRIES):
             page = entries[begin : begin + PAGE_ENTRIES]
-            times = [entry.at_us for entry in page]
-            rowid = writes.insert("state_pages", (pack(page),))
-            sealed.append(Span(min(times), max(times), rowid, len(page)))
+            sealed.append(Span.of(writes.insert("state_pages", (pack(page),)), page))
         self.spans = (*self.spans, *sealed)
         left = entries[whole:]
         self.n = len(left)

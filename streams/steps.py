@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 
-import msgspec
-
 from edgeloop import sealing
 from edgeloop.errors import EdgeloopError
 from edgeloop.events import DEAD_LETTERS_TOPIC, STORED_TOPICS, TYPES_OF_TOPICS
@@ -29,7 +27,8 @@ from edgeloop.store.writes import Writes
 from streams.attribution import Rules
 from streams.batch import Batch
 from streams.cache import CACHE_BYTES, UNFLUSHED_BYTES, Contexts, Packing, StateCache
-from streams.passes import RULES, fingerprint, refuse_unfinished
+from streams.fingerprint import RULES, difference, fingerprint
+from streams.passes import refuse_unfinished
 from streams.prepare import UNREADABLE, Prepared, Refuse, prepare
 
 TOPICS = (*STORED_TOPICS, DEAD_LETTERS_TOPIC)
@@ -96,17 +95,18 @@ class Steps:
         refuse_unfinished(self._store)
         now = fingerprint(self._rules)
         before = self._store.meta(RULES)
-        if before is not None and before != now:
+        differ = None if before is None or before == now else difference(before, now)
+        if differ is not None:
             raise RulesMismatchError(
-                f"the tables in {self._store.name} were made under other rules: {_difference(before, now)}. Run "
-                "`edgeloop recompute` to bring them under the rules in force, or put the setting back"
+                f"the tables in {self._store.name} were made under other rules: {differ.what}. "
+                f"{differ.do[0].upper()}{differ.do[1:]}"
             )
 
     def adopt_rules(self) -> None:
-        """Note these rules in a store that has none yet, then `check_rules`."""
-        if self._store.meta(RULES) is None:
-            self._store.set_meta(RULES, fingerprint(self._rules))
+        """`check_rules`, then note these in a store that has none yet or has them in the words of an older version."""
         self.check_rules()
+        if self._store.meta(RULES) != fingerprint(self._rules):
+            self._store.set_meta(RULES, fingerprint(self._rules))
 
     def load(self) -> None:
         """Read what a worker before this one left in deltas."""
@@ -353,13 +353,3 @@ def _letters(chunk: Chunk, refuse: Refuse) -> list[Row]:
         except UNREADABLE as error:
             refuse(place, error)
     return rows
-
-
-def _difference(before: str, now: str) -> str:
-    """The rules that differ, as ``name was … and is …``."""
-    old, new = msgspec.json.decode(before), msgspec.json.decode(now)
-    return ", ".join(
-        f"{name} was {old.get(name)} and is {new.get(name)}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    )

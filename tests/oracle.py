@@ -56,8 +56,11 @@ def touches(o, exposures, rules):
     end = at + (1_000_000 if o["source"] in rules["whole_second_sources"] else 0)
     for model in {e["model_id"] for e in shown if not o.get("anonymous")}:
         linked = [e for e in shown if e["model_id"] == model and e["exposure_id"] == o.get("exposure_id")]
-        near = [e for e in shown if e["model_id"] == model and start <= micros(e["occurred_at"]) <= end]
-        named = [e for e in near if e.get("delivery_id", "") == o.get("delivery_id")]
+        past = [e for e in shown if e["model_id"] == model and micros(e["occurred_at"]) <= end]
+        near = [e for e in past if micros(e["occurred_at"]) >= start]
+        back = min(start, at - rules["delivery_window_us"])  # a delivery that is named reaches further back
+        named = [e for e in past if micros(e["occurred_at"]) >= back and e.get("delivery_id") is not None]
+        named = [e for e in named if e["delivery_id"] == o.get("delivery_id")]
         by, chosen = ("explicit", linked) if linked else ("delivery", named) if named else ("window", near)
         head = 1 if rule in ("first_touch", "position_based") else 0
         chosen = chosen[:head] + chosen[max(head, len(chosen) - rules["max_touches"] + head) :]

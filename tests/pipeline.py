@@ -84,6 +84,7 @@ def rules_for_oracle(settings: AttributionSettings) -> dict[str, Any]:
     return {
         "engagement_window_us": round(settings.engagement_window_h * 3_600_000_000),
         "answer_window_us": round(settings.answer_window_days * 86_400_000_000),
+        "delivery_window_us": round(settings.delivery_window_days * 86_400_000_000),
         "credit_rule": settings.credit_rule,
         "max_touches": settings.max_touches,
         "whole_second_sources": list(settings.whole_second_sources),

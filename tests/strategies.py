@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from edgeloop.events import DEAD_LETTERS_TOPIC, STORED_TOPICS
 from edgeloop.settings import AttributionSettings, CreditRule
 from tests.pipeline import Body, entry
-from tests.worlds import ANSWER_WINDOW, DAY, ENGAGEMENT_WINDOW, HOUR, IDS, KEYS, SECOND, micros, stamp
+from tests.worlds import ANSWER_WINDOW, DAY, DELIVERY_WINDOW, ENGAGEMENT_WINDOW, HOUR, IDS, KEYS, SECOND, micros, stamp
 
 NOON = micros("2026-01-15T00:00:00Z")
 """When most outcomes happen: also the edge of a day, and of a bucket of 28 days since 1970."""
@@ -34,7 +34,8 @@ RULES: tuple[CreditRule, ...] = get_args(CreditRule)
 _BEFORE = (
     HOUR, 1, 0, -1, 1, HOUR, 2 * HOUR, 3 * HOUR, DAY, HOUR - 1, HOUR + 1, -SECOND, -SECOND - 1,
     ENGAGEMENT_WINDOW, ENGAGEMENT_WINDOW - 1, ENGAGEMENT_WINDOW + 1, 7 * DAY, 7 * DAY + 1,
-    ANSWER_WINDOW, ANSWER_WINDOW - 1, ANSWER_WINDOW + 1, 40 * DAY, 400 * DAY, NOON, NOON + 1,
+    ANSWER_WINDOW, ANSWER_WINDOW - 1, ANSWER_WINDOW + 1, 40 * DAY, DELIVERY_WINDOW, DELIVERY_WINDOW + 1,
+    400 * DAY, NOON, NOON + 1,
 )  # fmt: skip
 """How long before the outcomes exposures happen, µs; the last two at 1970 and just before it."""
 _AFTER = (0, 0, 0, 1, -1, SECOND, DAY, -30 * DAY)
@@ -57,6 +58,7 @@ def settings() -> st.SearchStrategy[AttributionSettings]:
         max_touches=st.sampled_from((50, 3, 2)),
         engagement_window_h=st.sampled_from((72.0, 1.0)),
         answer_window_days=st.sampled_from((14.0, 7.0)),
+        delivery_window_days=st.sampled_from((120.0, 40.0, 0.0)),
         whole_second_sources=st.sampled_from((("typeform", "mixpanel"), ("app",), ())),
     )
 

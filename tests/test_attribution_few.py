@@ -35,21 +35,30 @@ touches = st.lists(
 rules = Rules.of(AttributionSettings(credit_rule="last_touch", max_touches=2))
 
 
-@given(touches, st.integers(0, 12), st.integers(0, 12), st.integers(0, 3), st.sampled_from([None, "d1", "d2", "d3"]))
+@given(
+    touches,
+    st.integers(0, 12),
+    st.integers(0, 12),
+    st.integers(0, 6),
+    st.integers(0, 3),
+    st.sampled_from([None, "d1", "d2", "d3"]),
+)
 def test_one_pass_is_as_right_as_the_general_way(
-    shown: list[Touched], at_us: int, window_us: int, tolerance_us: int, delivery_id: str | None
+    shown: list[Touched], at_us: int, window_us: int, further_us: int, tolerance_us: int, delivery_id: str | None
 ) -> None:
+    reach_us = window_us + further_us
     assert few(shown, rules)
     of_model: dict[str, list[Touched]] = {}
     for touch in shown:
         of_model.setdefault(MODELS[touch.context], []).append(touch)
     general = attribute(
-        Touches(of_model), at_us=at_us, window_us=window_us, tolerance_us=tolerance_us, delivery_id=delivery_id,
-        exposure_id=None, rules=rules,
+        Touches(of_model), at_us=at_us, window_us=window_us, reach_us=reach_us, tolerance_us=tolerance_us,
+        delivery_id=delivery_id, exposure_id=None, rules=rules,
     )  # fmt: skip
     found = last_touches(
-        shown, MODELS, at_us=at_us, window_us=window_us, tolerance_us=tolerance_us, delivery_id=delivery_id
-    )
+        shown, MODELS, at_us=at_us, window_us=window_us, reach_us=reach_us, tolerance_us=tolerance_us,
+        delivery_id=delivery_id,
+    )  # fmt: skip
     assert found == general
 
 

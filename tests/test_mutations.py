@@ -38,23 +38,46 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = (
-    Mutation("the window's start is outside of it", {"if first_us <= touched_us": "if first_us < touched_us"}),
+    Mutation(
+        "the window's start is outside of it", {"named or first_us <= touched_us": "named or first_us < touched_us"}
+    ),
+    Mutation(
+        "a delivery's reach begins after its start",
+        {
+            "if reached_us <= touched_us": "if reached_us < touched_us",
+            "delivery_id), at_us - reach_us, last_us": "delivery_id), at_us - reach_us + 1, last_us",
+        },
+    ),
+    Mutation(
+        "a delivery is met inside the window only",
+        {
+            "first_us if delivery_id is None else at_us - reach_us": "first_us",
+            "delivery_id), at_us - reach_us, last_us": "delivery_id), first_us, last_us",
+        },
+    ),
+    Mutation(
+        "whoever names a delivery meets everything as far back",
+        {
+            "if named or first_us <= touched_us": "if True",
+            "(touches.of_model(model_id), first_us": (
+                "(touches.of_model(model_id), first_us if delivery_id is None else at_us - reach_us"
+            ),
+        },
+    ),
     Mutation(
         "the window's start is outside of it, among many",
         {"_FEW = 64": "_FEW = 1", "bisect_left(ordered, first_us": "bisect_right(ordered, first_us"},
     ),
-    Mutation("no tolerance for whole seconds", {"return SECOND_US if": "return 0 if"}),
+    Mutation("no tolerance for whole seconds", {"return tolerance_us(source, self.whole_second_sources)": "return 0"}),
     Mutation(
         "ties break the other way",
         {"return (touch.at_us, touch.exposure_id)": "return (touch.at_us, [-ord(c) for c in touch.exposure_id])"},
     ),
     Mutation(
         "first touch instead of last",
-        {'"last_touch": _last_touch': '"last_touch": _first_touch', "rank[:3] > best": "rank[:3] < best"},
+        {'"last_touch": _last_touch': '"last_touch": _first_touch', "or rank > known": "or rank < known"},
     ),
-    Mutation(
-        "of the few, a delivery narrows nothing", {"touch.delivery_id == delivery_id, touched_us": "False, touched_us"}
-    ),
+    Mutation("of the few, a delivery narrows nothing", {"rank = (named, touched_us": "rank = (False, touched_us"}),
     Mutation("the cap keeps the earliest", {"inside[-rules.max_touches :]": "inside[: rules.max_touches]"}),
     Mutation("a delivery narrows nothing", {"if not candidates:": "if True:"}),
     Mutation("links are ignored", {"None if exposure_id is None else touches.named(exposure_id)": "None"}),

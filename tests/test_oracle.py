@@ -19,6 +19,7 @@ NOON = 1_768_046_400_000_000
 RULES: dict[str, Any] = {
     "engagement_window_us": 72 * HOUR,
     "answer_window_us": 14 * DAY,
+    "delivery_window_us": 120 * DAY,
     "credit_rule": "last_touch",
     "max_touches": 50,
     "whole_second_sources": ["typeform"],
@@ -191,9 +192,51 @@ def test_delivery_narrows_before_touches_are_counted() -> None:
     assert credited(*touches, tip()) == {"c": (1.0, "window")}
 
 
-def test_a_delivery_outside_the_window_narrows_nothing() -> None:
-    touches = [shown("a", 80 * HOUR, delivery_id="d1"), shown("b", 1)]
-    assert credited(*touches, tip(delivery_id="d1")) == {"b": (1.0, "window")}
+def test_a_delivery_that_is_named_is_met_outside_the_window_too() -> None:
+    touches = [shown("a", 80 * HOUR, delivery_id="d1"), shown("b", 1), shown("c", 1, model_id="slot")]
+    found = credited(*touches, tip(delivery_id="d1"))
+    assert found == {"a": (1.0, "delivery"), "c": (1.0, "window")}
+    assert credited(*touches, tip(delivery_id="d2")) == {"b": (1.0, "window"), "c": (1.0, "window")}
+    assert credited(*touches, tip(delivery_id="d1"), delivery_window_us=0) == {
+        "b": (1.0, "window"),
+        "c": (1.0, "window"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("outcome", "before", "hit"),
+    [
+        (tip(), 120 * DAY, True),
+        (tip(), 120 * DAY + 1, False),
+        (said(), 120 * DAY, True),
+        (said(), 120 * DAY + 1, False),
+        (said(), 0, True),
+        (said(), -1, False),
+        (said(source="typeform"), -SECOND, True),
+        (said(source="typeform"), -SECOND - 1, False),
+    ],
+)
+def test_how_far_a_delivery_reaches(outcome: dict[str, Any], before: int, hit: bool) -> None:
+    found = credited(shown("a", before, delivery_id="d1"), outcome | {"delivery_id": "d1"})
+    assert found == ({"a": (1.0, "delivery")} if hit else {"": (0.0, None)})
+
+
+def test_a_delivery_reaches_no_less_far_than_the_window() -> None:
+    touches = [shown("a", 14 * DAY, delivery_id="d1"), shown("b", 1)]
+    found = credited(*touches, said(delivery_id="d1"), delivery_window_us=DAY)
+    assert found == {"a": (1.0, "delivery")}
+
+
+def test_agents_meet_a_delivery_that_they_carried_and_customers_their_own() -> None:
+    touches = [
+        shown("a", 50 * DAY, courier="kim", delivery_id="d1"),
+        shown("b", 50 * DAY, courier="lou", delivery_id="d2"),
+        shown("c", 50 * DAY, subject="bob", delivery_id="d3"),
+    ]
+    agent = said(subject="kim", respondent="agent")
+    assert credited(*touches, agent | {"delivery_id": "d1"}) == {"a": (1.0, "delivery")}
+    assert credited(*touches, agent | {"delivery_id": "d2"}) == {"": (0.0, None)}
+    assert credited(*touches, said(delivery_id="d3")) == {"": (0.0, None)}
 
 
 def test_anonymous_outcomes_are_kept_and_match_nothing() -> None:
@@ -411,6 +454,8 @@ def test_worlds_reach_every_corner() -> None:
             met["window met to the µs"] += row[16] == "window" and row[17] == window / 1e6
             met["tolerance met to the µs"] += row[16] == "window" and row[17] == -1.0
             met["far link"] += row[16] == "explicit" and row[17] * 1e6 > window
+            met["delivery beyond the window"] += row[16] == "delivery" and row[17] * 1e6 > window
+            met["delivery's window met to the µs"] += row[16] == "delivery" and row[17] == worlds.DELIVERY_WINDOW / 1e6
             met["link ahead of the outcome"] += row[16] == "explicit" and row[17] < -1
             met["asked again"] += "#2" in row[0] and row[1] == "answer"
         met.update(f"superseded {row[0]}" for row in tables["superseded"])

@@ -79,7 +79,10 @@ def pair(tmp_path: Path, database_url: str) -> Iterator[Pair]:
 
 def settings_of(seed: int) -> AttributionSettings:
     return AttributionSettings(
-        credit_rule=RULES[seed % len(RULES)], max_touches=(50, 2)[seed % 2], engagement_window_h=(72, 1)[seed % 2]
+        credit_rule=RULES[seed % len(RULES)],
+        max_touches=(50, 2)[seed % 2],
+        engagement_window_h=(72, 1)[seed % 2],
+        delivery_window_days=(20, 120, 0)[seed % 3],
     )
 
 
@@ -195,7 +198,7 @@ def test_other_rules_and_a_prune_come_out_the_same(pair: Pair, seed: int) -> Non
         append(pair, some_world(seed))
         pair.drain(settings_of(seed), max_records=30)
         other = Rules.of(settings_of(seed + 1))
-        window_us = max(other.engagement_window_us, other.answer_window_us)
+        window_us = max(other.engagement_window_us, other.answer_window_us, other.delivery_window_us)
         for store in pair.stores:
             recompute(store, other)
         assert_equal(pair)

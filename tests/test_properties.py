@@ -24,7 +24,7 @@ from tests import strategies
 from tests.oracle import COLUMNS, oracle
 from tests.pipeline import Body, Spine, expect, rules_for_oracle, small_rooms, tables
 from tests.strategies import Aborted, Again, Append, Drained, Reopened, Step, Undecodable
-from tests.worlds import shuffled_with_duplicates, world
+from tests.worlds import ANSWER_WINDOW, shuffled_with_duplicates, world
 
 RESPONDENTS = ("customer", "agent")
 
@@ -201,7 +201,7 @@ def test_the_strategies_hold_what_they_are_for() -> None:
     """Comparing empty tables would pass too: some hundred examples must hold each way of matching, and the rest."""
     seen: dict[str, int] = defaultdict(int)
 
-    @hypothesis_settings(max_examples=200, derandomize=True, phases=[Phase.generate])
+    @hypothesis_settings(max_examples=400, derandomize=True, phases=[Phase.generate])
     @given(settings=strategies.settings(), steps=strategies.steps())
     def look(settings: AttributionSettings, steps: list[Step]) -> None:
         bodies: list[Body] = []
@@ -222,10 +222,19 @@ def test_the_strategies_hold_what_they_are_for() -> None:
             respondent, credit, rule, by = row[6], *row[14:17]
             seen[f"{by} {respondent}"] += 1
             seen[f"shared by {rule}"] += 0 < credit < 1
+            seen["delivery beyond the window"] += by == "delivery" and row[17] * 1e6 > ANSWER_WINDOW
 
     look()
     ways = [f"{by} {respondent}" for by in ("explicit", "delivery", "window", None) for respondent in RESPONDENTS]
     shares = [f"shared by {rule}" for rule in ("linear", "time_decay", "position_based")]
-    others = ["Aborted", "Undecodable", "Reopened", "superseded", "duplicates", *strategies.AGAIN]
+    others = [
+        "delivery beyond the window",
+        "Aborted",
+        "Undecodable",
+        "Reopened",
+        "superseded",
+        "duplicates",
+        *strategies.AGAIN,
+    ]
     rare = {what: seen[what] for what in (*ways, *shares, *others) if seen[what] < 5}
     assert not rare, dict(seen)

@@ -44,6 +44,7 @@ def settings_of(number: int) -> Settings:
             max_touches=(50, 2, 3)[number % 3],
             engagement_window_h=(72, 1)[number % 2],
             answer_window_days=(14, 7)[number % 2],
+            delivery_window_days=(20, 120, 0)[number % 3],
         )
     )
 
@@ -51,7 +52,8 @@ def settings_of(number: int) -> Settings:
 def horizon_of(month: str, settings: Settings) -> Horizon:
     rules = Rules.of(settings.attribution)
     start = Month.parse(month, settings.timezone).start_us
-    return Horizon(start, start - max(rules.engagement_window_us, rules.answer_window_us))
+    windows = (rules.engagement_window_us, rules.answer_window_us, rules.delivery_window_us)
+    return Horizon(start, start - max(windows))
 
 
 def refused(body: Body, horizon: Horizon) -> bool:
@@ -188,7 +190,7 @@ def test_a_couriers_key_still_knows_what_it_carries(home: Home) -> None:
     settings = Settings()
     asked = {"survey_id": "s", "source": "app", "answers": [{"question": "q", "kind": "rating", "value": 4.0}]}
     bodies: list[Body] = [
-        shown("old", "2026-01-01T00:00:00Z", courier="kim"),
+        shown("old", "2025-01-01T00:00:00Z", courier="kim"),
         shown("kept", "2026-03-01T00:00:00Z", courier="kim"),
         {"type": "response", "response_id": "r", "subject": "kim", "respondent": "agent", **asked}
         | {"occurred_at": "2026-03-02T00:00:00Z", "received_at": "2026-04-01T00:00:00Z"},
@@ -204,7 +206,7 @@ def test_a_couriers_key_still_knows_what_it_carries(home: Home) -> None:
 def test_an_outcome_still_waits_for_what_it_names(home: Home) -> None:
     settings = Settings()
     bodies: list[Body] = [
-        shown("old", "2026-01-01T00:00:00Z"),
+        shown("old", "2025-01-01T00:00:00Z"),
         {"type": "engagement", "event_id": "e", "subject": "ann", "name": "tip", "source": "app", "exposure_id": "late"}
         | {"occurred_at": "2026-03-02T00:00:00Z", "received_at": "2026-04-01T00:00:00Z"},
     ]

@@ -24,6 +24,9 @@ from tests.worlds import shuffled_with_duplicates, world
 WINDOWS = AttributionSettings(engagement_window_h=1, answer_window_days=7)
 TOUCHES = AttributionSettings(credit_rule="linear", max_touches=2)
 SOURCES = AttributionSettings(whole_second_sources=("app",))
+INSIDE = AttributionSettings(credit_rule="linear", delivery_window_days=0)
+"""As tables were made before there was a delivery window."""
+FURTHER = AttributionSettings(credit_rule="linear", delivery_window_days=120)
 CHANGES = [
     *((AttributionSettings(credit_rule=a), AttributionSettings(credit_rule=b)) for a in RULES for b in RULES if a != b),
     (AttributionSettings(), WINDOWS),
@@ -32,11 +35,14 @@ CHANGES = [
     (TOUCHES, AttributionSettings(credit_rule="position_based", max_touches=3)),
     (AttributionSettings(), SOURCES),
     (SOURCES, WINDOWS),
+    (INSIDE, FURTHER),
+    (FURTHER, INSIDE),
 ]
 
 
 def said(settings: AttributionSettings) -> str:
-    return f"{settings.credit_rule} {settings.engagement_window_h:g} h, {settings.max_touches}"
+    windows = f"{settings.engagement_window_h:g} h, {settings.delivery_window_days:g} d"
+    return f"{settings.credit_rule} {windows}, {settings.max_touches}"
 
 
 def some_world(seed: object, size: int = 100) -> list[Body]:

@@ -23,6 +23,8 @@ EXPORTED = {
         "Rules",
         "RulesMismatchError",
         "UnfinishedPassError",
+        "difference",
+        "fingerprint",
         "prune",
         "prune_is_unfinished",
         "pruned_to",

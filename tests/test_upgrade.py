@@ -14,6 +14,7 @@ from typing import Any
 import apsw
 import pytest
 
+from edgeloop.app import upkeep
 from edgeloop.app.process import process
 from edgeloop.app.worker import Worker
 from edgeloop.errors import HomeError
@@ -131,8 +132,9 @@ def module_words() -> str:
     return _UPGRADED
 
 
-def test_what_was_drained_before_has_the_same_rows_as_then(home: Home) -> None:
-    """The log cut to what the old store had seen: every table is the old one's."""
+def test_what_was_drained_before_has_the_same_rows_as_then(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log cut to what the old store had seen: every table is the old one's, under the rules of then."""
+    monkeypatch.setenv("EDGELOOP_ATTRIBUTION_DELIVERY_WINDOW_DAYS", "0")
     old = whole(home.store, *(table.name for table in TABLES))
     starts = {(row[0], row[1]): row[2] for row in old["offsets"]}
     db = apsw.Connection(str(home.log))
@@ -283,9 +285,36 @@ def test_a_recent_store_gets_what_it_lacks_and_keeps_every_row(recent: Home) -> 
     assert as_before({name: after[name] for name in before}, before) == before
     assert list(after) == [table.name for table in TABLES]
     assert [name for name in after if name not in before] in ([], ["actions", "action_history", "notices"])
+    upkeep.recompute_home(recent, load(recent.path))
     process(recent, load(recent.path))
     assert not list(recent.path.glob("store.schema-*"))
     expect(tables(recent.path), logged(recent.path)[0], load(recent.path).attribution)
+
+
+def test_tables_from_before_there_was_a_delivery_window(recent: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is drained under two rules: a person recomputes once, or keeps the rule of then."""
+    SqliteStore(recent.store).close()
+    before = tables(recent.path)["attributions"]
+    new = r"other rules: delivery_window_days was 0 and is 120 \(new in this version"
+    with pytest.raises(RulesMismatchError, match=new) as refused:
+        process(recent, load(recent.path))
+    assert "Run `edgeloop recompute` once, or keep the tables as they are with that setting at 0" in str(refused.value)
+    assert tables(recent.path)["attributions"] == before
+    with monkeypatch.context() as patch:
+        patch.setenv("EDGELOOP_ATTRIBUTION_DELIVERY_WINDOW_DAYS", "0")
+        settings = load(recent.path)
+        assert upkeep.recompute_home(recent, settings) is None
+        process(recent, settings)
+        expect(tables(recent.path), logged(recent.path)[0], settings.attribution)
+    # What was drained since is under the rule of then too, by its name now.
+    with pytest.raises(
+        RulesMismatchError, match=r"delivery_window_days was 0 and is 120\. Run `edgeloop recompute`, or"
+    ):
+        process(recent, load(recent.path))
+    assert upkeep.recompute_home(recent, load(recent.path))
+    process(recent, load(recent.path))
+    expect(tables(recent.path), logged(recent.path)[0], load(recent.path).attribution)
+    assert tables(recent.path)["attributions"] != before
 
 
 def test_a_recent_store_and_a_new_one_have_the_same_layout(recent: Home, tmp_path: Path) -> None:

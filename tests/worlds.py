@@ -18,6 +18,7 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 ENGAGEMENT_WINDOW = 72 * HOUR
 ANSWER_WINDOW = 14 * DAY
+DELIVERY_WINDOW = 120 * DAY
 CREDIT_RULES = ("last_touch", "first_touch", "linear", "time_decay", "position_based")
 WHOLE_SECOND_SOURCES = ("typeform", "mixpanel")
 SOURCES = (*WHOLE_SECOND_SOURCES, "zigpoll", "app")
@@ -30,6 +31,7 @@ _BEFORE = (
     -HOUR, -SECOND - 1, -SECOND, -SECOND + 1, -1, 0, 0, 1, SECOND, MINUTE, HOUR - 1, HOUR, HOUR + 1, 2 * HOUR, DAY,
     ENGAGEMENT_WINDOW - 1, ENGAGEMENT_WINDOW, ENGAGEMENT_WINDOW + 1, 7 * DAY, 7 * DAY,
     ANSWER_WINDOW - 1, ANSWER_WINDOW, ANSWER_WINDOW + 1, 20 * DAY,
+    DELIVERY_WINDOW - 1, DELIVERY_WINDOW, DELIVERY_WINDOW, DELIVERY_WINDOW + 1,
 )  # fmt: skip
 """How long before an anchor exposures happen, µs; outcomes happen at the anchors or within a second of them."""
 _CORRECTIONS = (0, 31 * SECOND, -31 * SECOND, MINUTE, -MINUTE, HOUR, -HOUR, HOUR + 1, 3 * DAY, -3 * DAY)
@@ -71,6 +73,7 @@ def random_rules(rng: random.Random) -> Body:
     return {
         "engagement_window_us": rng.choice((ENGAGEMENT_WINDOW, ENGAGEMENT_WINDOW, HOUR)),
         "answer_window_us": rng.choice((ANSWER_WINDOW, ANSWER_WINDOW, 7 * DAY)),
+        "delivery_window_us": rng.choice((DELIVERY_WINDOW, DELIVERY_WINDOW, 20 * DAY, 0)),
         "credit_rule": rng.choice(CREDIT_RULES),
         "max_touches": rng.choice((50, 50, 1, 2, 3)),
         "whole_second_sources": rng.choice((list(WHOLE_SECOND_SOURCES), ["app"], [])),

@@ -71,7 +71,7 @@ class Workers(Running):
         """The attributions in the store."""
         settings = Settings(
             store=StoreSettings(url=self._store_url),
-            attribution=AttributionSettings(engagement_window_h=self._window_h),
+            attribution=AttributionSettings(engagement_window_h=self._window_h, delivery_window_days=0.0),
         )
         reader = open_reader(self.home, settings)
         try:

@@ -7,7 +7,6 @@ from contextlib import closing
 from pathlib import Path
 
 import apsw
-import msgspec
 
 from edgeloop.app.finding import Finding, Patient
 from edgeloop.app.ready import write_problem
@@ -24,7 +23,7 @@ from edgeloop.store.engine import FIRST_IN_PLACE
 from edgeloop.store.reader import SqliteReader
 from edgeloop.store.schema import DEAD_LETTERS, EVENT_TABLES
 from edgeloop.store.schema import SCHEMA_NUMBER as STORE_SCHEMA
-from streams import Rules
+from streams import Rules, difference, fingerprint
 
 _CHECKED_BYTES = 200_000_000
 """Of a database; looking through a larger one takes more than a few seconds."""
@@ -81,17 +80,10 @@ def check_store(patient: Patient) -> Iterator[Finding]:
 
 def _rules(patient: Patient, store: Reader) -> Finding:
     rows = store.query("SELECT value FROM meta WHERE name = 'rules'")[1]
-    now = msgspec.json.decode(msgspec.json.encode(Rules.of(patient.settings.attribution)))
-    before = msgspec.json.decode(rows[0][0]) if rows else now
-    differing = [
-        f"{name} was {before.get(name)} and is {now.get(name)}"
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name)
-    ]
-    if not differing:
+    differ = difference(rows[0][0], fingerprint(Rules.of(patient.settings.attribution))) if rows else None
+    if differ is None:
         return Finding("ok", "rules", "the tables were made under the settings in force")
-    do = "run `edgeloop recompute`, or put the setting back"
-    return Finding("fail", "rules", f"the tables were made under other rules: {', '.join(differing)}", do)
+    return Finding("fail", "rules", f"the tables were made under other rules: {differ.what}", differ.do)
 
 
 def check_offsets(patient: Patient) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ from edgeloop.settings import Settings
 from edgeloop.store.base import Store
 from edgeloop.store.opening import on_postgres, open_store
 from edgeloop.store.upgrade import upgrade
-from streams import ONLY_LANE, Drain, Drained, Lane, LogMismatchError, Progress, Rules, pruned_to
+from streams import ONLY_LANE, Drain, Drained, Lane, LogMismatchError, Progress, Rules, fingerprint, pruned_to
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def opened_drain(
     log = open_log(home, settings)
     try:
         if isinstance(log, LocalLog) and not on_postgres(home, settings):
-            moved_to = upgrade(home.store, log, code_version=rules.code_version)
+            moved_to = upgrade(home.store, log, rules=fingerprint(rules))
             if moved_to is not None:
                 note(_log, logging.WARNING, _UPGRADED, detail=moved_to.name)
         store = open_store(home, settings)

@@ -142,8 +142,7 @@ def _require_store(home: Home, settings: Settings) -> None:
 
 
 def _horizon(month: Month, rules: Rules, before: Horizon | None) -> Horizon:
-    window_us = max(rules.engagement_window_us, rules.answer_window_us)
-    exposures_us = month.start_us - window_us
+    exposures_us = month.start_us - rules.longest_us
     if before is None:
         return Horizon(month.start_us, exposures_us)
     if month.start_us < before.us:

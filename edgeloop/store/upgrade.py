@@ -28,11 +28,12 @@ def moved_to(path: Path, schema: int) -> Path:
     return path.with_name(f"{path.stem}.schema-{schema}{path.suffix}")
 
 
-def upgrade(path: Path, log: LocalLog, *, code_version: int) -> Path | None:
+def upgrade(path: Path, log: LocalLog, *, rules: str) -> Path | None:
     """Put an empty store of this schema in the place of an older one; where that is now, or None where it is no older.
 
-    The rules of the old tables are the new one's, under this version of the attribution code. The caller keeps every
-    drain away. Interrupted anywhere, the next call does the rest.
+    The rules of the old tables are the new one's, under this version of the attribution code; what the old ones did not
+    know is as in ``rules``, those in force (JSON): nothing is in the new tables yet. The caller keeps every drain away.
+    Interrupted anywhere, the next call does the rest.
 
     Raises:
         HomeError: the log cannot fill a store anew, or another program has the old one open; nothing was changed.
@@ -51,7 +52,7 @@ def upgrade(path: Path, log: LocalLog, *, code_version: int) -> Path | None:
         _refuse_log(path, db, log)
         for leftover in (fresh, fresh.with_name(f"{fresh.name}-wal"), fresh.with_name(f"{fresh.name}-shm")):
             leftover.unlink(missing_ok=True)
-        _fill(fresh, db, code_version)
+        _fill(fresh, db, msgspec.json.decode(rules))
         _close_for_good(path, db)
     finally:
         db.close()
@@ -85,7 +86,7 @@ def _refuse_log(path: Path, db: apsw.Connection, log: LocalLog) -> None:
             )
 
 
-def _fill(fresh: Path, old: apsw.Connection, code_version: int) -> None:
+def _fill(fresh: Path, old: apsw.Connection, in_force: dict[str, object]) -> None:
     SqliteStore(fresh).close()
     db = apsw.Connection(str(fresh))
     try:
@@ -98,7 +99,7 @@ def _fill(fresh: Path, old: apsw.Connection, code_version: int) -> None:
                     marks = ", ".join("?" * len(names))
                     db.executemany(f"INSERT INTO {table.name}({', '.join(names)}) VALUES ({marks})", rows)
             for (value,) in old.execute("SELECT value FROM meta WHERE name = ?", (_RULES,)):
-                rules = msgspec.json.decode(value) | {"code_version": code_version}
+                rules = in_force | msgspec.json.decode(value) | {"code_version": in_force["code_version"]}
                 told = msgspec.json.encode(rules, order="sorted").decode()
                 db.execute("INSERT INTO meta VALUES (?, ?)", (_RULES, told))
     finally:
