@@ -11,7 +11,7 @@ from analysis.customers import customers
 from edgeloop.metrics import MetricSettings
 from reports import reading, strip
 from reports.asking import answered_of_met
-from reports.decisions import _met
+from reports.decisions import _Met
 from tests.frames import LATER, MARCH, World, frames
 from tests.report_fixture import write
 
@@ -48,5 +48,5 @@ def test_strip_bridge_and_counts_agree(tmp_path: Path) -> None:
     read = reading.read(freeze).frames
     assert int(read["exposures"]["subject"].notna().sum()) == 40
     assert len(read["exposures"]) == 80, "requests are requests, whoever asked"
-    assert _met(read["exposures"], MARCH) == {"eta": {"v1": 20}}
+    assert _Met(read["exposures"], MARCH)._sizes["subject"] == {("eta", "v1"): 20}
     assert answered_of_met("customer", read["answers"], read["exposures"], MARCH) == (20, 20)

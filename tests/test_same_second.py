@@ -59,7 +59,7 @@ def test_credits_and_uplift_of_one_home(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = json.loads(edgeloop(home, "uplift", "--month", "2026-03", "--json"))
     (told,) = [row for row in rows if row["metric"] == "card_opened" and row["dimension"] == "all"]
     assert (told["control"], told["treated"], told["n_treated"]) == (1.0, 1.0, 3)
-    assert "3 and 3 people with the event" in told["reason"]
+    assert "0 and 0 people without the event" in told["reason"]
 
 
 def faster(seed: int = 3, n: int = 3_000) -> dict[str, pd.DataFrame]:
