@@ -101,6 +101,8 @@ class Result:
     plain: Comparison | None = None
     harm: tuple[Comparison, float] | None = None
     """Of a guardrail: the effect that is tested, and its margin in that effect's unit."""
+    room: float | None = None
+    """How far below the margin that effect lies where nothing differs, where that is not the margin itself."""
     values: Values | None = field(default=None, repr=False)
     grade: Grade | None = None
     """Where this metric's differs from its stage's."""
@@ -445,7 +447,8 @@ def _of_exposures(frames: Frames, data: StageData, metric: Metric) -> Result:
     rows, position = exposures_of(x, cohort, matcher)
     marked = exposure_marks(x, metric, rows)
     figures: tuple[Sample, Sample] | None = None
-    margin, inner = s.margin, None
+    margin, inner, room = s.margin if metric.role == "guardrail" else None, None, None
+    tails: tuple[int, int] | None = None
     if metric.kind == "quantile":
         field_values = x.fields[metric.key][rows]
         has = ~np.isnan(field_values)
@@ -456,13 +459,20 @@ def _of_exposures(frames: Frames, data: StageData, metric: Metric) -> Result:
                 quantiles.quantile_sample(value[late], unit[late], s.quantile),
             )
             threshold, weight = float(np.quantile(value[~late], s.quantile)), None
+            who = position[has]
+            tails = _beyond(value[~late], who[~late], s.quantile), _beyond(value[late], who[late], s.quantile)
             inner = quantiles_inside(crowd, value, position[has], s.quantile) if crowd.inside.declared else None
             if inner is not None:
                 threshold, weight = inner.threshold, inner.weight[~late]
-            if margin is not None:  # what a shift of the whole distribution by the margin would add above it
-                more = value[~late] > threshold - margin, value[~late] > threshold
-                margin = float(np.average(more[0], weights=weight)) - float(np.average(more[1], weights=weight))
-            marked = np.where(has, field_values > threshold, np.nan)
+            limit = np.full(len(position), threshold)
+            if margin is not None:
+                # The new version's quantile is above the old one's by more than the margin exactly where more of its
+                # requests lie above the old quantile and the margin than of the old version's above the old quantile.
+                limit[position >= crowd.n_control] += margin
+                beyond = value[~late] > threshold, value[~late] > threshold + margin
+                room = float(np.average(beyond[0], weights=weight)) - float(np.average(beyond[1], weights=weight))
+                margin = 0.0
+            marked = np.where(has, field_values > limit, np.nan)
     every = exposure_values(matcher, position, marked)
     values = told_by_both(crowd, every)
     units = unit_values(crowd, values)
@@ -470,7 +480,9 @@ def _of_exposures(frames: Frames, data: StageData, metric: Metric) -> Result:
     share: Comparison | None = compare(control, treated) if control and treated else None
     shown = compare(*figures) if figures else share
     told = figures or (control, treated)
-    events, without = _marks(units, metric)
+    events, without = _marks(crowd, values, metric)
+    # A quantile is told by what lies beyond it in its own arm: fewer above the old arm's is what a faster version does.
+    missed = floor_missed("exposure", *(tails or events), full_days(cohort, 0), without)
     made = Result(
         metric=metric,
         n=_arms(units.treated),
@@ -480,7 +492,7 @@ def _of_exposures(frames: Frames, data: StageData, metric: Metric) -> Result:
         treated=told[1].mean if told[1] else None,
         effect=shown,
         lift=log_ratio(told[0], told[1]) if told[0] and told[1] else None,
-        floor=floor_missed("exposure", *events, full_days(cohort, 0), without),
+        floor=missed,
         estimator="quantile" if metric.kind == "quantile" else "ratio",
         values=values,
         n_immature=0,
@@ -491,9 +503,14 @@ def _of_exposures(frames: Frames, data: StageData, metric: Metric) -> Result:
         made = _inside(made, crowd, every)
         share = made.effect
         made = _as_quantile(made, crowd, inner)
-    if metric.role != "guardrail" or share is None or margin is None:
+    if share is None or margin is None:
         return made
-    return replace(made, harm=(share, margin))
+    return replace(made, harm=(share, margin), room=room)
+
+
+def _beyond(value: FloatArray, person: IntArray, q: float) -> int:
+    """People with a value above the quantile of all of them."""
+    return len(np.unique(person[value > np.quantile(value, q)]))
 
 
 def _as_quantile(made: Result, crowd: Crowd, inner: Quantiles | None) -> Result:
@@ -512,17 +529,16 @@ def _as_quantile(made: Result, crowd: Crowd, inner: Quantiles | None) -> Result:
     )
 
 
-def _marks(units: UnitValues, metric: Metric) -> tuple[tuple[int, int], tuple[int, int] | None]:
-    """Units of (control, new version) with a marked request, and of a share those with one that is not marked."""
-    of, to = units.treated == 0, units.treated == 1
+def _marks(crowd: Crowd, values: Values, metric: Metric) -> tuple[tuple[int, int], tuple[int, int] | None]:
+    """People of (control, new version) with a marked request, and of a share those with one that is not marked."""
+
+    def of(who: BoolArray) -> tuple[int, int]:
+        n = crowd.n_control
+        return int(np.count_nonzero(who[:n])), int(np.count_nonzero(who[n:]))
+
     if not metric.binary:
-        some = units.d > 0
-        return (int(np.count_nonzero(some & of)), int(np.count_nonzero(some & to))), None
-    marked, free = units.y > 0, units.y < units.d
-    return (
-        (int(np.count_nonzero(marked & of)), int(np.count_nonzero(marked & to))),
-        (int(np.count_nonzero(free & of)), int(np.count_nonzero(free & to))),
-    )
+        return of(values.counted & (values.d > 0)), None
+    return of(values.counted & (values.y > 0)), of(values.counted & (values.y < values.d))
 
 
 def _capped(frames: Frames, data: StageData, metric: Metric, values: Values) -> tuple[Values, bool]:

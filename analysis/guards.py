@@ -38,6 +38,8 @@ class Terms:
     entered: int
     per_day: float
     window_days: float
+    room: float | None = None
+    """How far below the margin h lies where nothing differs; None: by the margin."""
 
     @property
     def decided_once(self) -> bool:
@@ -62,7 +64,7 @@ def by_normal(terms: Terms, effect: Comparison) -> Guard:
         return Guard(terms.metric, "cleared", upper, margin=terms.margin)
     left = days_left(
         se=se,
-        practical=terms.margin,
+        practical=terms.margin if terms.room is None else terms.room,
         complete=terms.n,
         entered=terms.entered,
         entries_per_day=terms.per_day,

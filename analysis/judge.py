@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from analysis.change import LedgerChange
@@ -16,12 +16,15 @@ from analysis.effects import Result
 from analysis.estimators import always_valid, bounded, rare_events
 from analysis.families import adjust
 from analysis.guards import Terms, by_counts, by_interval, by_normal
+from analysis.lift import Comparison
 from analysis.metrics import Metric
 from analysis.verdict import ALPHA, MIN_EVENTS, POWER_Z, Case, Goal, Guard, days_left, rule
 from edgeloop.clock import DAY_US
 from edgeloop.store.facts import AnyFact, NotShown, Ruled, Said
 
 UNDECLARED_PLAN = 5_000
+UNDECLARED_COURIERS = 200
+"""Of couriers: there are no 5,000 of them, and intervals tuned to 5,000 are twice too wide for 200."""
 DecidedBy = Literal["always_valid", "fixed", "permutation", "placebo", "e_process"]
 
 
@@ -54,10 +57,15 @@ class Weighed:
     """The change is over, with all its stages."""
 
     @property
+    def usual_plan(self) -> int:
+        """The plan of a change that declares none."""
+        return UNDECLARED_COURIERS if self.change.unit == "courier" else UNDECLARED_PLAN
+
+    @property
     def planned(self) -> int:
         """Planned units of the two arms, 5,000 where nobody declared a number."""
         declared = self.change.planned_units
-        return max(1, math.floor(declared * self.of_plan)) if declared else UNDECLARED_PLAN
+        return max(1, math.floor(declared * self.of_plan)) if declared else self.usual_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +178,8 @@ def _judged(w: Weighed, decisions: Mapping[Metric, Decision]) -> Judged:
     known = left.get(main.metric) if main is not None else None
     if known is None:
         known = min((left[r.metric] for r in asked if r.metric in left), default=None)
+    if main is not None and _enough(main):  # who is in already would show it, if it were there
+        known = 0
     case = Case(
         goals=[g for g in goals if g is not None],
         guards=list(guards.values()),
@@ -236,21 +246,27 @@ def _harmed(w: Weighed, r: Result, rare: float | None, goals: int) -> bool:
 
 def _guard(w: Weighed, r: Result, tests: int) -> Guard:
     """Its state by the way that the data allow; with nobody in an arm there are no data."""
-    name = r.metric.name
     if r.harm is None or r.effect is None:
-        return Guard(name, "no data" if min(r.n) == 0 or r.effect is None else "open", margin=r.margin)
-    effect, margin = r.harm
+        return Guard(r.metric.name, "no data" if min(r.n) == 0 or r.effect is None else "open", margin=r.margin)
+    found = _tested(w, r, r.harm, tests)
+    # What is tested of a quantile is a share of requests: its bound is in no unit that a reader knows.
+    return replace(found, visible=None, margin=r.margin) if r.metric.kind == "quantile" else found
+
+
+def _tested(w: Weighed, r: Result, harm: tuple[Comparison, float], tests: int) -> Guard:
+    effect, margin = harm
+    name = r.metric.name
     terms = Terms(
         name, margin, r.metric.lower_is_better, r.towards_plan, w.planned, tests, w.pace.entered, w.pace.per_day,
-        r.metric.window_us / DAY_US,
+        r.metric.window_us / DAY_US, r.room,
     )  # fmt: skip
     if r.counts is not None and _too_few(r):
         found = by_counts(terms, r.counts.arms, r.counts.span)
         if r.counts.clears or found.state == "open":
             return found
         # Of money the counts are buyers: fewer of them is harm only where less is spent as well.
-        harm = effect.effect if r.metric.lower_is_better else -effect.effect
-        breached = found.state == "breach" and harm > margin
+        lost = effect.effect if r.metric.lower_is_better else -effect.effect
+        breached = found.state == "breach" and lost > margin
         return Guard(name, "breach" if breached else "open", margin=margin)
     if w.exact is not None:
         return by_interval(terms, effect)
@@ -290,6 +306,12 @@ def _days_left(w: Weighed, r: Result) -> int | None:
         window_days=r.metric.window_us / DAY_US,
         lasting_se=r.lasting_se,
     )
+
+
+def _enough(r: Result) -> bool:
+    """Whether an effect of the practical size would show in 80 of 100 such samples."""
+    e, s = r.effect, r.practical
+    return e is not None and s is not None and bool(e.se) and POWER_Z * (e.se or 0.0) <= s
 
 
 def _not_shown(r: Result, days: int | None) -> NotShown:

@@ -85,7 +85,7 @@ class Case:
     quasi: bool = False
     full_days: int = 0
     days_left: int | None = None
-    """Of the headline: until an effect of the practical size would show; None: unknown, or nobody enters any more."""
+    """Of the headline: until an effect of the practical size would show; 0: it would by now; None: nobody knows."""
     ended: bool = False
     """The change is over: nothing more will come in."""
     not_shown: NotShown | None = None
@@ -120,8 +120,8 @@ def rule(case: Case) -> Ruled:
         return Ruled("keep testing", 7, (facts.GuardsOpen(metrics, _slowest(waits), better),))
     days = case.days_left
     open_plan = not all(g.plan_reached for g in case.goals if g.floor is None)
-    if not case.ended and (days is None or days <= PATIENCE_DAYS or open_plan):
-        return Ruled("keep testing", 7, (facts.Undecided(days),))
+    if not case.ended and (days is None or 0 < days <= PATIENCE_DAYS or open_plan):
+        return Ruled("keep testing", 7, (facts.Undecided(days or None),))
     return Ruled("not shown", 8, (case.not_shown or NotShown(""),))
 
 

@@ -177,7 +177,7 @@ def _decides(e: Estimate) -> bool:
         return False
     if e.decision_low is not None and e.decision_high is not None:
         return True
-    return any(isinstance(fact, facts.Few) for fact in e.facts[:1]) and e.verdict is not None
+    return e.verdict is not None and (e.guard is not None or any(isinstance(fact, facts.Few) for fact in e.facts[:1]))
 
 
 def _rank(own: ChangeRows) -> int:

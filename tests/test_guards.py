@@ -113,6 +113,16 @@ class TestBound:
         assert spread is not None
         assert spread.n > 1_000
 
+    def test_all_marked_are_units_and_none_marked_are_requests_whichever_way_is_better(self) -> None:
+        """Row 24: 30 couriers, 6,000 requests."""
+        d = np.full(30, 200.0)
+        none, every = Bounded.of(np.zeros(30), d), Bounded.of(d, d)
+        assert none is not None
+        assert every is not None
+        assert (none.n, every.n) == (6_000, 30)
+        assert (none.turned.n, every.turned.n) == (30, 6_000)
+        assert (none.once_upper(0.05), every.turned.once_upper(0.05)) == pytest.approx((0.0005, 0.0005), rel=0.01)
+
     def test_clusters_are_units(self) -> None:
         y, d, cluster = np.array([1.0, 1, 0, 0]), np.ones(4), np.array([0, 0, 1, 1])
         assert Bounded.of(y, d, cluster) == Bounded.of(np.array([2.0, 0.0]), np.array([2.0, 2.0]))

@@ -55,6 +55,7 @@ def case(*goals: Goal, guards: tuple[Guard, ...] = (), **more: object) -> Case:
         (case(UNDECIDED, days_left=None), 7, "keep testing", "nothing decided yet"),  # nobody can tell
         (case(PLANNED, days_left=28), 7, "keep testing", "at least 28"),
         (case(PLANNED, days_left=29), 8, "not shown", "an effect of 0.02 would have shown"),
+        (case(PLANNED, days_left=0), 8, "not shown", "an effect of 0.02 would have shown"),  # it would show by now
         (case(PLANNED, days_left=None), 7, "keep testing", "nothing decided yet"),
         (case(UNDECIDED, days_left=None, ended=True), 8, "not shown", "not shown"),
         (case(UNDECIDED, days_left=10, ended=True), 8, "not shown", "not shown"),

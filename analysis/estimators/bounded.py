@@ -32,6 +32,8 @@ class Bounded:
 
     mean: float
     n: float
+    ends: tuple[float, float] | None = None
+    """What n is where nothing, and where everything, is marked; None: the same."""
 
     @classmethod
     def of(cls, y: FloatArray, d: FloatArray, cluster: IntArray | None = None) -> Bounded | None:
@@ -57,15 +59,19 @@ class Bounded:
         if m.n == 0 or m.d <= 0:
             return None
         mean = min(max(m.y / m.d, 0.0), 1.0)
+        ends = m.d, m.d**2 / m.dd
         if mean in (0.0, 1.0):
-            return cls(mean, m.d if mean == 0.0 else m.d**2 / m.dd)
+            return cls(mean, ends[int(mean)], ends)
         var = ratio_sample(m).mean_var if m.n > 1 else 0.0
-        return cls(mean, min(max(mean * (1 - mean) / var, 1.0), m.d) if var > 0 else float(m.n))
+        return cls(mean, min(max(mean * (1 - mean) / var, 1.0), m.d) if var > 0 else float(m.n), ends)
 
     @property
     def turned(self) -> Bounded:
-        """The mean of 1 − value."""
-        return Bounded(1 - self.mean, self.n)
+        """The mean of 1 − value: what was marked is free, and no mark again stands for independent requests."""
+        n = self.n
+        if self.ends is not None and self.mean in (0.0, 1.0):
+            n = self.ends[1 - int(self.mean)]
+        return Bounded(1 - self.mean, n, self.ends)
 
     def lower(self, alpha: float) -> float:
         """The mean is above this, at level 1 − alpha at every look."""
@@ -82,7 +88,7 @@ class Bounded:
 
     def upper(self, alpha: float) -> float:
         """The mean is below this, at level 1 − alpha at every look."""
-        return 1 - self.turned.lower(alpha)
+        return 1 - Bounded(1 - self.mean, self.n).lower(alpha)
 
     def once_lower(self, alpha: float) -> float:
         """The same for one look: Clopper & Pearson 1934."""
@@ -91,7 +97,7 @@ class Bounded:
 
     def once_upper(self, alpha: float) -> float:
         """The same for one look."""
-        return 1 - self.turned.once_lower(alpha)
+        return 1 - Bounded(1 - self.mean, self.n).once_lower(alpha)
 
 
 def log_evidence_above(seen: Bounded, p: float) -> float:

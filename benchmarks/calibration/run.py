@@ -15,10 +15,32 @@ from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 
-from benchmarks.calibration import arms, daily_looks, months, novelty, ramp, survey, switches, verdicts, zones
+from benchmarks.calibration import (
+    arms,
+    daily_looks,
+    guardrails,
+    months,
+    novelty,
+    ramp,
+    survey,
+    switches,
+    verdicts,
+    zones,
+)
 from benchmarks.calibration.scenario import Scenario, Tally, merge
 
-GROUPS: tuple[ModuleType, ...] = (arms, daily_looks, ramp, novelty, zones, switches, survey, months, verdicts)
+GROUPS: tuple[ModuleType, ...] = (
+    arms,
+    guardrails,
+    daily_looks,
+    ramp,
+    novelty,
+    zones,
+    switches,
+    survey,
+    months,
+    verdicts,
+)
 MOST_PROCESSES = 2
 QUICK = 20  # a quick run makes so many times fewer data sets, and two at least
 Tell = Callable[[str], None]
