@@ -54,6 +54,7 @@ from reports.findings import (
     UseRow,
     Voice,
 )
+from reports.gathered import open_guards, strength
 from reports.language import t, tn
 from reports.parts import noted, part
 from reports.restatements import restatements
@@ -378,14 +379,23 @@ def _brief(gathered: Sequence[ChangeRows], asked: Sequence[Decision]) -> tuple[L
         )
     sized = [reasons.promoted(own.after, own.metrics) for own in gathered if own.after is not None]
     for own in gathered:
-        e = own.deciding()
+        e = own.deciding() or _waiting(own)
         if e is not None:
             sized.append(words.sentence(own.title, e, own.currency(e)) + ".")
+        elif own.verdict == "roll back":  # by a bound of its own, without a range
+            sized.append(f"{own.title}{punctuation.colon()}{reasons.ruling(own)}")
     return (
         Line(labels[0], _changed(gathered)),
         Line(labels[1], " ".join(sized[:_MOST_SIZED]) or _nothing_sized(asked)),
         Line(labels[2], _to_do(asked) or decisions.nothing(gathered)),
     )
+
+
+def _waiting(own: ChangeRows) -> Estimate | None:
+    """The clearest better goal of a change that only its guardrails keep from being promoted."""
+    waits = open_guards(own)
+    better = set() if waits is None or own.promoted is not None else {*waits.better}
+    return max((e for e in own.rows if e.metric in better and own.direction(e) == "better"), key=strength, default=None)
 
 
 def _nothing_sized(asked: Sequence[Decision]) -> str:

@@ -11,7 +11,7 @@ from edgeloop.store import facts
 from edgeloop.store.rows import Estimate
 from reports import foreign, novelty, numbers, punctuation, reasons, segments, units, words
 from reports.findings import Change, Effect, OpenTest
-from reports.gathered import ROLES, ChangeRows, days_left, end, gather, scale, strength
+from reports.gathered import ROLES, ChangeRows, days_left, end, gather, open_guards, scale, strength
 from reports.language import t, tn
 from reports.parts import part
 
@@ -84,13 +84,20 @@ def _change(own: ChangeRows, timezone: str) -> Change:
         design=_design(own, timezone),
         grade=own.grade,
         verdict=verdict,
-        promoted=t("promoted after a test") if own.after is not None else "",
+        promoted=_promoted(own),
         summary=_summary(own, rows, doubted=doubted),
         effects=(effects := tuple(_effect(own, e, doubted=doubted) for e in rows)),
         unclear=_unclear(effects),
         splits=() if doubted else segments.splits(own),
         notes=_notes(own, doubted=doubted),
     )
+
+
+def _promoted(own: ChangeRows) -> str:
+    """What stands instead of a verdict where the version is with everybody, so that nothing is asked."""
+    if own.after is not None:
+        return t("promoted after a test")
+    return t("given to everybody") if own.promoted is not None else ""
 
 
 def _unclear(effects: Sequence[Effect]) -> str:
@@ -361,7 +368,12 @@ def _notes(own: ChangeRows, *, doubted: bool) -> tuple[str, ...]:
         )
     days = days_left(own)
     if days is not None:
-        text.append(t("Until an effect worth acting on would show: {days}.", days=words.days_more(days)))
+        left = words.days_more(days)
+        text.append(
+            t("Until an effect worth acting on would show: {days}.", days=left)
+            if open_guards(own) is None
+            else t("Until the limits could be shown to be kept: {days}.", days=left)
+        )
     return tuple(text)
 
 

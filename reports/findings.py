@@ -145,7 +145,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     grade: Grade | None
     verdict: Verdict | None
     promoted: str = ""
-    """Of a switch that ends a change measured before, instead of a verdict."""
+    """Where a version that was tested went to everybody: of the test and of the switch, instead of a verdict."""
     summary: str
     effects: tuple[Effect, ...]
     unclear: str = ""

@@ -144,10 +144,22 @@ def gather(
 
 
 def days_left(own: ChangeRows) -> int | None:
-    """Days until an effect worth acting on would show: the headline's, else the goals' longest."""
+    """Days until an effect worth acting on would show: the headline's, else the goals' longest.
+
+    Where only guardrails are waited for, those until the last of them could be cleared.
+    """
+    waits = open_guards(own)
+    if waits is not None:
+        return waits.days
     told = [e for e in own.rows if e.days_left is not None and own.role(e) == "goal"]
     first = [e for e in told if (m := own.metrics.get(e.metric)) is not None and m.headline]
     return max((e.days_left or 0 for e in first or told), default=None)
+
+
+def open_guards(own: ChangeRows) -> facts.GuardsOpen | None:
+    """The guardrails that a change with a better goal still waits for."""
+    found = own.ruling.because if own.ruling is not None else ()
+    return next((f for f in found if isinstance(f, facts.GuardsOpen)), None)
 
 
 def strength(e: Estimate) -> float:

@@ -13,7 +13,7 @@ from edgeloop.store.facts import AnyFact, Fact
 from edgeloop.store.rows import Estimate
 from reports import foreign, numbers, units, words
 from reports.gathered import ChangeRows
-from reports.language import t
+from reports.language import t, tn
 from reports.units import Unit
 
 Kind = TypeVar("Kind", bound=Fact)
@@ -304,9 +304,19 @@ def _sentence(fact: AnyFact, own: ChangeRows) -> str:
                 metrics=_metrics(rare),
             )
         case facts.GuardsOpen(metrics=metrics, days=None):
-            return t("That {metrics} kept their limits cannot be shown in time.", metrics=_metrics(metrics))
+            return tn(
+                "How long it takes until {metrics} is shown to keep its limit cannot be told.",
+                "How long it takes until {metrics} are shown to keep their limits cannot be told.",
+                len(metrics),
+                metrics=_metrics(metrics),
+            )
         case facts.GuardsOpen(metrics=metrics):
-            return t("That {metrics} kept their limits is not shown yet.", metrics=_metrics(metrics))
+            return tn(
+                "That {metrics} keeps its limit is not shown yet.",
+                "That {metrics} keep their limits is not shown yet.",
+                len(metrics),
+                metrics=_metrics(metrics),
+            )
         case facts.Said(what="small throughout"):
             return t("Whatever it did is smaller than what is worth acting on.")
         case facts.NotShown():

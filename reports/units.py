@@ -43,7 +43,7 @@ def _counted(e: Estimate, unit: Unit, k: int, told: str) -> str:
     if unit == "zone":
         return tn("{n} zone", "{n} zones", k, n=told)
     if unit == "zone_time":
-        return tn("{n} block of a zone and a time", "{n} blocks of a zone and a time", k, n=told)
+        return tn("{n} block", "{n} blocks", k, n=told)
     if e.response_control is not None:
         return tn("{n} customer who answered", "{n} customers who answered", k, n=told)
     return tn("{n} customer", "{n} customers", k, n=told)

@@ -1,6 +1,7 @@
 """Writes the pictures of docs: the demo's report (`make demo` first) and docs/report, one of each kind of month.
 
-By a real Chromium. A picture has 256 colours at most, so that it is small; `--months` leaves the demo out.
+By a real Chromium. A picture has 256 colours at most, so that it is small; `--months` leaves the demo out, `--designs`
+all but the months of `tests/design_months.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pypdfium2  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, sync_playwright
 
 import reports
-from tests import report_months
+from tests import design_months, report_months
 from tests.report_fixture import analysed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,7 +34,7 @@ Pixels = npt.NDArray[np.uint8]
 
 def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    months_only = "--months" in sys.argv[1:]
+    months_only = bool({"--months", "--designs"} & {*sys.argv[1:]})
     if chromium is None or not (months_only or DEMO.exists()):
         sys.exit("needs chromium and the demo's report: run `make demo`, and `make test` once for chromium")
     with sync_playwright() as playwright:
@@ -41,8 +42,23 @@ def main() -> None:
         if not months_only:
             shoot(browser, DEMO, ROOT / "docs" / "report.png")
             shoot(browser, DEMO, ROOT / "docs" / "report-dark.png", scheme="dark")
-        of_months(browser)
+        if "--designs" not in sys.argv[1:]:
+            of_months(browser)
+        of_designs(browser)
         browser.close()
+
+
+def of_designs(browser: Browser) -> None:
+    """Of each month of another design the top of its page, and what it says of each change."""
+    with tempfile.TemporaryDirectory() as made:
+        for name, make in design_months.MONTHS.items():
+            plain = name.replace(" ", "-")
+            page = Path(made) / f"{plain}.html"
+            freeze = make(Path(made) / plain)
+            page.write_text(reports.render(reports.build(freeze, analysed(freeze))), encoding="utf-8")
+            shoot(browser, page, FOLDER / f"{plain}.png", height=1200)
+            if name != "no change":
+                shoot(browser, page, FOLDER / f"{plain}-effects.png", height=900, at="#effects")
 
 
 def of_months(browser: Browser) -> None:

@@ -157,7 +157,7 @@ def test_whom_a_sentence_speaks_of_was_drawn(freeze: Freeze, verdict: str, unit:
 @pytest.mark.parametrize(("of", "n"), [
     ({"unit": "courier"}, "60 and 62 delivery agents"),
     ({"unit": "zone", "kind": "staged"}, "60 and 62 zones"),
-    ({"unit": "zone_time"}, "60 and 62 blocks of a zone and a time"),
+    ({"unit": "zone_time"}, "60 and 62 blocks"),
     ({"unit": "subject"}, "60 and 62 customers"),
 ])  # fmt: skip
 def test_every_n_has_its_unit(freeze: Freeze, of: dict[str, str], n: str) -> None:
@@ -233,3 +233,15 @@ def test_a_limit_broken_without_a_range_is_called_so_in_its_row(freeze: Freeze) 
     e = clear("late", 0.05, 0.15, decided_by=None, role="guardrail", guard="breach", facts=(facts.FewDays(3, 7),))
     _, text = built(freeze, change(), [e], Ruled("roll back", 1, (facts.Breached(("late",)),)))
     assert "guardrail: limit broken" in text
+
+
+def test_the_first_lines_name_what_the_decision_rests_on(freeze: Freeze) -> None:
+    better = [clear("sold", 0.05, 0.15)]
+    waits = facts.GuardsOpen(("late",), 12, ("sold",))
+    found, text = built(freeze, change(), better, Ruled("keep testing", 7, (waits,)))
+    assert found.brief[1].text.startswith("“Night slots” lifted the share of customers with “sold” by 10.0")
+    assert "That “late” keeps its limit is not shown yet." in found.decisions[0].why
+    assert "Until the limits could be shown to be kept: at least 12 days more." in text
+    broken = row("late", role="guardrail", guard="breach", control=0.0, treated=0.1)
+    found, _ = built(freeze, change(), [broken], Ruled("roll back", 1, (facts.Breached(("late",)),)))
+    assert found.brief[1].text.startswith("“Night slots”: It broke the limit of “late”")

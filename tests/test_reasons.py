@@ -140,7 +140,10 @@ def test_the_ruling_is_a_sentence_and_belongs_to_the_change(months: dict[str, An
             assert verdicts == {ruled.verdict}
     assert any("full days have complete windows" in text for text in told)
     assert any(
-        "kept their limits is not shown yet" in text or "is shown, and none is ruled out" in text for text in told
+        "limit is not shown yet" in text
+        or "limits is not shown yet" in text
+        or "is shown, and none is ruled out" in text
+        for text in told
     ), told
     assert all(text == "" or text.endswith(".") for text in told)
 
