@@ -22,7 +22,7 @@ from analysis.estimators.staged import ZoneSums, panel_effect, staged_effect
 from analysis.estimators.switchback import switchback_effect
 from analysis.frames import prepare
 from analysis.moments import FloatArray
-from analysis.zones import staged_data, staged_result
+from analysis.zones import staged_data, zone_figure
 from benchmarks.calibration.results import pack_metric
 from benchmarks.calibration.scenario import Row, Scenario, Tally, Target, add
 from edgeloop.clock import DAY_US, HOUR_US
@@ -219,8 +219,8 @@ def staged_tables(rng: np.random.Generator, sets: int) -> Tally:
         data = staged_data(
             frames.exposures, change, stage, month_end_us=MONTH.end_us, as_of_us=start + (AFTER + 10) * DAY_US
         )
-        effect, _ = staged_result(frames, data, _METRIC)
-        if effect is not None:
+        effect = zone_figure(frames, data, _METRIC).effect
+        if isinstance(effect, ZoneEffect):
             _counted(tally, "", effect, 0.0)
     return tally
 
