@@ -8,6 +8,8 @@ from benchmarks.calibration.record import Figure, Run, ScenarioFigures, latest
 from benchmarks.calibration.run import GROUPS, group_name, scenarios
 from benchmarks.calibration.scenario import Row, percent
 from benchmarks.calibration.tried import TRIED
+from benchmarks.verdicts import page as random_worlds
+from benchmarks.verdicts import run as worlds_run
 
 HOLDS, MISSES, MISSES_BY_CHANCE = "yes", "**misses**", "**misses**, within chance"
 
@@ -45,7 +47,9 @@ def page(of: Sequence[Run]) -> str:
     absent = [name for name in scenarios() if name not in figures]
     if absent:
         verdict += f"\n\nNever run: {', '.join(absent)}."
-    return "\n".join([_HEAD, verdict, "", *_why(figures), tables(figures), TRIED, _runs(of)])
+    worlds = random_worlds.section(worlds_run.runs())  # of its own record: neither run touches the other's rows
+    parts = [_HEAD, verdict, "", *_why(figures), tables(figures), *([worlds] if worlds else []), TRIED, _runs(of)]
+    return "\n".join(parts)
 
 
 def _why(figures: Mapping[str, ScenarioFigures]) -> list[str]:
