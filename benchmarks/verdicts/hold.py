@@ -300,8 +300,9 @@ def _nothing_clear(world: World, b: Block) -> Found:
     if b.decision is not None:
         texts += [b.decision["why"], b.decision["sure"]]
     for text in texts:
-        if "ranges include no change" in text and decides:
-            yield "ranges include no change", f"{decides[0]['metric']} is {decides[0]['direction']}"
+        spoken_of = [e for e in decides if e["role"] == "goal"] if "goals’ ranges" in text else decides
+        if "ranges include no change" in text and spoken_of:
+            yield "ranges include no change", f"{spoken_of[0]['metric']} is {spoken_of[0]['direction']}"
         if "No clear change" in text and "anything that was measured" in text and shown:
             yield "no clear change", f"{shown[0]['metric']} is {shown[0]['direction']}"
         if "one side of no change" in text and not shown:
