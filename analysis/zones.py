@@ -184,9 +184,14 @@ def zone_figure(frames: Frames, data: ZoneData, metric: Metric) -> ZoneFigure:
     share, values = estimate(data, _values(frames, data, metric, threshold))
     if share is None:
         return ZoneFigure(None, values)
-    if margin is not None:  # what a shift of the whole distribution by the margin would add above it
-        margin = float(np.mean(old_values > threshold - margin) - np.mean(old_values > threshold))
-    return ZoneFigure(ZoneQuantile(share, q, threshold, new_values), values, share, margin)
+    tested, limit = share, margin
+    if margin is not None:
+        # As in `effects`: less the margin, the new version's requests are beyond the old quantile no more often than
+        # the old one's exactly where its quantile is above by no more than the margin.
+        shifted = np.where(new, threshold + margin, threshold)
+        beyond, _ = estimate(data, _values(frames, data, metric, shifted))
+        tested, limit = (share, margin) if beyond is None else (beyond, 0.0)
+    return ZoneFigure(ZoneQuantile(share, q, threshold, new_values), values, tested, limit)
 
 
 def _staged(data: ZoneData, values: Values) -> tuple[ZoneEffect | None, Values]:
@@ -330,7 +335,7 @@ def _crowd(x: Exposures, column: Coded, rows: IntArray, closes_us: IntArray) -> 
     )  # fmt: skip
 
 
-def _values(frames: Frames, data: ZoneData, metric: Metric, threshold: float | None = None) -> Values:
+def _values(frames: Frames, data: ZoneData, metric: Metric, threshold: float | FloatArray | None = None) -> Values:
     """Per person; of exposures over all that the person had, with a threshold in the place of the metric's own."""
     if metric.source != "exposure":
         return outcome_values(frames, data.matcher, metric)

@@ -319,6 +319,8 @@ def _people_agree(world: World, b: Block) -> Found:
     drawn = crowd.cluster != "day" and any(c.get("assignment") == "random" for c in crowd.declared)
     if b.span["kind"] in ("switch", "rollback"):
         drawn = crowd.design == "canary then switch"
+    # Labels alone are as drawn where the sample ratio and the days before both say so: the row's grade tells.
+    drawn |= crowd.design in ("labels only", "ramp, undeclared") and b.change["grade"] == "randomised"
     if not drawn and re.search(r"(assigned|drawn) at random", texts):
         yield "at random of what nobody declared", b.change["design"]
 
