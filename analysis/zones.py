@@ -188,7 +188,7 @@ def zone_figure(frames: Frames, data: ZoneData, metric: Metric) -> ZoneFigure:
     if margin is not None:
         # As in `effects`: less the margin, the new version's requests are beyond the old quantile no more often than
         # the old one's exactly where its quantile is above by no more than the margin.
-        shifted = np.where(new, threshold + margin, threshold)
+        shifted = np.where(new & data.after[data.position], threshold + margin, threshold)
         beyond, _ = estimate(data, _values(frames, data, metric, shifted))
         tested, limit = (share, margin) if beyond is None else (beyond, 0.0)
     return ZoneFigure(ZoneQuantile(share, q, threshold, new_values), values, tested, limit)
