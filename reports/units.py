@@ -38,12 +38,12 @@ def both(e: Estimate, unit: Unit) -> str:
 def _counted(e: Estimate, unit: Unit, k: int, told: str) -> str:
     if e.grade == "before_after":
         return tn("{n} day", "{n} days", k, n=told)
-    if unit == "courier" or e.respondent == "agent":
-        return tn("{n} delivery agent", "{n} delivery agents", k, n=told)
     if unit == "zone":
         return tn("{n} zone", "{n} zones", k, n=told)
     if unit == "zone_time":
         return tn("{n} block", "{n} blocks", k, n=told)
+    if unit == "courier" or e.respondent == "agent":
+        return tn("{n} delivery agent", "{n} delivery agents", k, n=told)
     if e.response_control is not None:
         return tn("{n} customer who answered", "{n} customers who answered", k, n=told)
     return tn("{n} customer", "{n} customers", k, n=told)
