@@ -11,6 +11,7 @@ from edgeloop.clock import DAY_US
 from edgeloop.months import Month
 from edgeloop.store.freeze import Manifest
 from edgeloop.store.rows import Check
+from edgeloop.store.unseen import NamedDeliveries
 from reports import foreign, numbers, units, words
 from reports.findings import CheckRow, CheckState, Line, Trust
 from reports.gathered import ChangeRows
@@ -158,7 +159,7 @@ def _lines(
         replaced=numbers.count(counts.get("superseded", 0)),
     )
     return (
-        Line(t("Not matched"), _unmatched(within(frames["attributions"], month))),
+        Line(t("Not matched"), _unmatched(within(frames["attributions"], month)) + _unseen(manifest.deliveries)),
         Line(t("Late events"), _late(frames, month)),
         Line(t("Refused input"), _refused(refused)),
         Line(t("Sent twice"), twice),
@@ -190,6 +191,13 @@ def _unmatched(attributions: pd.DataFrame) -> str:
     lost, n = unmatched(attributions[attributions["subject"].notna()])
     share = numbers.percent(1 - (n - lost) / n if n else float("nan"))
     return t("{share} of the month’s outcomes could be tied to no model version.", share=share)
+
+
+def _unseen(deliveries: NamedDeliveries | None) -> str:
+    if deliveries is None or not deliveries.unseen:
+        return ""
+    told = {"named": numbers.count(deliveries.outcomes), "n": numbers.count(deliveries.unseen)}
+    return " " + t("Of {named} outcomes that name a delivery, {n} met nothing that was shown of it.", **told)
 
 
 def unmatched(attributions: pd.DataFrame) -> tuple[int, int]:

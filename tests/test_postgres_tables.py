@@ -184,8 +184,8 @@ def test_the_ledger_of_the_live_store_is_that_of_its_tables(pair: Pair, monkeypa
     for reader in pair.readers():
         with closing(reader):
             tables = {}
-            for table in (EXPOSURES, CHANGES):
-                names, rows = reader.query(f"SELECT {', '.join(table.names)} FROM {table.name} ORDER BY occurred_at")
+            for table, order in ((EXPOSURES, "occurred_at"), (CHANGES, "occurred_at, change_id")):
+                names, rows = reader.query(f"SELECT {', '.join(table.names)} FROM {table.name} ORDER BY {order}")
                 tables[table.name] = pd.DataFrame(rows, columns=names)
             found = monthly.live_ledger(reader, "Europe/Berlin")
             assert found == ledger(tables, timezone="Europe/Berlin")

@@ -55,6 +55,30 @@ def test_one_id_of_three_people_is_three_outcomes(home: Path, capsys: pytest.Cap
     assert answers == {"answers": 2, "respondents": 2}
 
 
+def test_what_names_a_delivery_that_nobody_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whether or not the window matched it; what has no usable id could have been shown nothing."""
+    shown = [SHOWN | {"delivery_id": "D-1"}, SHOWN | {"exposure_id": "2", "delivery_id": "D-2", "customer_id": "C-2"}]
+    shown.append(SHOWN | {"exposure_id": "3", "delivery_id": "D-3", "arm": "holdout"})
+    did = [
+        DID | {"event_id": "seen", "delivery_id": "D-1"},
+        DID | {"event_id": "another's", "delivery_id": "D-2"},
+        DID | {"event_id": "never shown", "delivery_id": "D-3"},
+        DID | {"event_id": "nowhere", "delivery_id": "D-9", "customer_id": "C-9"},
+        DID | {"event_id": "linked", "delivery_id": "D-9", "exposure_id": "1"},
+        DID | {"event_id": "none named"},
+        DID | {"event_id": "nobody", "delivery_id": "D-9", "customer_id": ""},
+    ]
+    said = [SAID | {"response_id": str(n), "delivery_id": f"D-{n}"} for n in (1, 2)]
+    said.append(SAID | {"response_id": "3", "delivery_id": "D-4", "answers": SAID["answers"] * 2})
+    (tmp_path / "events.ndjson").write_text("".join(json.dumps(event) + "\n" for event in shown + did + said))
+    for command in (["ingest", str(tmp_path / "events.ndjson")], ["process"]):
+        assert run([*command, "--home", str(tmp_path / "home")]) == 0
+    capsys.readouterr()
+    query = "SELECT outcome_name, outcomes, unattributed, unseen_delivery FROM unattributed ORDER BY outcome_name"
+    found = [tuple(row.values()) for row in ask(tmp_path / "home", query, capsys)]
+    assert found == [("order_placed", 7, 2, 3), ("s/q", 4, 0, 3)]
+
+
 @pytest.mark.parametrize("view", VIEWS, ids=[view.name for view in VIEWS])
 def test_the_dictionary_has_every_column_of_a_view(home: Path, view: View, capsys: pytest.CaptureFixture[str]) -> None:
     found = ask(home, f"SELECT * FROM {view.name}", capsys)

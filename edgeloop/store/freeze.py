@@ -49,6 +49,7 @@ from edgeloop.store.schema import (
     Kind,
     Table,
 )
+from edgeloop.store.unseen import NamedDeliveries, named_deliveries
 
 MANIFEST = "manifest.json"
 _ORDER = {  # ids are unique per key only, so the key is part of the order
@@ -198,6 +199,8 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     survey: SurveySettings = SurveySettings()
     responsibility: Responsibility = Responsibility()
     """Who held which role, and which role answers for what; no addresses."""
+    deliveries: NamedDeliveries | None = None
+    """Of the month's outcomes that name one; None: an older freeze."""
     refused: dict[str, int] = {}
     """Date (company's zone) → dead letters received on it, in this month and the one before."""
     reported: tuple[FeedbackUse, ...] = ()
@@ -372,6 +375,7 @@ def write_freeze(
                 holidays=sorted(settings.holidays),
                 survey=settings.survey,
                 responsibility=responsibility(settings.roles, settings.decisions),
+                deliveries=named_deliveries(reader, month),
                 refused=_refused(reader, month),
                 reported=tuple(reported),
                 look=Look(

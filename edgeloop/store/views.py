@@ -49,8 +49,16 @@ _HONOURED = (
     " ON exposure_id IS NOT NULL AND named_by = subject AND outcome = {named}"
 )
 _IGNORED = "count(*) FILTER (WHERE exposure_id IS NOT NULL AND outcome IS NULL)"
+# What names a delivery, of people who are known: nobody else can have been shown anything of it.
+NAMING = """(
+  SELECT subject AS naming, 'e:' || event_id AS named FROM engagement WHERE delivery_id IS NOT NULL AND anonymous = 0
+  UNION ALL
+  SELECT subject, 'a:' || response_id || '/' FROM responses WHERE delivery_id IS NOT NULL AND anonymous = 0
+) AS deliveries"""
+NAMED = f"naming = subject AND named = CASE outcome_type WHEN 'answer' THEN {_RESPONSE_OF} ELSE outcome_id END"
+SEEN = "matched_by IN ('delivery', 'explicit')"
 # An id names an outcome of one person only; pseudonyms have one length.
-_OUTCOMES = "count(DISTINCT subject || outcome_id)"
+OUTCOMES = "count(DISTINCT subject || outcome_id)"
 _CELL = "day, model_id, model_version, arm, touchpoint"
 
 
@@ -117,6 +125,7 @@ highest real largest value
 outcomes int outcomes of that day
 unattributed int those that no exposure matched
 share real unattributed / outcomes
+unseen_delivery int those that name a delivery of which nothing was shown to them, matched by something else or not
 """,
     "freshness": """
 table_name text the table
@@ -166,7 +175,7 @@ FROM ranked GROUP BY {_CELL}""",
             f"""
 SELECT {day} AS day, model_id, model_version, arm, touchpoint, respondent, outcome_type,
   outcome_name, currency,
-  {_OUTCOMES} AS outcomes,
+  {OUTCOMES} AS outcomes,
   count(DISTINCT subject) AS subjects,
   sum(credit) AS credit,
   sum(credit * value) AS credited_value,
@@ -180,7 +189,7 @@ GROUP BY day, model_id, model_version, arm, touchpoint, respondent, outcome_type
             columns_of(_COLUMNS["version_answers"]),
             f"""
 SELECT model_id, model_version, arm, respondent, outcome_name AS survey_question,
-  {_OUTCOMES} AS answers,
+  {OUTCOMES} AS answers,
   count(DISTINCT subject) AS respondents,
   sum(credit) AS credit,
   sum(credit * value) / nullif(sum(CASE WHEN value IS NOT NULL THEN credit END), 0) AS mean_value,
@@ -195,11 +204,15 @@ GROUP BY model_id, model_version, arm, respondent, outcome_name""",
             columns_of(_COLUMNS["unattributed"]),
             f"""
 SELECT {day} AS day, respondent, outcome_type, outcome_name,
-  {_OUTCOMES} AS outcomes,
-  {_OUTCOMES} FILTER (WHERE model_id = '') AS unattributed,
-  CAST({_OUTCOMES} FILTER (WHERE model_id = '') AS double precision) / {_OUTCOMES}
-    AS share
-FROM attributions GROUP BY day, respondent, outcome_type, outcome_name""",
+  {OUTCOMES} AS outcomes,
+  {OUTCOMES} FILTER (WHERE model_id = '') AS unattributed,
+  CAST({OUTCOMES} FILTER (WHERE model_id = '') AS double precision) / {OUTCOMES}
+    AS share,
+  {OUTCOMES} FILTER (WHERE naming IS NOT NULL)
+    - {OUTCOMES} FILTER (WHERE naming IS NOT NULL AND {SEEN})
+    AS unseen_delivery
+FROM attributions LEFT JOIN {NAMING} ON {NAMED}
+GROUP BY day, respondent, outcome_type, outcome_name""",
         ),
         View(
             "freshness",
