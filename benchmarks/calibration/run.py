@@ -19,6 +19,7 @@ from benchmarks.calibration import (
     arms,
     daily_looks,
     guardrails,
+    inside,
     months,
     novelty,
     ramp,
@@ -31,6 +32,7 @@ from benchmarks.calibration.scenario import Scenario, Tally, merge
 
 GROUPS: tuple[ModuleType, ...] = (
     arms,
+    inside,
     guardrails,
     daily_looks,
     ramp,
