@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from analysis.estimators import always_valid, bounded
 from analysis.estimators.bounded import Bounded
+from analysis.estimators.clustered import df_between
 from analysis.estimators.permutation import ZoneEffect
 from analysis.lift import Comparison
 from analysis.verdict import ALPHA, POWER_Z_ONE_SIDED, Guard, days_left
@@ -53,9 +54,10 @@ def by_normal(terms: Terms, effect: Comparison) -> Guard:
     if se is None or se == 0:
         return Guard(terms.metric, "open", margin=terms.margin)
     harm = effect.effect if terms.lower_is_better else -effect.effect
-    if always_valid.lower_bound(harm, se, terms.n, terms.planned, ALPHA / terms.tests) > terms.margin:
+    df = df_between(effect)
+    if always_valid.lower_bound(harm, se, terms.n, terms.planned, ALPHA / terms.tests, df) > terms.margin:
         return Guard(terms.metric, "breach", margin=terms.margin)
-    upper = always_valid.upper_bound(harm, se, terms.n, terms.planned, ALPHA)
+    upper = always_valid.upper_bound(harm, se, terms.n, terms.planned, ALPHA, df)
     if terms.decided_once:
         ends = effect.interval(2 * ALPHA)
         once = None if ends is None else ends[1] if terms.lower_is_better else -ends[0]

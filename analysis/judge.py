@@ -14,6 +14,7 @@ from typing import Literal
 from analysis.change import LedgerChange
 from analysis.effects import Result
 from analysis.estimators import always_valid, bounded, rare_events
+from analysis.estimators.clustered import df_between
 from analysis.families import adjust
 from analysis.guards import Terms, by_counts, by_interval, by_normal
 from analysis.lift import Comparison
@@ -144,14 +145,14 @@ def deciding_test(w: Weighed, r: Result, units: int | None = None) -> Test | Non
 
     if w.exact is not None:
         return Test(e.p, fixed, w.exact)
-    n, se = r.towards_plan, e.se
+    n, se, df = r.towards_plan, e.se, df_between(e)
     if (units or n) >= w.planned or not se:
         return Test(e.p, fixed, "fixed")
 
     def always(alpha: float) -> tuple[float, float]:
-        return always_valid.interval(effect.effect, se or 0.0, n, w.planned, alpha)
+        return always_valid.interval(effect.effect, se or 0.0, n, w.planned, alpha, df)
 
-    return Test(always_valid.p_value(effect.effect, se, n, w.planned), always, "always_valid")
+    return Test(always_valid.p_value(effect.effect, se, n, w.planned, df), always, "always_valid")
 
 
 def _judged(w: Weighed, decisions: Mapping[Metric, Decision]) -> Judged:
@@ -164,7 +165,9 @@ def _judged(w: Weighed, decisions: Mapping[Metric, Decision]) -> Judged:
     tests = max(len(guarded), 1) * (w.change.planned_stages or 1)
     for r in w.results:
         if w.exact is None and r.floor is None and r.effect is not None and r.effect.se:
-            always[r.metric] = always_valid.interval(r.effect.effect, r.effect.se, r.towards_plan, w.planned)
+            always[r.metric] = always_valid.interval(
+                r.effect.effect, r.effect.se, r.towards_plan, w.planned, df=df_between(r.effect)
+            )
         days = _days_left(w, r)
         if days is not None:
             left[r.metric] = days

@@ -12,10 +12,10 @@ import numpy as np
 from scipy import stats
 
 from analysis.estimators import clustered, inside
-from analysis.estimators.clustered import ClusterSums
+from analysis.estimators.clustered import ClusteredEffect, ClusterSums
 from analysis.estimators.inside import Nested, Nesting
 from analysis.frames import BoolArray
-from analysis.lift import Effect, Lift, exp_less_one, t_quantile
+from analysis.lift import Lift, exp_less_one, t_quantile
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray
 from analysis.values import Crowd, Values, only
@@ -140,7 +140,9 @@ def quantiles_inside(crowd: Crowd, value: FloatArray, position: IntArray, q: flo
     for arm, alone in zip(arms, ((1.0, 0.0), (0.0, 1.0)), strict=True):
         found = clustered.spread(sums, alone)
         if found is None:
-            return Quantiles(Nested(at[0], at[1], Effect(at[0], at[1], at[1] - at[0]), None, None), at[0], weight)
+            return Quantiles(
+                Nested(at[0], at[1], ClusteredEffect(at[0], at[1], at[1] - at[0]), None, None), at[0], weight
+            )
         scale.append(_per_share(value[arm], weight[arm], q, math.sqrt(found.var)))
     return Quantiles(_of_quantiles(sums, at, scale), at[0], weight)
 
@@ -149,7 +151,7 @@ def _of_quantiles(sums: ClusterSums, at: list[float], scale: list[float]) -> Nes
     found = clustered.spread(sums, (scale[0], scale[1]))
     own = clustered.spread(sums, (scale[0], 0.0))
     se = None if found is None else math.sqrt(found.var)
-    effect = Effect(at[0], at[1], at[1] - at[0], se, None if found is None else found.df)
+    effect = ClusteredEffect(at[0], at[1], at[1] - at[0], se, None if found is None else found.df)
     lift = None
     if min(at) > 0:
         log = clustered.spread(sums, (scale[0] / at[0], scale[1] / at[1]))

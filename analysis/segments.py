@@ -19,7 +19,7 @@ from analysis.estimators.skewed import SkewedEffect
 from analysis.families import adjust
 from analysis.frames import ABSENT, BoolArray, Coded, Frames
 from analysis.judge import Decision, Weighed, deciding_test
-from analysis.lift import Comparison
+from analysis.lift import Comparison, Effect
 from analysis.moments import IntArray
 from analysis.nested import compared, few_clusters
 from analysis.newcomers import told_apart
@@ -93,7 +93,9 @@ def segments(frames: Frames, data: StageData, results: Sequence[Result]) -> list
     for result in told:
         days = full_days(data.cohort, result.metric.window_us)
         of_metric = [(d, _of(d, data.customers.crowd, result, days)) for d in parted]
-        tests = {d.name: heterogeneity([r.effect for r in rows.values() if r.floor is None]) for d, rows in of_metric}
+        clustered = data.customers.crowd.inside.cluster is not None
+        test = differ_between_clusters if clustered else heterogeneity
+        tests = {d.name: test([r.effect for r in rows.values() if r.floor is None]) for d, rows in of_metric}
         asked = max(sum(p is not None for p in tests.values()), 1)
         for d, rows in of_metric:
             p = tests[d.name]
@@ -143,6 +145,25 @@ def heterogeneity(effects: Sequence[Comparison | None]) -> float | None:
     weight = se**-2
     mean = float(weight @ effect) / float(weight.sum())
     return float(stats.chi2.sf(float(weight @ (effect - mean) ** 2), len(told) - 1))
+
+
+def differ_between_clusters(effects: Sequence[Comparison | None]) -> float | None:
+    """The same where each effect has degrees of freedom of its own, few perhaps: Welch's test of many means.
+
+    Welch 1951, "On the comparison of several mean values", Biometrika 38: Q/(k − 1) over 1 + 2(k − 2)/(k² − 1)·Λ is F
+    of k − 1 and (k² − 1)/(3Λ), Λ = Σ(1 − w/Σw)²/df. Segments of the same clusters are taken as independent: what they
+    have in common makes it say less, not more.
+    """
+    told = [(e.effect, e.se, e.df) for e in effects if isinstance(e, Effect) and e.se and e.df]
+    k = len(told)
+    if k < 2:
+        return None
+    effect, se, df = np.array(told, dtype=np.float64).T
+    weight = se**-2
+    mean = float(weight @ effect) / float(weight.sum())
+    spread = float(((1 - weight / weight.sum()) ** 2 / df).sum())
+    q = float(weight @ (effect - mean) ** 2) / (k - 1) / (1 + 2 * (k - 2) / (k * k - 1) * spread)
+    return float(stats.f.sf(q, k - 1, (k * k - 1) / (3 * spread)))
 
 
 def _coded(name: str, coded: Coded, crowd: Crowd) -> Dimension:

@@ -15,7 +15,20 @@ import pytest
 from scipy import stats
 
 from analysis.lift import Sample
-from benchmarks.calibration import SEED, arms, daily_looks, months, pack, ramp, record, run, survey, switches, zones
+from benchmarks.calibration import (
+    SEED,
+    arms,
+    daily_looks,
+    inside,
+    months,
+    pack,
+    ramp,
+    record,
+    run,
+    survey,
+    switches,
+    zones,
+)
 from benchmarks.calibration.page import MISSES, MISSES_BY_CHANCE, missed, page, tables
 from benchmarks.calibration.scenario import Scenario, Tally, Target, coverage, false_alarms, measured, merge, percent
 from benchmarks.calibration.verdicts import CHANGES, SIZES, daily, month_end
@@ -71,6 +84,21 @@ def test_a_wrong_variance_would_fail(name: str, factor: float) -> None:
         found = tally(name, SETS)
     assert not by_chance(COVERS, share(found, "effect"))
     assert not by_chance(ALARMS, share(found, "aa"))
+
+
+@pytest.mark.parametrize("name", [s.name for s in inside.SCENARIOS if not s.name.endswith("_whole")])
+def test_people_inside_clusters_and_strata(name: str) -> None:
+    found = tally(name, 20 if "daily" in name else 150)
+    targets = {
+        "effect": COVERS,
+        "aa": ALARMS,
+        "varying": ALARMS,
+        "alarm": Target(0.0, 0.05),
+        "inside": Target(0.0, 0.001),
+    }
+    for row in ALL[name].rows:
+        if row.target is not None:
+            assert by_chance(targets[row.key], share(found, row.key)), row.what
 
 
 def test_latency_and_interactions() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.estimators import clustered
+from analysis.estimators import always_valid, clustered
 from analysis.estimators.clustered import ClusterSums
 from analysis.lift import Effect, compare, mean_sample, welch_df
 from analysis.moments import FloatArray, IntArray, cells
@@ -248,3 +248,41 @@ def test_a_million_people_in_two_seconds() -> None:
     begun = time.process_time()
     clustered.compare(ClusterSums.of(y, np.ones(n), treated, cluster, stratum))
     assert time.process_time() - begun < 2.0
+
+
+@pytest.mark.parametrize("df", [1.5, 4.0, 30.0, 1e9])
+@pytest.mark.parametrize("effect", [-3.0, 0.4, 2.6, 9.0])
+def test_always_valid_between_clusters_agrees_with_itself(effect: float, df: float) -> None:
+    """p ≤ α exactly where the interval at α excludes 0; with very many clusters it is that of units."""
+    p = always_valid.p_value(effect, 1.0, 400, 5_000, df)
+    for alpha in (0.2, 0.05, 0.001):
+        low, high = always_valid.interval(effect, 1.0, 400, 5_000, alpha, df)
+        assert (p <= alpha) == (low > 0 or high < 0)
+        assert low <= always_valid.interval(effect, 1.0, 400, 5_000, alpha)[0] + 1e-6
+    bounds = [always_valid.lower_bound(effect, 1.0, 400, 5_000, 0.05, d) for d in (df, None)]
+    assert bounds[0] is not None
+    assert bounds[0] <= (bounds[1] or 0.0) + 1e-6
+    if df > 1e6:
+        assert p == pytest.approx(always_valid.p_value(effect, 1.0, 400, 5_000), rel=1e-6)
+
+
+def test_daily_looks_at_eight_clusters_keep_their_promise() -> None:
+    """22 looks at people who enter evenly: as if units were drawn one by one 12 % alarm, with Student's tail 1 %."""
+    rng = np.random.default_rng(1)
+    alarms = np.zeros(2)
+    for _ in range(200):
+        n = 4_000
+        size = np.exp(0.8 * rng.standard_normal(8))
+        cluster = rng.choice(8, n, p=size / size.sum())
+        treated = (rng.random(n) < 0.5).astype(np.int64)
+        y = (rng.random(n) < rng.beta(3.8, 15.2, 8)[cluster]).astype(np.float64)
+        hit = np.zeros(2, dtype=bool)
+        for day in range(7, 29):
+            k = n * day // 28
+            e = clustered.compare(ClusterSums.of(y[:k], ONES[:1].repeat(k), treated[:k], cluster[:k]))
+            assert e.se is not None
+            for i, df in enumerate((None, clustered.df_between(e))):
+                hit[i] |= always_valid.p_value(e.effect, e.se, k, 5_000, df) <= 0.05
+        alarms += hit
+    assert alarms[0] >= 16
+    assert alarms[1] <= 10

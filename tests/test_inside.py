@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.stats.oneway import anova_generic
 
 from analysis import Analysis, analyse
 from analysis.draws import whole_clusters
 from analysis.estimators import clustered, stratified
 from analysis.estimators.clustered import ClusterSums
 from analysis.estimators.stratified import Stratum
-from analysis.lift import mean_sample
+from analysis.lift import Effect, mean_sample
 from analysis.moments import cells
+from analysis.segments import differ_between_clusters, heterogeneity
 from edgeloop.clock import DAY_US, HOUR_US
 from edgeloop.metrics import MetricSettings
 from edgeloop.store import facts
@@ -418,3 +420,14 @@ def test_ids_that_one_zone_lacks_are_no_loss_of_one_arm() -> None:
         tables["exposures"]["anonymous"] = lost.astype(int)
         states.append(checks(analysed(tables))["anonymous_arms"][0])
     assert states == ["block", "ok"]
+
+
+def test_segments_differ_between_clusters_by_welchs_test_of_many_means() -> None:
+    """Against statsmodels' `anova_generic` with unequal variances: means of 5, 9 and 14 values."""
+    n, means, variances = np.array([5, 9, 14]), np.array([1.0, 2.0, 4.0]), np.array([2.0, 3.0, 9.0])
+    own = [Effect(0.0, m, m, math.sqrt(v / k), k - 1.0) for k, m, v in zip(n.tolist(), means, variances, strict=True)]
+    wanted = anova_generic(means, variances, n, use_var="unequal", welch_correction=True)
+    assert differ_between_clusters(own) == pytest.approx(wanted.pvalue, rel=1e-9)
+    many = [Effect(e.control, e.treated, e.effect, e.se, 1e9) for e in own]
+    assert differ_between_clusters(many) == pytest.approx(heterogeneity(many), rel=1e-6)
+    assert differ_between_clusters([own[0], None]) is None

@@ -25,7 +25,7 @@ import numpy as np
 from scipy import sparse
 
 from analysis import lift
-from analysis.lift import Effect, Lift
+from analysis.lift import Comparison, Effect, Lift
 from analysis.moments import FloatArray, IntArray
 
 _ALONE = 1 - 1e-12  # a share of its cell from which a cluster is all of it, but for rounding
@@ -79,14 +79,24 @@ class Spread:
     df: float | None
 
 
-def compare(sums: ClusterSums) -> Effect:
+@dataclass(frozen=True, slots=True)
+class ClusteredEffect(Effect):
+    """An effect whose standard error is that between clusters: few, perhaps, however many units there are."""
+
+
+def df_between(effect: Comparison) -> float | None:
+    """The degrees of freedom of an effect between clusters; None of others."""
+    return effect.df if isinstance(effect, ClusteredEffect) else None
+
+
+def compare(sums: ClusterSums) -> ClusteredEffect:
     """Σ_s w_s·(Ȳ_st − Ȳ_sc), treated − control; ``se`` is None where an arm lies in one cluster."""
     control, treated = figures(sums)
     effect = treated - control
     found = spread(sums)
     if found is None:
-        return Effect(control, treated, effect)
-    return Effect(control, treated, effect, math.sqrt(found.var), found.df)
+        return ClusteredEffect(control, treated, effect)
+    return ClusteredEffect(control, treated, effect, math.sqrt(found.var), found.df)
 
 
 def log_ratio(sums: ClusterSums, *, alpha: float = 0.05) -> Lift | None:

@@ -12,14 +12,16 @@ from functools import partial
 
 import numpy as np
 
-from analysis.estimators import inside
+from analysis.estimators import always_valid, inside
+from analysis.estimators.clustered import df_between
 from analysis.estimators.inside import Nesting
+from analysis.judge import UNDECLARED_PLAN
 from analysis.lift import Comparison, compare, mean_sample
 from analysis.moments import FloatArray, IntArray, cells
 from analysis.srm import ALARM_P, share_drift, within_strata
-from benchmarks.calibration.scenario import Row, Scenario, Tally, Target, add, coverage, false_alarms
+from benchmarks.calibration.scenario import ALWAYS_VALID, Row, Scenario, Tally, Target, add, coverage, false_alarms
 
-SETS, PIECE = 10_000, 250
+SETS, PIECE, DAILY_SETS = 10_000, 250, 1_000
 LEVEL = 0.05
 PEOPLE, RATE, GAIN = 3_000, 0.20, 0.03
 SIZES, ICC, SWING = 0.8, 0.05, 0.25
@@ -69,6 +71,29 @@ def clusters(
             _count(tally, key, y, d, Nesting(treated, cluster), GAIN * worth)
             if key == "varying":
                 _alarm(tally, "people", _of_people(y, treated))
+    return tally
+
+
+def looks(rng: np.random.Generator, sets: int, *, n: int) -> Tally:
+    """People enter evenly for four weeks, and each day from the seventh on somebody looks; nothing differs."""
+    tally: Tally = {}
+    keep = (1 - ICC) / ICC
+    for _ in range(sets):
+        size = np.exp(SIZES * rng.standard_normal(n))
+        cluster = rng.choice(n, PEOPLE, p=size / size.sum())
+        treated = (rng.random(PEOPLE) < 0.5).astype(np.int64)
+        y, d = shares(rng, rng.beta(RATE * keep, (1 - RATE) * keep, n)[cluster], np.zeros(PEOPLE))
+        alarms = {"alarm": False, "units": False}
+        for day in range(7, DAYS + 1):
+            k = PEOPLE * day // DAYS
+            found = inside.compare(y[:k], d[:k], Nesting(treated[:k], cluster[:k]))
+            if found is None or not found.effect.se:
+                continue
+            e, se = found.effect.effect, found.effect.se
+            for key, df in (("alarm", df_between(found.effect)), ("units", None)):
+                alarms[key] |= always_valid.p_value(e, se, k, UNDECLARED_PLAN, df) <= LEVEL
+        for key, hit in alarms.items():
+            add(tally, key, hit)
     return tally
 
 
@@ -151,11 +176,21 @@ def _strata(what: str, values: Values = shares, worth: float = 1.0, n: int = 0) 
     return Scenario(name, named, SETS, PIECE, rows, partial(strata, values=values, worth=worth, n=n))
 
 
+def _looks(n: int) -> Scenario:
+    named = f"share of 20 %, {n} clusters, looked at daily for four weeks"
+    rows = [
+        Row("alarm", f"{named}: always-valid", ALWAYS_VALID),
+        Row("units", f"{named}: the same with the normal quantile", None),
+    ]
+    return Scenario(f"inside_daily_{n}", named, DAILY_SETS, 50, rows, partial(looks, n=n))
+
+
 SCENARIOS: list[Scenario] = [
     *(_clusters(n, "share of 20 %") for n in (8, 15, 30, 60)),
     _clusters(30, "money, 80 % zeros", money, SPENT),
     _clusters(30, "share of requests", requests),
     *(_clusters(n, "share of 20 %", whole=True, required=False) for n in (15, 30, 60)),
+    *(_looks(n) for n in (8, 30)),
     _strata("shares of 10 to 40 %"),
     _strata("money, 60 to 90 % zeros", money, SPENT),
     _strata("shares of requests", requests),

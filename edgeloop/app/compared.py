@@ -62,12 +62,13 @@ def told(
         estimator += "+skew"
     low, high = effect.interval(alpha) or (None, None)
     always: tuple[float | None, float | None, float | None] = (None, None, None)
+    df = effect.df if isinstance(effect, lift.Effect | skewed.SkewedEffect) else None
+    between = df if clusters is not None else None
     if planned_units is not None and effect.se:
         always = (
-            *always_valid.interval(effect.effect, effect.se, sum(n), planned_units, alpha),
-            always_valid.p_value(effect.effect, effect.se, sum(n), planned_units),
+            *always_valid.interval(effect.effect, effect.se, sum(n), planned_units, alpha, between),
+            always_valid.p_value(effect.effect, effect.se, sum(n), planned_units, between),
         )
-    df = effect.df if isinstance(effect, lift.Effect | skewed.SkewedEffect) else None
     return Compared(
         estimator, *n, effect.control, effect.treated, effect.effect, effect.se, low, high, effect.p,
         ratio.lift if ratio else None, ratio.low if ratio else None, ratio.high if ratio else None, *always, df,
