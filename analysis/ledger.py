@@ -219,8 +219,13 @@ def _rollouts(shown: Shown) -> pd.DataFrame:
 
 
 def _staged(change: LedgerChange, shown: Shown, timezone: str) -> LedgerChange:
-    """A change whose one stage says nothing of its share, with the stages that the exposures tell of."""
+    """A change whose one stage says nothing of its share, with the stages that the exposures tell of.
+
+    What was drawn inside strata or by clusters has shares of its own in each: they step from one to the next.
+    """
     only = change.stages[0]
+    if change.strata or change.cluster is not None:
+        return change
     silent = len(change.stages) == 1 and only.allocation is None and not only.zones
     if not silent or change.rollout_id is None or change.full_switch or change.by_zone or change.refusal is not None:
         return change

@@ -19,6 +19,7 @@ from analysis.estimators.stratified import Stratum
 from analysis.lift import Effect, mean_sample
 from analysis.moments import cells
 from analysis.segments import differ_between_clusters, heterogeneity
+from analysis.srm import share_drift
 from edgeloop.clock import DAY_US, HOUR_US
 from edgeloop.metrics import MetricSettings
 from edgeloop.store import facts
@@ -84,18 +85,24 @@ class People:
         return together(tables, world.tables())
 
 
-def people(seed: int, shares: list[float], n: int = 3_000, *, base: float = 1.0, effect: float = 0.0) -> People:
-    """Drawn inside as many zones as shares of the new arm; zones differ by ``base``, nothing else unless ``effect``."""
+def people(
+    seed: int, shares: list[float], n: int = 3_000, *, base: float = 1.0, effect: float = 0.0, mixed: bool = False
+) -> People:
+    """Drawn inside as many zones as shares of the new arm; zones differ by ``base``, nothing else unless ``effect``.
+
+    They enter one zone after the other, as in a file; ``mixed``: in any order.
+    """
     rng = np.random.default_rng(seed)
     zones = len(shares)
-    zone = np.sort(rng.integers(0, zones, n))  # in file order: one zone after the other
+    zone = rng.integers(0, zones, n)
+    zone = zone if mixed else np.sort(zone)
     new = rng.random(n) < np.array(shares)[zone]
     level = base * zone / max(zones - 1, 1) + effect * new
     order = (rng.random(n) < np.clip(0.25 + 0.25 * level, 0, 1)).astype(int)
     spent = order * rng.gamma(2.0, 10 + 5 * level)
     score = np.clip(np.rint(3 + level + rng.normal(0, 1, n)), 1, 5)
     slow = np.exp(5 + 0.3 * level + 0.4 * rng.standard_normal(n))
-    failed = rng.random(n) < 0.05 + 0.05 * level
+    failed = rng.random(n) < 0.05 + 0.1 * level
     return People(zone, new, order, spent, score, 1 + rng.poisson(1 + level), slow, failed)
 
 
@@ -121,12 +128,15 @@ UNEQUAL = [0.1, 0.5, 0.9]
 
 class TestStrata:
     def test_a_draw_in_file_order_is_no_share_drift(self) -> None:
-        """The reproduction of the fault: undeclared p 1e-33 and smaller; declared it is what it is."""
+        """The reproduction of the fault: pooled p 1e-33 and smaller; inside strata the share is what it is."""
         drawn = people(1, UNEQUAL)
-        before, after = checks(analysed(drawn.tables())), checks(analysed(drawn.tables(strata=["zone"])))
-        assert before["share_drift"][0] == "block"
-        assert before["share_drift"][1] is not None
-        assert before["share_drift"][1] < 1e-33
+        day = np.arange(3_000) * 14 // 3_000
+        pooled = share_drift(*(np.bincount(day[drawn.new == arm], minlength=14) for arm in (False, True)))
+        assert pooled is not None
+        assert pooled.p < 1e-33
+        found = analysed(drawn.tables(strata=["zone"]))
+        after = checks(found)
+        assert len(found.changes[0].stages) == 1, "the shares step from one stratum to the next, and no stage begins"
         assert after["share_drift"][0] == "ok"
         assert after["share_drift"][1] is not None
         assert after["share_drift"][1] > 0.01
@@ -140,7 +150,7 @@ class TestStrata:
 
     def test_unequal_shares_do_not_confound_any_metric(self) -> None:
         """Zones differ much, the versions nothing: pooled every goal is "better" by 5 standard errors and more."""
-        drawn = people(2, UNEQUAL, 6_000)
+        drawn = people(2, UNEQUAL, 6_000, mixed=True)
         before, after = rows(analysed(drawn.tables())), rows(analysed(drawn.tables(strata=["zone"])))
         for metric in METRICS:
             assert abs(before[metric].effect or 0.0) > 4 * (before[metric].se or math.inf), metric
@@ -182,15 +192,15 @@ class TestStrata:
 
     def test_history_is_compared_inside_strata(self) -> None:
         """Zones ordered differently before: the arms of unequal shares did too, and that is no fault of the draw."""
-        drawn = people(7, UNEQUAL, 6_000)
+        drawn = people(7, UNEQUAL, 6_000, mixed=True)
         tables = drawn.tables(strata=["zone"])
         rng = np.random.default_rng(7)
-        ordered = rng.random(6_000) < 0.1 + 0.3 * drawn.zone / 2
-        early = tables["engagement"][tables["engagement"]["name"] == "visit"].drop_duplicates("subject")[ordered]
-        early = early.assign(
-            occurred_at=at(-3), name="order", value=20.0, currency="EUR", event_id=["b" + e for e in early["event_id"]]
-        )
-        tables["engagement"] = pd.concat([tables["engagement"], early], ignore_index=True)
+        ordered = rng.random(6_000) < 0.05 + 0.25 * drawn.zone
+        seen = tables["engagement"][tables["engagement"]["name"] == "visit"].drop_duplicates("subject")
+        seen = seen.assign(occurred_at=at(-4), event_id=["a" + e for e in seen["event_id"]])
+        early = seen[ordered].assign(occurred_at=at(-3), name="order", value=20.0, currency="EUR")
+        early = early.assign(event_id=["b" + e for e in early["event_id"]])
+        tables["engagement"] = pd.concat([tables["engagement"], seen, early], ignore_index=True)
         told = checks(analysed(tables))
         assert told["pre_period:conversion"][0] == "ok"
         tables["changes"]["strata"] = None
@@ -209,10 +219,17 @@ class TestStrata:
         assert facts.NotInside(("zone",), 100, lost) in rows(analysed(tables))["conversion"].facts
 
     def test_an_arm_is_not_silent_where_its_stratum_has_few(self) -> None:
-        """30 people a day of a zone with 2 % in the new arm: silent for days, and nothing is wrong with it."""
+        """64 people a day of a zone with 2 % in the new arm: silent on days, and nothing is wrong with it.
+
+        By the share of both zones, 31 %, one such day would be a chance of 1e-10.
+        """
         drawn = people(9, [0.02, 0.6], 900)
-        assert checks(analysed(drawn.tables()))["arm_silent"][0] == "block"
+        day = np.arange(900) * 14 // 900
+        assert (np.bincount(day[drawn.new], minlength=14) == 0).any()
         assert checks(analysed(drawn.tables(strata=["zone"])))["arm_silent"][0] == "ok"
+        # A zone of 60 % that says nothing of the new version for days is another thing.
+        quiet = replace(drawn, new=drawn.new & ~((drawn.zone == 1) & (day < 10)))
+        assert checks(analysed(quiet.tables(strata=["zone"])))["arm_silent"][0] == "block"
 
 
 class TestClusters:
@@ -401,7 +418,7 @@ def test_the_spread_of_weighted_answers_is_that_of_drawing_clusters_again() -> N
 
 def test_a_currency_of_one_zone_is_no_loss_of_one_arm() -> None:
     """The third zone pays in francs and 90 % of it has the new version: pooled one arm loses its money."""
-    drawn = people(23, UNEQUAL, 3_000)
+    drawn = people(23, UNEQUAL, 3_000, mixed=True)
     states = []
     for change in ({}, {"strata": ["zone"]}):
         tables = drawn.tables(**change)
@@ -412,7 +429,7 @@ def test_a_currency_of_one_zone_is_no_loss_of_one_arm() -> None:
 
 
 def test_ids_that_one_zone_lacks_are_no_loss_of_one_arm() -> None:
-    drawn = people(24, UNEQUAL, 3_000)
+    drawn = people(24, UNEQUAL, 3_000, mixed=True)
     states = []
     for change in ({}, {"strata": ["zone"]}):
         tables = drawn.tables(**change)
