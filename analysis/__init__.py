@@ -8,8 +8,9 @@ from __future__ import annotations
 from analysis import lift, moments
 from analysis.change import LedgerChange, Stage
 from analysis.counted import Counted
+from analysis.customers import customers
 from analysis.estimates import Analysis, analyse
-from analysis.frames import READ, needed
+from analysis.frames import READ, coarse_stamps, lag, needed
 from analysis.ledger import ledger
 from analysis.metrics import Metric
 from analysis.rows import ALL_METRICS
@@ -17,5 +18,5 @@ from analysis.words import WordsOfMonth, remarks
 
 __all__ = [
     "ALL_METRICS", "READ", "Analysis", "Counted", "LedgerChange", "Metric", "Stage", "WordsOfMonth", "analyse",
-    "ledger", "lift", "moments", "needed", "remarks",
+    "coarse_stamps", "customers", "lag", "ledger", "lift", "moments", "needed", "remarks",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.customers import customers
+from analysis import customers
 from edgeloop.store.freeze import Freeze
 from reports.health import parity
 

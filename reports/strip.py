@@ -9,9 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis import Metric
-from analysis.customers import customers
-from analysis.frames import coarse_stamps, lag
+from analysis import Metric, coarse_stamps, customers, lag
 from edgeloop.clock import HOUR_US
 from edgeloop.months import Month
 from reports import numbers, words
