@@ -9,7 +9,7 @@ from datetime import date
 import numpy as np
 
 from analysis import checks as tested
-from analysis import drawn, history, leftovers
+from analysis import drawn, history, leftovers, trends
 from analysis.change import LedgerChange, Stage
 from analysis.effects import (
     Result,
@@ -41,6 +41,8 @@ from edgeloop.months import Month
 from edgeloop.store import facts
 from edgeloop.store.facts import AnyFact, Said
 from edgeloop.store.rows import Grade
+
+LEAST_WEIGHT = 0.01  # of a zone in a mix, to be counted as one of it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,6 +217,9 @@ def _zones(
             results += _of_zones(frames, data, asked)
             if agents:
                 results += _of_zones(frames, read(data.stage, agents=True), agents)
+            if change.assignment != "random":
+                found += trends.pre_trends(frames, change, data, metrics, _told_effects(results))
+            results += _synthetic(frames, change, data, results)
         results = leftovers.silenced(results, found, data.stage.number)
         about = StageFacts(
             data.stage.number, ("old version", "new version"), ("old version", "new version"), grade, None, None,
@@ -231,6 +236,25 @@ def _zones(
         quasi=grade != "randomised", exact="permutation", ended=ended,
     )  # fmt: skip
     return Measured(weighed, None, outcomes, number, found)
+
+
+def _told_effects(results: Sequence[Result]) -> dict[Metric, float]:
+    return {r.metric: r.effect.effect for r in results if r.effect is not None}
+
+
+def _synthetic(frames: Frames, change: LedgerChange, data: ZoneData, results: Sequence[Result]) -> list[Result]:
+    """Beside each goal of few treated zones: a mix of the others, which decides nothing."""
+    made = []
+    for r in results:
+        effect = trends.synthetic(frames, change, data, r.metric) if r.metric.role == "goal" else None
+        if effect is not None:
+            zones = int(np.count_nonzero(effect.weights > LEAST_WEIGHT))
+            beside = facts.Synthetic(zones, effect.misfit, effect.p, effect.placebos)
+            made.append(
+                replace(r, effect=effect, control=effect.control, treated=effect.treated, floor=None, harm=None,
+                        before=None, estimator="synthetic_control", beside=beside, notes=(), answers=None)
+            )  # fmt: skip
+    return made
 
 
 def _of_zones(frames: Frames, data: ZoneData, metrics: Sequence[Metric]) -> list[Result]:

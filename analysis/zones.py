@@ -57,6 +57,8 @@ class ZoneData:
     treated: BoolArray
     by_block: bool
     until_us: int
+    closes_us: int
+    """The last moment that a window of people after the start may reach."""
     full_days: int
     drawn: bool = False
     """Whether chance chose the zones or blocks."""
@@ -122,9 +124,10 @@ def staged_data(
     """
     column = x.courier if agents else x.subject
     until = min(stage.end_us or OPEN_US, month_end_us, as_of_us + 1)
+    closes = min(stage.end_us or OPEN_US, as_of_us)
     span = min(max(0, until - stage.start_us), BEFORE_AFTER_US)
     spans = (change.start_us - span, change.start_us), (stage.start_us, until)
-    periods = [_shown(x, change, *one, column) for one in spans]
+    periods = [shown(x, change, *one, column) for one in spans]
     before, after = (_new_share(x, change, rows) for rows in periods)
     named = np.isin(x.zone.labels, list(stage.zones)) if stage.zones else after >= NEW_SHARE
     earlier = sorted({z for other in change.stages if other.number < stage.number for z in other.zones})
@@ -142,13 +145,14 @@ def staged_data(
     kept = cell != ABSENT
     entry, late, cell = entry[kept], late[kept], cell[kept]
     # Windows of the people before end by the start, so that no outcome of the new version counts for them.
-    crowd = _crowd(x, column, entry, np.where(late, min(stage.end_us or OPEN_US, as_of_us), change.start_us))
+    crowd = crowd_of(x, column, entry, np.where(late, closes, change.start_us))
     rows = np.concatenate(periods)
     period = np.repeat([0, 1], [len(p) for p in periods])
     position = _position(column.of_rows(entry) * 2 + late, column.of_rows(rows) * 2 + period)
     return ZoneData(
         stage, RepeatedMatcher(crowd, len(column.labels)), rows[position != ABSENT], position[position != ABSENT],
-        cell, late, zones, new[zones], False, until, _days(until - stage.start_us), change.assignment == "random",
+        cell, late, zones, new[zones], False, until, closes, _days(until - stage.start_us),
+        change.assignment == "random",
         notes=(facts.ZonesLeftOut(unclean),) if unclean else (),
         seen=(int(np.count_nonzero(~new & (after <= 1 - NEW_SHARE))), int(np.count_nonzero(new & ~np.isnan(after)))),
     )  # fmt: skip
@@ -246,7 +250,8 @@ def switchback_data(
     """
     column = x.courier if agents else x.subject
     until = min(stage.end_us or OPEN_US, month_end_us, as_of_us + 1)
-    rows = _shown(x, change, stage.start_us, until, column)
+    closes = min(stage.end_us or OPEN_US, as_of_us)
+    rows = shown(x, change, stage.start_us, until, column)
     if change.rollout_id is not None and x.rollout.equals(change.rollout_id, rows).any():
         rows = rows[x.rollout.equals(change.rollout_id, rows)]
     if stage.zones:
@@ -262,7 +267,7 @@ def switchback_data(
     key = column.of_rows(rows) * max(len(found.zone), 1) + block
     order = stable_order(key)
     first = order[np.concatenate([[True], np.diff(key[order]) != 0])] if len(order) else order
-    crowd = _crowd(x, column, rows[first], np.full(len(first), min(stage.end_us or OPEN_US, as_of_us)))
+    crowd = crowd_of(x, column, rows[first], np.full(len(first), closes))
     notes: list[AnyFact] = []
     if not found.known:
         notes.append(Said("blocks unknown"))
@@ -270,7 +275,7 @@ def switchback_data(
         notes.append(facts.BlocksLeftOut(found.cut, found.mixed))
     return ZoneData(
         stage, RepeatedMatcher(crowd, len(column.labels)), rows, _position(key[first], key), block[first],
-        np.ones(len(first), dtype=bool), found.zone, found.treated, True, until, _days(until - stage.start_us),
+        np.ones(len(first), dtype=bool), found.zone, found.treated, True, until, closes, _days(until - stage.start_us),
         change.assignment == "random", found.known, tuple(notes),
     )  # fmt: skip
 
@@ -299,12 +304,12 @@ def _sums(values: Values, cell: IntArray, who: BoolArray, n: int) -> ZoneSums:
     return ZoneSums(total, rows, squares)
 
 
-def _shown(x: Exposures, change: LedgerChange, start_us: int, end_us: int, column: Coded) -> IntArray:
+def shown(x: Exposures, change: LedgerChange, start_us: int, end_us: int, column: Coded) -> IntArray:
     """People's exposures to the model in zones, whatever label they have: before a rollout there is none."""
     rows = rows_of(x, change, start_us, end_us, (), None)
     known = x.customers(rows) if column is x.subject else column.codes[rows] != ABSENT
-    shown: IntArray = rows[~x.arm.equals("holdout", rows) & known & (x.zone.codes[rows] != ABSENT)]
-    return shown
+    found: IntArray = rows[~x.arm.equals("holdout", rows) & known & (x.zone.codes[rows] != ABSENT)]
+    return found
 
 
 def _new_share(x: Exposures, change: LedgerChange, rows: IntArray) -> FloatArray:
@@ -326,7 +331,8 @@ def _position(entries: IntArray, keys: IntArray) -> IntArray:
     return np.where(entries[order][found] == keys, order[found], ABSENT).astype(np.int64)
 
 
-def _crowd(x: Exposures, column: Coded, rows: IntArray, closes_us: IntArray) -> Crowd:
+def crowd_of(x: Exposures, column: Coded, rows: IntArray, closes_us: IntArray) -> Crowd:
+    """People by the rows of their entries, everybody a unit; ``closes_us`` per person, the last moment of a window."""
     n = len(rows)
     nothing = np.zeros(n, dtype=np.int64)
     return Crowd(

@@ -96,6 +96,8 @@ def _name_of(kind: str, rest: str, unit: Unit) -> str:
     metric = foreign.quoted(words.label(rest))
     if kind == "pre_period":
         return units.alike_before(unit, metric)
+    if kind == "pre_trend":
+        return t("Zones went alike in {metric} before the start", metric=metric)
     if kind == "left_out":
         return t("As much left out of {metric} in both versions", metric=metric)
     if kind == "novelty":
@@ -114,7 +116,16 @@ def _name_of(kind: str, rest: str, unit: Unit) -> str:
     return f"{kind.replace('_', ' ')}: {foreign.name(rest)}"
 
 
-_YES_OR_NO = ("pre_period", "left_out", "anonymous_arms", "novelty", "response_rate", "overlap", "interaction")
+_YES_OR_NO = (
+    "pre_period",
+    "pre_trend",
+    "left_out",
+    "anonymous_arms",
+    "novelty",
+    "response_rate",
+    "overlap",
+    "interaction",
+)
 
 
 def _result(check: Check) -> str:

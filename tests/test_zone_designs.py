@@ -79,6 +79,7 @@ def analysed(tables: dict[str, pd.DataFrame], as_of_us: int = LATER) -> Analysis
 
 def row(found: Analysis, metric: str = "rebooked", stage: int | None = None) -> Any:
     own = [e for e in found.estimates if e.metric == metric and e.change_id == "c0"]
+    own = [e for e in own if e.estimator != "synthetic_control"]
     (one,) = [e for e in own if stage is None or e.stage == stage]
     return one
 

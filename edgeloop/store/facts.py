@@ -597,6 +597,26 @@ class Draws(Fact, frozen=True):
         return f"{in_words(self.possible)} possible assignments of {self.of}"
 
 
+class Synthetic(Fact, frozen=True):
+    """A row beside: the zones with the new version beside a mix of ``zones`` others that went like them before.
+
+    ``misfit``: how far the mix lay off before the start; ``p``: its rank among ``placebos`` of untreated zones.
+    """
+
+    zones: int
+    misfit: float
+    p: float
+    placebos: int
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return (
+            f"synthetic control, for description: beside a mix of {self.zones} zones, off by {self.misfit:.3g} before "
+            f"the start; p is the rank among {self.placebos} placebos; the difference in differences decides"
+        )
+
+
 class ZonesLeftOut(Fact, frozen=True):
     """Zones that had met the new version before the first stage."""
 
@@ -821,6 +841,7 @@ AnyFact = (
     | TopTwo
     | Draws
     | ZonesLeftOut
+    | Synthetic
     | BlocksLeftOut
     | NoCourier
     | Clusters
