@@ -225,7 +225,11 @@ def test_every_scenario_has_a_name_of_its_own_and_what_it_requires() -> None:
     assert all(any(row.target is not None for row in s.rows) for s in ALL.values() if s.name not in UNHELD)
 
 
-UNHELD = {"switchback_turns", "total_failure", "a_fifth_fails", "well", "nearly_well"}  # shown for what they cost
+UNHELD = {
+    "switchback_turns", "total_failure", "a_fifth_fails", "well", "nearly_well",
+    *(f"inside_shares_{n}_whole" for n in (15, 30, 60)),
+}  # fmt: skip
+"""Shown for what they cost."""
 
 
 def test_pieces_make_the_same_run_in_any_order() -> None:

@@ -13,7 +13,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 import pandas as pd
 
@@ -26,6 +25,7 @@ from edgeloop.months import Month
 from edgeloop.settings import Settings, load
 from edgeloop.store.freeze import Freeze, Manifest
 from edgeloop.store.opening import on_postgres, open_reader
+from edgeloop.store.rows import Check, Estimate, cells
 from edgeloop.store.schema import CHECKS, ESTIMATES, TABLES, Cell, Column, Table
 from edgeloop.store.views import VIEWS
 
@@ -218,10 +218,8 @@ def _frame(answer: Answer) -> pd.DataFrame:
     return frame_of_rows(answer.names, answer.kinds, answer.rows)
 
 
-def _of_structs(rows: Sequence[msgspec.Struct], table: Table) -> pd.DataFrame:
-    return frame_of_rows(
-        table.names, [column.kind for column in table.columns], [msgspec.structs.astuple(row) for row in rows]
-    )
+def _of_structs(rows: Sequence[Estimate | Check], table: Table) -> pd.DataFrame:
+    return frame_of_rows(table.names, [column.kind for column in table.columns], [cells(row) for row in rows])
 
 
 def _table(name: str) -> Table:
