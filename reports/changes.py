@@ -281,7 +281,7 @@ def _answered(e: Estimate) -> str:
 
 
 def _remarks(e: Estimate, found: words.Direction, unit: units.Unit, *, doubted: bool) -> tuple[str, ...]:
-    made = [words.capital(reasons.floor(e, unit))] if found == "early" else []
+    made = [words.capital(reasons.floor(e, unit) if doubted else reasons.early(e, unit))] if found == "early" else []
     plain = reasons.unweighted(e)
     if plain is not None:
         made.append(t("Weighted to everybody who entered; unweighted {difference}", difference=words.effect(e, plain)))

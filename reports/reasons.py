@@ -101,6 +101,18 @@ def floor(e: Estimate, unit: Unit = "subject") -> str:
     return said(e.facts[0], unit) if e.facts else t("not enough data")
 
 
+def early(e: Estimate, unit: Unit = "subject") -> str:
+    """What is missing for a row without a range, and that it is too early where more of the same would do.
+
+    It would not where the draw could have fallen in too few ways; that a limit is broken or kept is told without one.
+    """
+    missing = floor(e, unit)
+    grows = not e.facts or isinstance(e.facts[0], facts.Few | facts.FewDays)
+    if not grows or e.guard in ("breach", "cleared"):
+        return missing
+    return t("too early to tell: {missing}", missing=missing)
+
+
 def said(fact: AnyFact, unit: Unit = "subject") -> str:
     """One fact in words, without a full stop; a repair is said by what has to be repaired."""
     match fact:

@@ -11,7 +11,7 @@ import pytest
 from analysis import Analysis, LedgerChange, Stage
 from analysis.verdict import Case, Goal, rule
 from edgeloop.store import facts
-from edgeloop.store.facts import AnyFact, Few, Ruled, Said
+from edgeloop.store.facts import AnyFact, Few, GuardState, Ruled, Said
 from edgeloop.store.rows import Estimate
 from reports import language, reasons
 from reports.gathered import ChangeRows, gather
@@ -51,6 +51,25 @@ def test_every_floor_is_said_in_the_reports_language(months: dict[str, Analysis]
 @pytest.mark.parametrize("what", ["chosen", "mixed", "no stable arm", "not begun", "not drawn", "unlabelled arms"])
 def test_every_refusal_has_its_sentence(what: facts.What) -> None:
     assert reasons.said(Said(what)).startswith("⟦")
+
+
+@pytest.mark.parametrize(("fact", "guard", "early"), [
+    (Few("event", 3, 4, 25, 150), None, True),
+    (Few("event", 3, 4, 25, 150), "open", True),
+    (facts.FewDays(4, 7), None, True),
+    (Few("event", 0, 40, 25, 150), "breach", False),  # told without a range: not too early
+    (Few("event", 3, 4, 25, 150), "cleared", False),
+    (facts.FewDraws(6, 20), None, False),  # waiting adds no zones
+    (facts.FewDaysBefore(20, 56, 30), None, False),  # nor days before a switch
+])  # fmt: skip
+def test_too_early_is_said_where_waiting_helps(fact: AnyFact, guard: GuardState | None, early: bool) -> None:
+    row = Estimate(
+        freeze_id="f", month="2026-03", change_id="c", model_id="m", to_version="2", metric="liked",
+        metric_kind="proportion", unit="subject", grade="randomised", guard=guard, facts=(fact,),
+    )  # fmt: skip
+    told = reasons.early(row)
+    assert told.endswith(reasons.floor(row))
+    assert told.startswith("too early to tell: ") == early
 
 
 @pytest.mark.usefixtures("bracketed")
