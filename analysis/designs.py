@@ -318,7 +318,7 @@ def _switch(
 ) -> Measured:
     x = frames.exposures
     data = switch_data(
-        x, change, list(known), since_us=int(x.at.min()) if len(x.at) else 0, month_end_us=month.end_us,
+        x, change, list(known), since_us=int(x.at[0]) if len(x.at) else 0, month_end_us=month.end_us,
         as_of_us=as_of_us, timezone=month.timezone,
     )  # fmt: skip
     if data is None:

@@ -52,9 +52,9 @@ def panel(
 ) -> Panel | None:
     """Of at most eight weeks before the first stage, and of the stage where it is asked; None without periods."""
     x = frames.exposures
-    begins = int(x.at.min(initial=change.start_us))
+    begins = min(int(x.at[0]), change.start_us) if len(x.at) else change.start_us  # rows are in order of time
     n_before = min(HISTORY_US, max(0, change.start_us - begins)) // period_us
-    until = min(data.until_us, int(x.at.max(initial=0)) + 1)
+    until = min(data.until_us, (int(x.at[-1]) + 1 if len(x.at) else 0))
     n_after = max(0, until - data.stage.start_us) // period_us if after else 0
     if n_before == 0 or (after and (n_after == 0 or data.stage.start_us != change.start_us)):
         return None
