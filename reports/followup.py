@@ -20,7 +20,7 @@ from edgeloop.clock import from_us
 from edgeloop.months import Month
 from edgeloop.store.actions import Action
 from edgeloop.store.rows import Estimate
-from reports import foreign, numbers, words
+from reports import foreign, numbers, reasons, words
 from reports.findings import FollowState, FollowUp
 from reports.gathered import ChangeRows, strength
 from reports.language import speaking, t, tn
@@ -234,6 +234,9 @@ def _repaired(action: Action, analysis: Analysis) -> str:
 def _measured(event: Settled | None, own: ChangeRows | None, headline: str | None) -> Iterator[str]:
     """What this month's estimates say of the change that followed: the headline, then what is clear."""
     if event is None or own is None:
+        return
+    if own.after is not None:  # the switch ends a change that was measured before
+        yield reasons.promoted(own.after, own.metrics)
         return
     rows = [e for e in own.rows if own.direction(e) != "early"]
     first = [e for e in rows if e.metric == headline]

@@ -58,7 +58,7 @@ def test_the_months_are_listed_with_what_they_said(door: Served, two_months: Pat
     titles = {
         m: json.loads((two_months / "reports" / f"{m}.json").read_bytes())["title"] for m in ("2026-03", "2026-04")
     }
-    assert titles == {"2026-03": "Stop “One-tap rebooking”", "2026-04": "Roll back “One-tap rebooking”"}
+    assert titles == {"2026-03": "Keep testing “One-tap rebooking”", "2026-04": "Roll back “One-tap rebooking”"}
     assert page.text.index(titles["2026-04"]) < page.text.index(titles["2026-03"])
     hrefs = [a["href"] for a in page.all("a")]
     assert hrefs == [
@@ -68,8 +68,8 @@ def test_the_months_are_listed_with_what_they_said(door: Served, two_months: Pat
         assert door.client.get(f"/{href}").status_code == 200
     (row,) = timeline(listed(door.home)).rows
     assert (row.start, row.end) == ("2026-03-02", "")
-    assert (row.change.title, row.verdicts) == ("One-tap rebooking", ("roll back", "stop, no effect"))
-    assert "◼ stop, no effect" in page.text
+    assert (row.change.title, row.verdicts) == ("One-tap rebooking", ("roll back", "keep testing"))
+    assert "● keep testing" in page.text
     assert "▼ roll back" in page.text
     assert "provisional" in page.text
     assert all(attrs.get("scope") in ("col", "row") for attrs in page.all("th"))

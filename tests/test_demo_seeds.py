@@ -100,6 +100,6 @@ def test_a_demo_that_fails_is_named_and_ends_the_run(
 
 @pytest.mark.slow
 def test_a_seed_is_a_whole_demo() -> None:
-    rows = demo_seeds.run(5, 0.02)
+    rows = demo_seeds.run(5, 0.1)
     assert {row.change_id for row in rows} == {"eta-switch", "slot-canary", "rebooking-canary", "promo-ramp"}
-    assert len(judged(rows)) >= 8
+    assert len(judged(rows)) >= 3, "most lie below a floor at a tenth of the demo's size"

@@ -127,8 +127,8 @@ def test_doors_refuse_what_is_too_old(home: Home) -> None:
             taken, _ = intake.take(items, source="http")
             return [None if one.rejected is None else one.rejected.reason for one in taken]
 
-        old = [item("2026-02-28T23:59:59.999999Z"), item("2026-02-14T23:59:59Z", "exposure")]
-        young = [item("2026-03-01T00:00:00Z"), item("2026-02-15T00:00:00Z", "exposure")]
+        old = [item("2026-02-28T23:59:59.999999Z"), item("2025-10-31T23:59:59Z", "exposure")]
+        young = [item("2026-03-01T00:00:00Z"), item("2025-11-01T00:00:00Z", "exposure")]
         young.append(item("2020-01-01T00:00:00Z", "change"))
         assert reasons(*old, *young) == [None] * 5
         pruned(home, "2026-03", settings)

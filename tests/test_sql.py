@@ -374,6 +374,8 @@ def test_uplift_as_csv_has_the_columns_of_estimates(shell: Shell) -> None:
                 assert text == ""
             elif isinstance(cell, str):
                 assert text.removeprefix("'") == cell
+            elif isinstance(cell, list):
+                assert json.loads(text) == cell
             else:
                 assert float(text) == cell
     assert "either" in shell("uplift", "--month", MONTH, "--csv", "--json", code=2)[1]

@@ -228,25 +228,29 @@ def test_asked_in_march_done_in_april_shown_in_may(company: Company, capsys: pyt
     assert promoted.followed == "Version 2.1 went to everybody on 20 April 2026."
     assert [d.verdict for d in april.findings.decisions if d.change_id == "rebook-2.1"] == []
     assert "1 action is followed up: 1 done, 0 late, 0 in time, 0 dropped." in april.section.text
-    code, answered = company.actions(capsys, "done", action["action_id"], "--by", "ana", "--reason", "In all regions.")
-    assert (code, answered[0]["state"]) == (0, "done")
+    # The switch was seen, so the report marks the action as done itself: nobody is asked to.
+    code, (closed,) = company.actions(capsys, "list", "--month", "2026-03")
+    assert (code, closed["action_id"], closed["state"]) == (0, action["action_id"], "done")
+    assert company.actions(capsys, "done", action["action_id"], "--by", "ana", "--reason", "In all regions.")[0] == 2
 
     # May: what it did is measured, and shown beside what was asked.
     company.live_until(LAST)
     may = Month(*company.month("2026-05"))
     shown = may.of("promote")
     assert (shown.state, shown.followed_by, shown.asked) == ("done", "rebook-2.1-all", "March 2026")
-    assert shown.became == "Done on 2 May 2026: In all regions."
+    assert shown.became == "Done on 2 May 2026: promoted on 20 April 2026"
+    # What it did is what the random test showed; the switch itself has no estimate, and asks for none.
     (effect,) = [
-        e for c in may.findings.changes if c.change_id == "rebook-2.1-all" for e in c.effects
-        if e.metric == "slot_rebooked"
-    ]  # fmt: skip
+        e for c in may.findings.changes if c.change_id == "rebook-2.1" for e in c.effects if e.metric == "slot_rebooked"
+    ]
     assert (effect.direction, effect.certainty) == ("better", "clear")
-    planted = NEW - (OLD + SHARE * (NEW - OLD))  # the days before the switch are the canary's
-    assert effect.low < planted < effect.high
-    assert shown.measured[0].startswith("“One-tap rebooking for everybody” was followed by a rise in")
-    size = effect.difference.removeprefix("+").split("\N{NO-BREAK SPACE}")[0]
-    assert f"{size} percentage points" in shown.measured[0]
+    assert effect.low < NEW - OLD < effect.high
+    assert [c.effects for c in may.findings.changes if c.change_id == "rebook-2.1-all"] == [()]
+    between = effect.between.replace("\N{NO-BREAK SPACE}", " ")
+    assert [m.replace("\N{NO-BREAK SPACE}", " ") for m in shown.measured] == [
+        f"Promoted on 20 April 2026 after a random test: slot rebooked "
+        f"{effect.difference.replace(chr(160), ' ')} (range {between})."
+    ]
     (row,) = [row for row in may.section.rows if "Promote" in row]
     for said in (shown.became, shown.followed, shown.measured[0], "✓ done", "Ana Pires", action["action_id"]):
         assert said in row
@@ -259,7 +263,7 @@ def test_asked_in_march_done_in_april_shown_in_may(company: Company, capsys: pyt
     assert list(zip(steps["state"], steps["who"], strict=True)) == [
         ("proposed", "report"),
         ("accepted", "ana"),
-        ("done", "ana"),
+        ("done", "report"),
     ]
     assert company.actions(capsys, "accept", action["action_id"])[0] == 2
 

@@ -61,7 +61,7 @@ def test_a_file_from_a_mail(home: Path, tmp_path: Path, capsys: pytest.CaptureFi
     shutil.copy(home / "reports" / f"{company.MONTH}.html", copy)
     found = Verified(home, capsys, str(copy))
     assert (found.code, found.states()) == (0, {k: ALL_WELL[k] for k in ("code", "freeze", "tables", "report")})
-    copy.write_bytes(copy.read_bytes().replace(b"<h1>Stop", b"<h1>Promote"))
+    copy.write_bytes(copy.read_bytes().replace(b"<h1>Keep testing", b"<h1>Promote"))
     found = Verified(home, capsys, str(copy))
     assert (found.code, found.states()["report"]) == (3, "fail")
     line = next(i for i, text in enumerate(copy.read_bytes().split(b"\n"), 1) if b"<h1>Promote" in text)

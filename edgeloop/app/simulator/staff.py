@@ -39,8 +39,9 @@ class Answered:
 # What they do is what the world does: the prompt goes on, the slots go on, and the ramp goes to half on 5 March.
 ANSWERS = (
     Answered(REBOOKING.change_id, "roll back", local_us("2026-03-03 11:00"), "accepted", "crm_manager"),
+    Answered(SLOT.change_id, "keep testing", local_us("2026-03-03 15:00"), "accepted", "product_manager"),
     Answered(
-        SLOT.change_id, "stop, no effect", local_us("2026-03-04 09:30"), "dropped", "product_manager",
+        SLOT.change_id, "keep testing", local_us("2026-03-04 09:30"), "done", "product_manager",
         "More slots are rebooked already; it runs for four more weeks.",
     ),
     Answered(PROMO.change_id, "keep testing", local_us("2026-03-04 10:00"), "accepted", "data_analyst"),
