@@ -3,6 +3,23 @@
 from __future__ import annotations
 
 from connectors import mail, mixpanel, native, slack, typeform, zigpoll
+from connectors.bounds import MOST_EVENTS, TooManyError, events_of_body
 from connectors.intake import Intake, Item, Taken, summary
+from connectors.runs import in_runs
 
-__all__ = ["Intake", "Item", "Taken", "mail", "mixpanel", "native", "slack", "summary", "typeform", "zigpoll"]
+__all__ = [
+    "MOST_EVENTS",
+    "Intake",
+    "Item",
+    "Taken",
+    "TooManyError",
+    "events_of_body",
+    "in_runs",
+    "mail",
+    "mixpanel",
+    "native",
+    "slack",
+    "summary",
+    "typeform",
+    "zigpoll",
+]

@@ -125,7 +125,7 @@ class Intake:
         self._cache: dict[tuple[str, str], str] = {}
 
     def take(
-        self, items: Iterable[Item], *, source: str, sent_at_us: int | None = None
+        self, items: Iterable[Item], *, source: str, sent_at_us: int | None = None, now_us: int | None = None
     ) -> tuple[list[Taken], list[Entry]]:
         """What becomes of each item, and the log entries to append before anyone is told so.
 
@@ -133,8 +133,9 @@ class Intake:
             items: what came in, in order.
             source: the door, for dead letters.
             sent_at_us: the sending device's own time at this try, to correct its clock by.
+            now_us: when they came, where a request is taken in several parts; else now.
         """
-        now = self._clock.now_us()
+        now = self._clock.now_us() if now_us is None else now_us
         correction_us = 0
         if sent_at_us is not None and abs(now - sent_at_us) > CLOCK_OFF_US:
             correction_us = now - sent_at_us

@@ -18,6 +18,9 @@ from edgeloop.sealing import HEAD_BYTES, Whole, readable_detail
 LINE_BYTES = 20 * 1024 * 1024
 """A longer line, or element of an array in a file, is a dead letter."""
 _CHUNK_BYTES = 1024 * 1024
+_PACKED_BYTES = 64 * 1024
+"""Of a packed body at a time: what stands behind a member is copied."""
+_MOST_MEMBERS = 10_000
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 # No JSON begins so, and each line of such a file would be a dead letter of its own.
@@ -61,19 +64,27 @@ def unpacked(body: bytes, limit: int) -> bytes:
     """
     parts: list[bytes] = []
     room = limit + 1
-    while body:
+    members = at = 0
+    while at < len(body):
+        members += 1
+        if members > _MOST_MEMBERS:
+            raise UnpackError(f"more than {_MOST_MEMBERS:,} gzip members", too_large=True)
         unpack = zlib.decompressobj(wbits=31)
-        try:
-            part = unpack.decompress(body, room)
-        except zlib.error as error:
-            raise UnpackError("the body is no gzip, though Content-Encoding says so") from error
-        room -= len(part)
-        if room <= 0:
-            raise UnpackError(f"more than {limit:,} bytes after unpacking", too_large=True)
-        if not unpack.eof:
-            raise UnpackError("the gzip body breaks off: send it again")
-        parts.append(part)
-        body = unpack.unused_data.lstrip(b"\0")  # writers may pad with zeros
+        while not unpack.eof:
+            if at >= len(body):
+                raise UnpackError("the gzip body breaks off: send it again")
+            chunk = body[at : at + _PACKED_BYTES]
+            try:
+                part = unpack.decompress(chunk, room)
+            except zlib.error as error:
+                raise UnpackError("the body is no gzip, though Content-Encoding says so") from error
+            parts.append(part)
+            room -= len(part)
+            if room <= 0:
+                raise UnpackError(f"more than {limit:,} bytes after unpacking", too_large=True)
+            at += len(chunk) - len(unpack.unused_data)
+        while (padding := body[at : at + _PACKED_BYTES]).startswith(b"\0"):  # writers may pad with zeros
+            at += len(padding) - len(padding.lstrip(b"\0"))
     return b"".join(parts)
 
 

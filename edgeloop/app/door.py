@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from connectors import Intake, Item, Taken, native, summary, typeform, zigpoll
+from connectors import Intake, Item, Taken, TooManyError, events_of_body, in_runs, native, summary, typeform, zigpoll
 from edgeloop import __version__
 from edgeloop.app import api_keys
 from edgeloop.app.actions_page import ActionsPage
@@ -25,11 +25,12 @@ from edgeloop.app.append_queue import AppendQueue
 from edgeloop.app.archive_page import ArchivePage, by_person
 from edgeloop.app.ready import HomeProbe, Readiness, appends_condition
 from edgeloop.app.scrape import DoorCounts, SpineCollector, registry_of, render
+from edgeloop.app.turns import Turns
 from edgeloop.app.worker import Worker
 from edgeloop.clock import Clock, to_us
 from edgeloop.home import API_KEYS, Home
 from edgeloop.horizon import horizon_of
-from edgeloop.log.base import Entry, Log, LogUnavailableError, largest_bytes_of
+from edgeloop.log.base import Log, LogUnavailableError, largest_bytes_of
 from edgeloop.settings import Settings
 
 SENT_AT_HEADER = "Edgeloop-Sent-At"
@@ -54,7 +55,8 @@ class Door:
     def __init__(self, home: Home, settings: Settings, log: Log, clock: Clock, worker: Worker | None = None) -> None:
         self._home = home
         self._settings = settings
-        self._intake = Intake(home, clock, horizon_of(log), largest_bytes=largest_bytes_of(log))
+        intake = Intake(home, clock, horizon_of(log), largest_bytes=largest_bytes_of(log))
+        self._turns = Turns(intake, clock.now_us)
         self._clock = clock
         self._worker = worker
         self._queue = AppendQueue(
@@ -92,7 +94,7 @@ class Door:
                 raise _RefusedError(401, "show a key as `Authorization: Bearer KEY`; `edgeloop keys create` makes one")
             sent_at_us = _sent_at(request.headers.get(SENT_AT_HEADER))
             body = await self._body(request)
-            taken = await self._take(lambda: list(native.items_of_body(body)), len(body), "http", sent_at_us)
+            taken = await self._take(lambda: list(in_runs(events_of_body(body))), len(body), "http", sent_at_us)
         except _RefusedError as error:
             return self._refuse("events", error)
         if not taken and not body.strip():
@@ -185,13 +187,11 @@ class Door:
     async def _take(
         self, read: Callable[[], list[Item]], size: int, source: str, sent_at_us: int | None
     ) -> list[Taken]:
-        def taken_and_entries() -> tuple[list[Taken], list[Entry]]:
-            return self._intake.take(read(), source=source, sent_at_us=sent_at_us)
-
-        if size > _IN_A_THREAD_BYTES:
-            taken, entries = await asyncio.to_thread(taken_and_entries)
-        else:
-            taken, entries = taken_and_entries()
+        try:
+            items = await asyncio.to_thread(read) if size > _IN_A_THREAD_BYTES else read()
+        except TooManyError as error:
+            raise _RefusedError(413, f"{error}: send smaller batches") from error
+        taken, entries = await self._turns.take(items, source, sent_at_us)
         try:
             await self._queue.append(entries)
         except LogUnavailableError as error:
@@ -277,7 +277,9 @@ def _results(taken: list[Taken]) -> dict[str, object]:
 
 def _result(taken: Taken) -> dict[str, object]:
     place = taken.place.split(" ")
-    where: dict[str, object] = {place[0]: int(place[1])} if len(place) == 2 else {}
+    where: dict[str, object] = {place[0]: int(place[1])} if len(place) in (2, 4) else {}
+    if len(place) == 4:  # a run: line 3 to 7
+        where["to"] = int(place[3])
     if taken.rejected is None:
         return where | {"status": "accepted", "id": taken.id}
     return where | {"status": "dead_letter", "reason": taken.rejected.reason, "error": taken.rejected.detail}

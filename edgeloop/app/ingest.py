@@ -12,7 +12,7 @@ from typing import IO, Literal
 
 import msgspec
 
-from connectors import Intake, Item, mixpanel, native, summary, typeform, zigpoll
+from connectors import Intake, Item, in_runs, mixpanel, native, summary, typeform, zigpoll
 from edgeloop.clock import Clock, SystemClock
 from edgeloop.errors import EdgeloopError, UsageError
 from edgeloop.home import Home
@@ -107,7 +107,7 @@ def ingest_items(
     intake = Intake(home, clock, horizon_of(log), largest_bytes=largest_bytes_of(log))
     after = "its beginning"
     try:
-        for batch in batches(items):
+        for batch in batches(in_runs(items)):
             _take(intake, log, batch, name, source, report)
             after = batch[-1].place
             show()

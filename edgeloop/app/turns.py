@@ -1,0 +1,63 @@
+"""What keeps the door answering while a large request is worked on: work in slices, one large request at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from connectors import Intake, Item, Taken
+from edgeloop.log.base import Entry
+
+SLICE_ITEMS = 250
+SLICE_BYTES = 64_000
+"""Of free text, which is looked through for personal data, so much takes some 50 ms."""
+
+
+class Turns:
+    """Turns items into entries for an event loop, which answers others between two slices."""
+
+    def __init__(self, intake: Intake, now_us: Callable[[], int]) -> None:
+        self._intake = intake
+        self._now_us = now_us
+        self._large = asyncio.Lock()
+
+    async def take(self, items: list[Item], source: str, sent_at_us: int | None) -> tuple[list[Taken], list[Entry]]:
+        """What becomes of each item, and what to append."""
+        slices = list(_slices(items))
+        if len(slices) < 2 and all(len(item.raw) < SLICE_BYTES for item in items):
+            return self._intake.take(items, source=source, sent_at_us=sent_at_us)
+        now_us = self._now_us()
+        taken: list[Taken] = []
+        entries: list[Entry] = []
+
+        def work(part: list[Item]) -> None:
+            done, new = self._intake.take(part, source=source, sent_at_us=sent_at_us, now_us=now_us)
+            taken.extend(done)
+            entries.extend(new)
+
+        async with self._large:
+            for part in slices:
+                if len(part) == 1 and len(part[0].raw) >= SLICE_BYTES:
+                    await asyncio.to_thread(work, part)
+                else:
+                    work(part)
+                    await asyncio.sleep(0)
+        return taken, entries
+
+
+def _slices(items: list[Item]) -> Iterator[list[Item]]:
+    left = iter(items)
+    while part := list(islice(left, SLICE_ITEMS)):
+        if sum(len(item.raw) for item in part) < SLICE_BYTES:
+            yield part
+            continue
+        some: list[Item] = []
+        size = 0
+        for item in part:
+            if some and size + len(item.raw) > SLICE_BYTES:
+                yield some
+                some, size = [], 0
+            some.append(item)
+            size += len(item.raw)
+        yield some
