@@ -419,7 +419,7 @@ def _adjusted(
     who = np.flatnonzero(values.counted)
     if np.count_nonzero(x[who]) < LEAST_HISTORY:
         return None
-    if not crowd.clustered:
+    if not crowd.clustered and (values.d[who] == 1).all():
         columns = np.stack([values.y[who], x[who], known[who]], axis=1)
         treated = units.treated.astype(bool)
         parts = [cuped.CovariateMoments.of(columns[arm]) for arm in (~treated, treated)]
@@ -430,7 +430,9 @@ def _adjusted(
     n = len(crowd.treated)
     sums = [
         np.bincount(crowd.unit[who], weights=w[who], minlength=n).astype(np.float64)
-        for w in (values.y, values.d, np.where(values.counted, x, 0.0), values.d)
+        # What is known from before is one per person, however often each answered: more answers under one version
+        # would look like less before.
+        for w in (values.y, values.d, x, np.ones(len(x)))
     ]
     columns = np.asarray(np.stack(sums, axis=1)[sums[1] > 0], dtype=np.float64)
     treated = crowd.treated[sums[1] > 0]
