@@ -278,6 +278,9 @@ def _zone_result(
         free = values.counted & (values.y < values.d)
         without = int(np.count_nonzero(free & control)), int(np.count_nonzero(free & treated))
     notes: list[AnyFact] = [facts.Draws(effect.assignments, "blocks" if data.by_block else "zones")]
+    if isinstance(effect, ZoneQuantile) and effect.share.before is not None:
+        share = effect.share
+        notes.append(facts.SharesBeyond(effect.control, share.control, share.treated, *effect.share.before))
     made = Result(
         metric=metric,
         n=data.cells,
@@ -290,7 +293,7 @@ def _zone_result(
         floor=floor_missed(metric.source, *events, data.full_days, without) or effect.refusal,
         estimator=("switchback" if data.by_block else "staged") + "+quantile" * isinstance(effect, ZoneQuantile),
         left_out=values.left_out,
-        before=effect.before if isinstance(effect, ZoneEffect) else None,
+        before=effect.before,
         n_immature=int(np.count_nonzero(~data.matcher.crowd.complete(metric.window_us))),
         notes=tuple(notes),
         rarer=rarer(events, without),

@@ -41,7 +41,8 @@ def ledger(tables: Mapping[str, pd.DataFrame], *, timezone: str) -> list[LedgerC
     detected = _detected(shown, rollouts, timezone) + detect(shown, timezone)
     merged = [_adopt_rollout(change, detected) for change in declared]
     told = [_staged(_with_data(change, shown, rollouts), shown, timezone) for change in merged]
-    kept = [_beside(d, told) for d in detected if not any(_same(c, d) for c in told)]
+    detected = [d for d in detected if not any(_same(c, d) for c in told) and not _late(told, d, shown)]
+    kept = [_beside(d, told) for d in detected]
     return sorted(told + kept, key=lambda c: (c.start_us, c.model_id, c.to_version, c.change_id))
 
 
@@ -311,6 +312,25 @@ def _same(declared: LedgerChange, detected: LedgerChange) -> bool:
         labelled = (declared.model_id, declared.rollout_id, detected.to_version)
     same_label = labelled == (detected.model_id, detected.rollout_id, detected.to_version)
     return (same_label and not declared.full_switch) or _near(declared, detected)
+
+
+def _late(declared: Iterable[LedgerChange], detected: LedgerChange, shown: Shown) -> bool:
+    """Whether a switch was declared before it could be seen: so few met the model that days passed till it was live.
+
+    Everybody who met the model from the declared moment on had the version already.
+    """
+    if not detected.full_switch or detected.rollout_id is not None:
+        return False
+    earlier = [
+        c for c in declared
+        if c.full_switch and c.model_id == detected.model_id and c.start_us <= detected.start_us
+    ]  # fmt: skip
+    last = max(earlier, key=lambda c: c.start_us, default=None)
+    if last is None or last.to_version != detected.to_version:
+        return False
+    rows = shown.model.equals(detected.model_id) & (shown.at >= last.start_us) & (shown.at < detected.start_us)
+    new = rows & shown.version.equals(detected.to_version)
+    return bool(np.count_nonzero(new) >= ONE_VERSION * np.count_nonzero(rows))
 
 
 def _beside(detected: LedgerChange, declared: Iterable[LedgerChange]) -> LedgerChange:

@@ -7,7 +7,7 @@ is description; the test's effect is the one that stands, and the month bridge t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.bridge import Delta
@@ -15,7 +15,7 @@ from analysis.change import LedgerChange
 from analysis.days import local_date
 from analysis.metrics import Metric
 from edgeloop.months import Month
-from edgeloop.store.facts import PromotedAfter
+from edgeloop.store.facts import Breached, PromotedAfter, Ruled, Worse
 from edgeloop.store.rows import Estimate, MeasuredBefore
 
 
@@ -72,7 +72,8 @@ def promotions(
         estimates: the month's, of changes other than these switches.
         measured: of final reports of earlier months.
     """
-    now = [figure for e in estimates if (figure := _figure(e)) is not None]
+    fatal = {(e.change_id, name) for e in estimates for name in _fatal(e)}
+    now = [figure for e in estimates if (figure := _figure(e, fatal)) is not None]
     earlier = [f for f in measured if f.month < month.name]
     by_id = {c.change_id: c for c in known}
     found = {}
@@ -87,9 +88,17 @@ def promotions(
     return found
 
 
-def _figure(e: Estimate) -> MeasuredBefore | None:
+def _fatal(e: Estimate) -> tuple[str, ...]:
+    """The metrics that a roll back rests on; rare events decide it without an interval."""
+    ruled = next((fact for fact in e.facts if isinstance(fact, Ruled) and fact.verdict == "roll back"), None)
+    because = ruled.because if ruled is not None else ()
+    return tuple(name for fact in because if isinstance(fact, Breached | Worse) for name in fact.metrics)
+
+
+def _figure(e: Estimate, fatal: Collection[tuple[str, str]]) -> MeasuredBefore | None:
     """A row that decides, of a comparison side by side."""
-    if e.effect is None or e.decided_by is None or e.dimension != "all" or e.grade in (None, "before_after"):
+    decides = e.decided_by is not None or (e.verdict is not None and (e.change_id, e.metric) in fatal)
+    if e.effect is None or not decides or e.dimension != "all" or e.grade in (None, "before_after"):
         return None
     return MeasuredBefore(
         month=e.month, change_id=e.change_id, model_id=e.model_id, from_version=e.from_version, to_version=e.to_version,

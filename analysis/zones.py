@@ -178,7 +178,8 @@ def zone_figure(frames: Frames, data: ZoneData, metric: Metric) -> ZoneFigure:
         effect, values = estimate(data, _values(frames, data, metric))
         return ZoneFigure(effect, values, effect)
     field_values = frames.exposures.fields[metric.key][data.rows]
-    counted = ~np.isnan(field_values) & data.after[data.position]
+    early = ~data.after[data.position]
+    counted = ~np.isnan(field_values) & ~early
     new = data.new[data.position]
     old_values, new_values = field_values[counted & ~new], field_values[counted & new]
     if len(old_values) == 0 or len(new_values) == 0:
@@ -195,7 +196,11 @@ def zone_figure(frames: Frames, data: ZoneData, metric: Metric) -> ZoneFigure:
         shifted = np.where(new & data.after[data.position], threshold + margin, threshold)
         beyond, _ = estimate(data, _values(frames, data, metric, shifted))
         tested, limit = (share, margin) if beyond is None else (beyond, 0.0)
-    return ZoneFigure(ZoneQuantile(share, q, threshold, new_values), values, tested, limit)
+    earlier = [field_values[~np.isnan(field_values) & early & kind] for kind in (~new, new)]
+    before = None
+    if share.before is not None and all(map(len, earlier)):
+        before = float(np.quantile(earlier[0], q)), float(np.quantile(earlier[1], q))
+    return ZoneFigure(ZoneQuantile(share, q, threshold, new_values, before), values, tested, limit)
 
 
 def _staged(data: ZoneData, values: Values) -> tuple[ZoneEffect | None, Values]:

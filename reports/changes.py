@@ -14,6 +14,7 @@ from reports.findings import Change, Effect, OpenTest
 from reports.gathered import ROLES, ChangeRows, days_left, end, gather, open_guards, scale, strength
 from reports.language import t, tn
 from reports.parts import part
+from reports.verdicts import TOLD
 
 __all__ = ["ChangeRows", "changes", "gather", "notes", "open_tests"]
 
@@ -97,7 +98,8 @@ def _promoted(own: ChangeRows) -> str:
     """What stands instead of a verdict where the version is with everybody, so that nothing is asked."""
     if own.after is not None:
         return t("promoted after a test")
-    return t("given to everybody") if own.promoted is not None else ""
+    settled = own.verdict is None or "promoted" in TOLD[own.verdict].settled_by
+    return t("given to everybody") if own.promoted is not None and settled else ""
 
 
 def _unclear(effects: Sequence[Effect]) -> str:
@@ -241,7 +243,7 @@ def _effect(own: ChangeRows, e: Estimate, *, doubted: bool) -> Effect:
         role=own.role(e),
         guard="" if doubted or own.role(e) != "guardrail" else _guard(e),
         answered=_answered(e),
-        notes=_remarks(e, found, own.unit, doubted=doubted),
+        notes=_remarks(own, e, found, doubted=doubted),
     )
 
 
@@ -280,14 +282,29 @@ def _answered(e: Estimate) -> str:
     return t("{old} and {new} answered", old=old, new=new)
 
 
-def _remarks(e: Estimate, found: words.Direction, unit: units.Unit, *, doubted: bool) -> tuple[str, ...]:
-    made = [words.capital(reasons.floor(e, unit) if doubted else reasons.early(e, unit))] if found == "early" else []
+def _remarks(own: ChangeRows, e: Estimate, found: words.Direction, *, doubted: bool) -> tuple[str, ...]:
+    made = []
+    if found == "early":
+        made.append(words.capital(reasons.floor(e, own.unit) if doubted else reasons.early(own, e)))
     plain = reasons.unweighted(e)
     if plain is not None:
         made.append(t("Weighted to everybody who entered; unweighted {difference}", difference=words.effect(e, plain)))
     elif e.response_control is not None and found != "early":
         made.append(t("Only those who answered, unweighted"))
     made += _silent(e, found) if not doubted else []
+    beyond = reasons.of(e, facts.SharesBeyond)
+    if beyond is not None:
+        made.append(
+            t(
+                "Compared by the share of requests above {figure}: before {old_before} and {new_before}, then {old} "
+                "and {new}",
+                figure=words.figure(e, beyond.threshold),
+                old_before=numbers.percent(beyond.control_before, 2),
+                new_before=numbers.percent(beyond.treated_before, 2),
+                old=numbers.percent(beyond.control, 2),
+                new=numbers.percent(beyond.treated, 2),
+            )
+        )
     made += _regressed(e) if found != "early" else []
     left_out = reasons.left_out(e)
     if left_out:

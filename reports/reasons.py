@@ -81,6 +81,12 @@ def promoted(fact: facts.PromotedAfter, metrics: Mapping[str, Metric]) -> str:
         "effect": words.effect(row, fact.effect),
         "range": words.between(row),
     }
+    if fact.low is None and fact.high is None:
+        if fact.grade == "randomised":
+            return t("Promoted on {day} after a random test: {what} {effect} (no range can be told).", **told)
+        return t(
+            "Promoted on {day} after a test with a known weakness: {what} {effect} (no range can be told).", **told
+        )
     if fact.grade == "randomised":
         return t("Promoted on {day} after a random test: {what} {effect} (range {range}).", **told)
     return t("Promoted on {day} after a test with a known weakness: {what} {effect} (range {range}).", **told)
@@ -101,14 +107,15 @@ def floor(e: Estimate, unit: Unit = "subject") -> str:
     return said(e.facts[0], unit) if e.facts else t("not enough data")
 
 
-def early(e: Estimate, unit: Unit = "subject") -> str:
+def early(own: ChangeRows, e: Estimate) -> str:
     """What is missing for a row without a range, and that it is too early where more of the same would do.
 
-    It would not where the draw could have fallen in too few ways; that a limit is broken or kept is told without one.
+    It would not where the draw could have fallen in too few ways. That a limit is broken or kept, and a goal worse, can
+    be told without a range.
     """
-    missing = floor(e, unit)
+    missing = floor(e, own.unit)
     grows = not e.facts or isinstance(e.facts[0], facts.Few | facts.FewDays)
-    if not grows or e.guard in ("breach", "cleared"):
+    if not grows or e.guard in ("breach", "cleared") or (own.verdict == "roll back" and e.metric in own.named()):
         return missing
     return t("too early to tell: {missing}", missing=missing)
 

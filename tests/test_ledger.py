@@ -109,6 +109,18 @@ def test_a_declaration_within_48_hours_means_the_same_change(hours: float, left:
         assert found[0].refusal is None
 
 
+@pytest.mark.parametrize(("between", "seen"), [("v2", 1), ("v1", 2)])
+def test_a_declared_switch_is_not_found_again_once_enough_people_come(between: str, seen: int) -> None:
+    """Ten people a day are too few for a version to be live: five days pass till the exposures show the switch."""
+    world = World()
+    for day in range(20):
+        version, people = ("v1", 25) if day < 10 else (between, 10) if day < 15 else ("v2", 25)
+        for i in range(people):
+            world.expose(f"s{i}", day + 0.5, "stable", version, rollout_id=None)
+    world.declare(10, "switch", rollout_id=None)
+    assert len(changes(world)) == seen
+
+
 def test_another_version_of_a_declared_rollout_has_its_stages() -> None:
     world = World()
     canary_exposures(world)

@@ -117,6 +117,51 @@ def measured(found: Analysis) -> list[MeasuredBefore]:
     return [MeasuredBefore(**{n: getattr(e, n) for n in names}) for e in of(found, "c0") if e.decided_by is not None]
 
 
+def fatal() -> dict[str, pd.DataFrame]:
+    """Of 14 people with the new version none rebooks, of 1,386 nearly all; and then everybody got it."""
+    world = World()
+    world.declare(0, assignment="random", allocation={"v1": 0.99, "v2": 0.01}, ended_at=at(14), title="ETA")
+    world.declare(14, "switch", change_id="all", rollout_id=None, from_version="v1", title="ETA for all")
+    tables = together(
+        everybody("v1", -28, 0, 0.95, 1), everybody("v2", 14, 61, 0.0, 2),
+        trial(3, n=1_400, share=0.01, event=(0.95, 0.0)), world.tables(),
+    )  # fmt: skip
+    tables["exposures"] = tables["exposures"].sort_values("occurred_at", ignore_index=True)
+    return tables
+
+
+def test_a_test_that_rare_events_end_was_a_test() -> None:
+    """Rolled back without an interval."""
+    found = run(fatal())
+    test = next(e for e in of(found, "c0") if e.metric == "rebooked")
+    assert (test.verdict, test.decided_by) == ("roll back", None)
+    fact = found.promoted["all"]
+    assert (fact.metric, fact.low, fact.high) == ("rebooked", None, None)
+    assert fact.english.endswith("(no range can be told); nothing is asked again")
+    assert {e.verdict for e in of(found, "all")} == {None}
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr", "pt"])
+def test_what_is_with_everybody_and_did_worse_is_asked_back_once(language: str, tmp_path: Path) -> None:
+    tables = fatal()
+    told = report_fixture.write(tmp_path / "freeze", tables, provisional=False, metrics=METRICS, timezone="UTC")
+    look = msgspec.structs.replace(told.manifest.look, locale=language)
+    freeze = report_fixture.write(
+        tmp_path / "spoken", tables, provisional=False, metrics=METRICS, timezone="UTC", look=look
+    )
+    page = build(freeze, report_fixture.analysed(freeze))
+    assert page.failures == ()
+    assert [(d.change_id, d.verdict) for d in page.decisions] == [("c0", "roll back")]
+    blocks = {c.change_id: c for c in page.changes}
+    assert (blocks["c0"].verdict, blocks["c0"].promoted) == ("roll back", "")
+    assert blocks["all"].verdict is None
+    assert "∞" not in blocks["all"].summary
+    if language == "en":
+        assert blocks["all"].summary.startswith("Promoted on 15 March 2026 after a random test: rebooked −")
+        (row,) = [e for e in blocks["c0"].effects if e.metric == "rebooked"]
+        assert not row.notes[0].startswith("Too early")
+
+
 def later(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The same where everybody got it in April, and the canary's exposures are no longer in the freeze."""
     moved = {name: frame.copy() for name, frame in tables.items()}

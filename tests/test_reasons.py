@@ -67,9 +67,19 @@ def test_too_early_is_said_where_waiting_helps(fact: AnyFact, guard: GuardState 
         freeze_id="f", month="2026-03", change_id="c", model_id="m", to_version="2", metric="liked",
         metric_kind="proportion", unit="subject", grade="randomised", guard=guard, facts=(fact,),
     )  # fmt: skip
-    told = reasons.early(row)
-    assert told.endswith(reasons.floor(row))
-    assert told.startswith("too early to tell: ") == early
+    change = LedgerChange(
+        change_id="c", model_id="m", to_version="2", from_version="1", kind="canary", declared=True,
+        stages=(Stage(1, 0),), last_us=0, title="c",
+    )  # fmt: skip
+    for ruled, rests_on_it in (
+        (Ruled("keep testing", 3, (fact,)), False),
+        (Ruled("roll back", 1, (facts.Worse(("liked",), ("liked",)),)), True),
+        (Ruled("roll back", 1, (facts.Worse(("other",)),)), False),
+    ):
+        (own,) = gather([change], [row], (), {}, rulings={"c": ruled})
+        told = reasons.early(own, row)
+        assert told.endswith(reasons.floor(row))
+        assert told.startswith("too early to tell: ") == (early and not rests_on_it)
 
 
 @pytest.mark.usefixtures("bracketed")

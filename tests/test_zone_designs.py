@@ -14,6 +14,7 @@ from analysis.estimates import Analysis, analyse
 from analysis.ledger import ledger
 from edgeloop.clock import DAY_US, HOUR_US
 from edgeloop.metrics import MetricSettings
+from edgeloop.store import facts
 from tests.frames import COLUMNS, LATER, MARCH, World, at, frames, together
 
 FORTNIGHT = MARCH.start_us, MARCH.start_us + 14 * DAY_US
@@ -210,6 +211,26 @@ class TestGuardrails:
         assert (slow.guard, failing.guard) == ("breach", "breach")
         assert failing.effect == pytest.approx(0.09, abs=0.02)
         assert goal.verdict == "roll back"
+
+    def test_a_p95_by_zone_has_the_figures_before_and_the_shares_that_are_compared(self) -> None:
+        """Zones of the new version were slower by 60 ms before: the figures after alone would say that it slows."""
+        rng = np.random.default_rng(8)
+        tables = together(
+            traffic(rng, adopted(4, 4), zones=8, days=(-12, 24), slower=-30),
+            declared({"day": 3.0, "zones": zones(4), "assignment": "random"}),
+        )
+        x = tables["exposures"]
+        slow = x["zone"].isin(zones(4))
+        x.loc[slow, "latency_ms"] += 60.0
+        found = row(analysed(tables), "latency_p95")
+        assert (found.control_before, found.treated_before) == pytest.approx(
+            [x.loc[(x["occurred_at"] < at(3)) & kind, "latency_ms"].quantile(0.95) for kind in (~slow, slow)], abs=15
+        )
+        assert found.treated - found.control == pytest.approx(30, abs=20)
+        assert found.effect < 0
+        shares = next(fact for fact in found.facts if isinstance(fact, facts.SharesBeyond))
+        assert shares.threshold == found.control
+        assert shares.treated - shares.control < shares.treated_before - shares.control_before
 
     def test_harmless_ones_are_cleared(self) -> None:
         rng = np.random.default_rng(9)

@@ -28,6 +28,9 @@ class ZoneQuantile:
     quantile: float
     control: float
     values: FloatArray = field(repr=False)
+    before: tuple[float, float] | None = None
+    """(old version's zones, new version's) quantiles before the start, where the effect is a difference of differences.
+    """
 
     @property
     def treated(self) -> float:

@@ -411,7 +411,7 @@ class Undecided(Fact, frozen=True):
 class PromotedAfter(Fact, frozen=True):
     """A switch that ends a change measured before: when, after which test, and what that showed of one metric.
 
-    ``low`` and ``high`` are the deciding interval, None where an end does not exist.
+    ``low`` and ``high`` are the deciding interval, None where an end does not exist; rare events have neither.
     """
 
     change_id: str
@@ -427,10 +427,16 @@ class PromotedAfter(Fact, frozen=True):
     def english(self) -> str:
         """In English."""
         test = "a random test" if self.grade == "randomised" else "a test"
-        ends = (("-∞" if self.low is None else f"{self.low:.3g}"), ("∞" if self.high is None else f"{self.high:.3g}"))
+        low, high = (
+            ("-∞" if self.low is None else f"{self.low:.3g}"),
+            ("∞" if self.high is None else f"{self.high:.3g}"),
+        )
+        ends = f"{low} to {high}"
+        if self.low is None and self.high is None:
+            ends = "no range can be told"
         return (
             f"promoted on {self.day} after {test} ({self.change_id}): {self.metric} {self.effect:+.3g} "
-            f"({ends[0]} to {ends[1]}); nothing is asked again"
+            f"({ends}); nothing is asked again"
         )
 
 
@@ -626,6 +632,27 @@ class ZonesLeftOut(Fact, frozen=True):
     def english(self) -> str:
         """In English."""
         return f"{self.n} zones had the new version before the first stage and are left out"
+
+
+class SharesBeyond(Fact, frozen=True):
+    """What a difference of differences of quantiles is tested by: the shares of requests above one threshold.
+
+    The effect is what they differ by, told in the values' unit; between two samples of p95s it can be another figure.
+    """
+
+    threshold: float
+    control: float
+    treated: float
+    control_before: float
+    treated_before: float
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return (
+            f"tested as the share of requests above {self.threshold:.6g}: {self.control:.2%} and {self.treated:.2%} "
+            f"(control, new version), before the start {self.control_before:.2%} and {self.treated_before:.2%}"
+        )
 
 
 class BlocksLeftOut(Fact, frozen=True):
@@ -841,6 +868,7 @@ AnyFact = (
     | TopTwo
     | Draws
     | ZonesLeftOut
+    | SharesBeyond
     | Synthetic
     | BlocksLeftOut
     | NoCourier
