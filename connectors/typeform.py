@@ -29,6 +29,7 @@ from edgeloop.settings import TypeformSettings
 
 SIGNATURE_HEADER = "Typeform-Signature"
 _PREFIX = "sha256="
+_SIGNATURE = re.compile(r"sha256=\s*[A-Za-z0-9+/]{43}=\s*")
 # Answers that are personal data or money, whatever the question was meant for; recordings are somebody's voice or face.
 _PERSONAL = frozenset({"email", "phone_number", "url", "file_url", "payment", "date", "video", "audio", "multi_format"})
 _PERSONAL_FIELDS = frozenset({"email", "phone_number", "website", "file_upload", "payment", "date", "calendly"})
@@ -45,6 +46,11 @@ class Payload(msgspec.Struct, frozen=True):
 
     form: str
     event: dict[str, Any]
+
+
+def may_be_signed(header: str | None, secrets: Iterable[str]) -> bool:
+    """Whether there is a secret and a header of the right form: what can be told before a body is read."""
+    return any(secrets) and header is not None and _SIGNATURE.fullmatch(header) is not None
 
 
 def signed(body: bytes, header: str | None, secrets: Iterable[str]) -> bool:

@@ -64,6 +64,10 @@ class DoorSettings(_Section, frozen=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8321
     max_body_mb: Annotated[float, Meta(gt=0)] = 20.0
     """Of one request, after unpacking."""
+    max_hook_mb: Annotated[float, Meta(gt=0)] = 1.0
+    """Of one webhook: an answered survey is some KB."""
+    max_in_flight_mb: Annotated[float, Meta(gt=0)] = 100.0
+    """Of all requests that are being read or worked on; beyond it the next are answered 503."""
     max_waiting_mb: Annotated[float, Meta(gt=0)] = 64.0
     """Of records that wait for the log; beyond it requests are answered 503."""
 

@@ -10,20 +10,33 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from html import escape
+from typing import ParamSpec, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from connectors import Intake, Item, Taken, TooManyError, events_of_body, in_runs, native, summary, typeform, zigpoll
+from connectors import (
+    MOST_EVENTS,
+    Intake,
+    Item,
+    Taken,
+    TooManyError,
+    events_of_body,
+    in_runs,
+    summary,
+    typeform,
+    zigpoll,
+)
 from edgeloop import __version__
 from edgeloop.app import api_keys
 from edgeloop.app.actions_page import ActionsPage
 from edgeloop.app.append_queue import AppendQueue
 from edgeloop.app.archive_page import ArchivePage, by_person
 from edgeloop.app.ready import HomeProbe, Readiness, appends_condition
+from edgeloop.app.request_bodies import Bodies, RefusedError
 from edgeloop.app.scrape import DoorCounts, SpineCollector, registry_of, render
 from edgeloop.app.turns import Turns
 from edgeloop.app.worker import Worker
@@ -33,20 +46,15 @@ from edgeloop.horizon import horizon_of
 from edgeloop.log.base import Log, LogUnavailableError, largest_bytes_of
 from edgeloop.settings import Settings
 
+P = ParamSpec("P")
+T = TypeVar("T")
 SENT_AT_HEADER = "Edgeloop-Sent-At"
 _RETRY_AFTER_S = "5"
 _IN_A_THREAD_BYTES = 100_000
 """Parsing a larger body would hold up every other request for more than a few milliseconds."""
 _UNREADY_S = 10.0
+_UNSIGNED = "the signature is missing or wrong: is [typeform] secret the webhook's secret?"
 _CSP = "default-src 'none'; style-src 'unsafe-inline'"
-
-
-class _RefusedError(Exception):
-    """Answered with a status and a sentence, nothing kept."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
 
 
 class Door:
@@ -64,6 +72,9 @@ class Door:
             on_append=worker.wake if worker is not None else None,
             max_waiting_bytes=int(settings.door.max_waiting_mb * 1_000_000),
         )
+        self._bodies = Bodies(int(settings.door.max_in_flight_mb * 1_000_000))
+        self._limit = int(settings.door.max_body_mb * 1_000_000)
+        self._hook_limit = int(min(settings.door.max_hook_mb, settings.door.max_body_mb) * 1_000_000)
         self._counts = DoorCounts()
         self._registry = registry_of(SpineCollector(home, settings, log, clock, self._counts))
         self._probe = HomeProbe(home, settings, log)
@@ -91,31 +102,32 @@ class Door:
         """``POST /v1/events``: a JSON array or NDJSON, gzip or not; answers what became of each event."""
         try:
             if not api_keys.allowed(self._api_keys(), request.headers.get("authorization")):
-                raise _RefusedError(401, "show a key as `Authorization: Bearer KEY`; `edgeloop keys create` makes one")
+                raise RefusedError(401, "show a key as `Authorization: Bearer KEY`; `edgeloop keys create` makes one")
             sent_at_us = _sent_at(request.headers.get(SENT_AT_HEADER))
-            body = await self._body(request)
-            taken = await self._take(lambda: list(in_runs(events_of_body(body))), len(body), "http", sent_at_us)
-        except _RefusedError as error:
+            async with self._bodies.of(request, self._limit) as came:
+                body = await came.content()
+                taken = await self._take(lambda: list(in_runs(events_of_body(body))), len(body), "http", sent_at_us)
+        except RefusedError as error:
             return self._refuse("events", error)
         if not taken and not body.strip():
-            return self._refuse(
-                "events", _RefusedError(400, "the body is empty: send a JSON array or one event a line")
-            )
+            return self._refuse("events", RefusedError(400, "the body is empty: send a JSON array or one event a line"))
         nothing_readable = bool(taken) and all(t.unreadable for t in taken)
         return _json(_results(taken), 400 if nothing_readable else 202)
 
     async def typeform(self, request: Request) -> Response:
         """``POST /hooks/typeform``: one response of a form, signed."""
         try:
-            body = await self._body(request)
             own = self._settings.typeform
             secrets = (own.secret, own.previous_secret)
-            if not typeform.signed(body, request.headers.get(typeform.SIGNATURE_HEADER), secrets):
-                raise _RefusedError(
-                    401, "the signature is missing or wrong: is [typeform] secret the webhook's secret?"
-                )
-            taken = await self._take(lambda: [typeform.item(body, own)], len(body), "typeform", None)
-        except _RefusedError as error:
+            header = request.headers.get(typeform.SIGNATURE_HEADER)
+            if not typeform.may_be_signed(header, secrets):
+                raise RefusedError(401, _UNSIGNED)
+            async with self._bodies.of(request, self._hook_limit) as came:
+                if not await _aside(len(came.sent), typeform.signed, came.sent, header, secrets):
+                    raise RefusedError(401, _UNSIGNED)
+                body = await came.content()
+                taken = await self._take(lambda: [typeform.item(body, own)], len(body), "typeform", None)
+        except RefusedError as error:
             return self._refuse("typeform", error)
         return _json(_result(taken[0]), 202)
 
@@ -124,18 +136,19 @@ class Door:
         try:
             own = self._settings.zigpoll
             if not zigpoll.admitted(request.path_params.get("token", ""), (own.token, own.previous_token)):
-                raise _RefusedError(401, "the path does not end in the token: is it [zigpoll] token?")
-            body = await self._body(request)
-            arrived_us = self._clock.now_us()
-            taken = await self._take(lambda: zigpoll.items(body, own, arrived_us), len(body), "zigpoll", None)
-        except _RefusedError as error:
+                raise RefusedError(401, "the path does not end in the token: is it [zigpoll] token?")
+            async with self._bodies.of(request, self._hook_limit) as came:
+                body = await came.content()
+                arrived_us = self._clock.now_us()
+                taken = await self._take(lambda: zigpoll.items(body, own, arrived_us), len(body), "zigpoll", None)
+        except RefusedError as error:
             return self._refuse("zigpoll", error)
         return _json(_results(taken), 202)
 
     async def unknown_hook(self, _request: Request) -> Response:
         """Any other hook: not 404, on which vendors switch a webhook off for good."""
         return self._refuse(
-            "hooks", _RefusedError(401, "this door has no such hook; known: /hooks/typeform, /hooks/zigpoll/TOKEN")
+            "hooks", RefusedError(401, "this door has no such hook; known: /hooks/typeform, /hooks/zigpoll/TOKEN")
         )
 
     async def live(self, _request: Request) -> Response:
@@ -188,15 +201,17 @@ class Door:
         self, read: Callable[[], list[Item]], size: int, source: str, sent_at_us: int | None
     ) -> list[Taken]:
         try:
-            items = await asyncio.to_thread(read) if size > _IN_A_THREAD_BYTES else read()
+            items = await _aside(size, read)
+            if len(items) > MOST_EVENTS:
+                raise TooManyError
         except TooManyError as error:
-            raise _RefusedError(413, f"{error}: send smaller batches") from error
+            raise RefusedError(413, f"{error}: send smaller batches") from error
         taken, entries = await self._turns.take(items, source, sent_at_us)
         try:
             await self._queue.append(entries)
         except LogUnavailableError as error:
             self._failed_at = asyncio.get_running_loop().time()
-            raise _RefusedError(503, "the log cannot take events now; send the same again later") from error
+            raise RefusedError(503, "the log cannot take events now; send the same again later") from error
         self._failed_at = None
         accepted, dead = summary(taken)
         for kind, n in accepted.items():
@@ -204,32 +219,6 @@ class Door:
         for reason, n in dead.items():
             self._counts.dead[source, reason] += n
         return taken
-
-    async def _body(self, request: Request) -> bytes:
-        """The body, unpacked, within the limit."""
-        limit = int(self._settings.door.max_body_mb * 1_000_000)
-        encoding = request.headers.get("content-encoding", "identity").lower()
-        if encoding not in ("identity", "gzip"):
-            raise _RefusedError(415, "Content-Encoding may be gzip or absent")
-        parts: list[bytes] = []
-        size = 0
-        try:
-            async for chunk in request.stream():
-                parts.append(chunk)
-                size += len(chunk)
-                if size > limit:
-                    raise _RefusedError(413, f"more than {limit:,} bytes in one request: send smaller batches")
-        except ClientDisconnect as error:
-            raise _RefusedError(400, "the connection closed before the body ended") from error
-        body = b"".join(parts)
-        if encoding == "identity":
-            return body
-        try:
-            return await asyncio.to_thread(native.unpacked, body, limit)
-        except native.UnpackError as error:
-            if error.too_large:
-                raise _RefusedError(413, f"{error}: send smaller batches") from error
-            raise _RefusedError(400, str(error)) from error
 
     def _api_keys(self) -> list[api_keys.ApiKey]:
         """The keys, read again when the file changed, so that a new key works at once."""
@@ -242,7 +231,7 @@ class Door:
             self._keys, self._keys_stamp = api_keys.read(self._home), stamp
         return self._keys
 
-    def _refuse(self, door: str, error: _RefusedError) -> Response:
+    def _refuse(self, door: str, error: RefusedError) -> Response:
         self._counts.refused[door, error.status] += 1
         headers = {"Retry-After": _RETRY_AFTER_S} if error.status == 503 else {}
         return _json({"error": str(error)}, error.status, headers)
@@ -255,6 +244,11 @@ def create_app(home: Home, settings: Settings, log: Log, clock: Clock, worker: W
     return Starlette(routes=[*door.routes(), *actions.routes(), *archive.routes()])
 
 
+async def _aside(size: int, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+    """What is worked out of so many bytes, in a thread where they would hold up every other request."""
+    return await asyncio.to_thread(work, *args, **named) if size > _IN_A_THREAD_BYTES else work(*args, **named)
+
+
 def _sent_at(text: str | None) -> int | None:
     if text is None:
         return None
@@ -264,7 +258,7 @@ def _sent_at(text: str | None) -> int | None:
             raise ValueError("no zone")
         return to_us(moment)
     except (ValueError, OverflowError) as error:
-        raise _RefusedError(400, f"{SENT_AT_HEADER} is no RFC 3339 time with a zone") from error
+        raise RefusedError(400, f"{SENT_AT_HEADER} is no RFC 3339 time with a zone") from error
 
 
 def _results(taken: list[Taken]) -> dict[str, object]:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from connectors import MOST_EVENTS
 from edgeloop.app.simulator.cast import DEVICES, END_US, HUBS, START_US, ZONES
 from edgeloop.app.simulator.world import Asked, Bools, Ints, World, energy_mj, latency_ms
 from edgeloop.clock import HOUR_US, SECOND_US, iso
@@ -90,8 +91,10 @@ def uploads(world: World) -> Iterator[Sending]:
             # The network takes a moment, so a corrected time is late by as much.
             sent_at = times[upload] + off - rng.randrange(100_000, 900_000)
             headers = {"Edgeloop-Sent-At": iso(sent_at), "Content-Encoding": "gzip"}
-            body = gzip.compress(b"\n".join(lines), compresslevel=1, mtime=0)
-            yield Sending(times[upload], "/v1/events", body, headers, len(lines))
+            for begin in range(0, len(lines), MOST_EVENTS):
+                part = lines[begin : begin + MOST_EVENTS]
+                body = gzip.compress(b"\n".join(part), compresslevel=1, mtime=0)
+                yield Sending(times[upload], "/v1/events", body, headers, len(part))
 
 
 def _upload_times(rng: random.Random) -> list[int]:
