@@ -30,7 +30,7 @@ QUOTED = {
 }
 """What is printed, without spaces, and the marks with theirs."""
 SPACED = {"en": ": ", "de": ": ", "fr": "\u00a0: ", "pt": ": "}
-WIDTHS = {"a4": 680, "tablet": 740, "telephone": 360}
+WIDTHS = {"a4": 680, "tablet": 740, "telephone": 360, "desktop": 1000}
 """CSS px; 180 mm, what an A4 sheet has between its margins, are 680."""
 # Every cell whose own text is drawn beside its box; of a table that scrolls too, and of words that may not wrap.
 BESIDE = """() => [...document.querySelectorAll('td, tbody th')].filter(cell => {
@@ -39,6 +39,21 @@ BESIDE = """() => [...document.querySelectorAll('td, tbody th')].filter(cell => 
   range.selectNodeContents(cell);
   return [...range.getClientRects()].some(r => r.width > 2 && (r.right > box.right + 1 || r.left < box.left - 1));
 }).map(cell => cell.className + ' ' + cell.textContent.trim())"""
+
+# Every word or number of a cell that stands on two lines and has no sign to be parted at.
+PARTED = r"""() => {
+  const found = [], range = document.createRange();
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node; node = walker.nextNode();) {
+    if (!node.parentElement.closest('td, th') || node.parentElement.closest('.sr, svg, code')) continue;
+    for (const word of node.data.matchAll(/[^\s\/\u2010-\u2014-]+/g)) {
+      range.setStart(node, word.index);
+      range.setEnd(node, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map(r => Math.round(r.top))).size > 1) found.push(word[0]);
+    }
+  }
+  return found;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +117,18 @@ def test_no_cell_s_text_stands_beside_it(
     assert page.evaluate("document.documentElement.lang") == language
     assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[size]
     assert page.evaluate(BESIDE) == []
+    page.close()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("size", ["a4", "tablet", "desktop"])
+def test_no_word_of_a_table_is_parted(
+    browser: Browser, made: dict[tuple[str, str], Path], language: str, size: str
+) -> None:
+    """A column that takes more than its own leaves its neighbour a letter or two a line."""
+    page = opened(browser, made[language, "page"], language, WIDTHS[size])
+    page.emulate_media(media="print" if size == "a4" else "screen")
+    assert page.evaluate(PARTED) == []
     page.close()
 
 
