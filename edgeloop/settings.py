@@ -64,6 +64,12 @@ class DoorSettings(_Section, frozen=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8321
     max_body_mb: Annotated[float, Meta(gt=0)] = 20.0
     """Of one request, after unpacking."""
+    header_s: Annotated[float, Meta(gt=0)] = 10.0
+    """Within so long the head of a request has come, from when its connection waits for one."""
+    body_s: Annotated[float, Meta(gt=0)] = 20.0
+    """Within so long its body has come; longer while it comes at 4 KB a second."""
+    max_connections: Annotated[int, Meta(ge=8, le=60_000)] = 1_000
+    """At one time; fewer where the process may not open as many files."""
     max_hook_mb: Annotated[float, Meta(gt=0)] = 1.0
     """Of one webhook: an answered survey is some KB."""
     max_in_flight_mb: Annotated[float, Meta(gt=0)] = 100.0

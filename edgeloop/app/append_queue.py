@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from edgeloop.app.logs import note_failure
+from edgeloop.app.seldom import Seldom
 from edgeloop.log.base import Entry, Log, LogUnavailableError
 
 _log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class AppendQueue:
         self._log = log
         self._on_append = on_append
         self._max_waiting_bytes = max_waiting_bytes
+        self._seldom = Seldom()
         self._waiting: list[tuple[Sequence[Entry], asyncio.Future[None]]] = []
         self._entries = 0
         self._bytes = 0
@@ -68,7 +69,7 @@ class AppendQueue:
                 await asyncio.to_thread(self._log.append, entries)
             except Exception as error:  # whatever it was, nobody may be told that it is durable
                 failure = error
-                note_failure(_log, "records could not be appended", error, records=len(entries))
+                self._seldom.note_failure(_log, "records could not be appended", error, records=len(entries))
             else:
                 if self._on_append is not None:
                     self._on_append()

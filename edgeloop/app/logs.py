@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, TypedDict, Unpack
@@ -137,11 +139,35 @@ class TextLine(_Line):
         return printable(text)
 
 
+class Repeated(logging.Filter):
+    """A library says the same from the same place once a minute: asyncio cries at each connection it cannot take."""
+
+    _EVERY_S = 60.0
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._now = now
+        self._said: dict[tuple[str, str, int, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to show a record."""
+        if hasattr(record, _KEY):
+            return True
+        failure = record.exc_info[1] if record.exc_info else None
+        cause = record.name, record.pathname, record.lineno, type(failure).__name__
+        now = self._now()
+        if cause in self._said and now - self._said[cause] < self._EVERY_S:
+            return False
+        self._said[cause] = now
+        return True
+
+
 def configure(log_format: Literal["auto", "json", "text"]) -> None:
     """Send every record of this process to stderr: as JSON unless stderr is a terminal, or as the setting says."""
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLine() if as_json else TextLine())
+    handler.addFilter(Repeated())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -13,12 +13,13 @@ import uvicorn
 from starlette.applications import Starlette
 
 from edgeloop.app.door import create_app
+from edgeloop.app.gate import Gate
 from edgeloop.app.logs import configure, note
 from edgeloop.clock import SystemClock
 from edgeloop.errors import EdgeloopError
 from edgeloop.home import API_KEYS, Home
 from edgeloop.log.opening import create_home, open_log
-from edgeloop.settings import Settings
+from edgeloop.settings import DoorSettings, Settings
 
 _log = logging.getLogger(__name__)
 
@@ -55,18 +56,19 @@ def serve(home: Home, settings: Settings, host: str, port: int) -> None:
     create_home(home, settings)
     configure(settings.service.log_format)
     with closing(listen(host, port)) as bound, closing(open_log(home, settings)) as log:
-        server = server_of(create_app(home, settings, log, SystemClock()))
+        server = server_of(create_app(home, settings, log, SystemClock()), settings.door)
         announce(home, settings, host, bound)
         with stopped_by_signals(lambda: setattr(server, "should_exit", True)):
             server.run(sockets=[bound])
 
 
-def server_of(app: Starlette) -> uvicorn.Server:
-    """A server whose few words go through our own log."""
+def server_of(app: Starlette, door: DoorSettings | None = None) -> uvicorn.Server:
+    """A server whose few words go through our own log, and whose connections are within the bounds of a door."""
     # The access log would hold addresses of people and paths that are secrets, and says nothing that /metrics does not.
     return uvicorn.Server(
         uvicorn.Config(
             app,
+            http=Gate(door or DoorSettings()).protocol(),
             log_config=None,
             log_level="warning",
             access_log=False,

@@ -37,7 +37,7 @@ def up(home: Home, settings: Settings, host: str, port: int, clock: Clock | None
 
         worker = Worker(home, settings, end, now)
         schedule = Schedule(home, settings, now, worker.caught_up.is_set)
-        servers.append(server_of(create_app(home, settings, log, now, worker)))
+        servers.append(server_of(create_app(home, settings, log, now, worker), settings.door))
         with stopped_by_signals(end):
             worker.start()
             schedule.start()
