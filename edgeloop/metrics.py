@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from edgeloop.misspelt import meant, misspelt
+
 Role = Literal["goal", "guardrail", "watch", "off"]
 Source = Literal["engagement", "answers", "agent_answers", "exposures"]
 MetricKind = Literal["proportion", "mean", "ratio", "quantile", "nps"]
@@ -132,8 +134,13 @@ def metrics_in_force(own: Mapping[str, Mapping[str, Any]]) -> dict[str, MetricSe
         try:
             metric = msgspec.convert(section, MetricSettings)
         except msgspec.ValidationError as error:
-            raise ValueError(f"[metrics.{name}]: {error}") from error
+            raise ValueError(
+                misspelt(section, MetricSettings, f"metrics.{name}") or f"[metrics.{name}]: {error}"
+            ) from error
         problem = _problem(metric)
+        if problem and name in own and "event" not in section:
+            others = [other for other in merged if other != name]
+            problem += f". [metrics.{name}] is a new metric ({meant(name, others)})"
         if problem:
             raise ValueError(f"[metrics.{name}]: {problem}")
         if metric.role != "off":

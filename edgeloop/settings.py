@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 from msgspec import Meta
@@ -24,6 +24,7 @@ from edgeloop.addresses import address
 from edgeloop.errors import UsageError
 from edgeloop.events import AnswerKind
 from edgeloop.metrics import metrics_in_force
+from edgeloop.misspelt import meant, misspelt
 from edgeloop.roles import DutySettings, RoleSettings, check_ladder, responsibility
 
 CreditRule = Literal["last_touch", "first_touch", "linear", "time_decay", "position_based"]
@@ -328,9 +329,9 @@ def load(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
         try:
             ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise UsageError(
-                f"{path or 'settings'}: unknown timezone {zone!r}; use a name such as Europe/Berlin"
-            ) from error
+            near = meant(zone, available_timezones()) if zone else ""
+            hint = near if near.endswith("?") else "use a name such as Europe/Berlin"
+            raise UsageError(f"{path or 'settings'}: unknown timezone {zone!r}; {hint}") from error
     try:
         metrics_in_force(settings.metrics)
     except ValueError as error:
@@ -455,7 +456,8 @@ def _convert(tree: dict[str, Any], where: str) -> Settings:
     try:
         return msgspec.convert(tree, Settings)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{where}: {error}. `edgeloop config` prints every setting with its value") from error
+        wrong = misspelt(tree, Settings) or str(error)
+        raise UsageError(f"{where}: {wrong}. `edgeloop config` prints every setting with its value") from error
 
 
 def _from_environment(environ: Mapping[str, str]) -> list[tuple[str | None, str, Any, str]]:
@@ -477,7 +479,8 @@ def _from_environment(environ: Mapping[str, str]) -> list[tuple[str | None, str,
             except OSError as error:
                 raise UsageError(f"{name}: cannot read {text}: {error.strerror}") from error
         if key not in cls.__struct_fields__ or (section is None and key in sections):
-            raise UsageError(f"{name}: no such setting. `edgeloop config` prints every setting with its value")
+            near = meant(key, (f for f in cls.__struct_fields__ if section is not None or f not in sections))
+            raise UsageError(f"{name}: no such setting ({near}). `edgeloop config` prints every setting with its value")
         found.append((section, key, _parse(cls, key, text), name))
     return found
 

@@ -121,7 +121,7 @@ def test_bad_rows_of_a_poll_are_named_and_kept(shell: Shell, tmp_path: Path) -> 
     rows = [ROW, {"pollId": "p1"}, WRITE_IN | {"createdAt": "2199-01-01T00:00:00Z"}]
     ran = shell("ingest", "--from", "zigpoll", write(tmp_path / "rows.json", json.dumps(rows)))
     assert ran.code == 3
-    assert "taken in: 1 events; 2 dead letters" in ran.err
+    assert "taken in: 1 event; 2 dead letters" in ran.err
     assert "rows.json, index 1: `slideId` is missing" in ran.err
     letters = json.loads(shell("dead-letters", "--json").out)
     assert {letter["reason"] for letter in letters} == {"malformed", "future"}

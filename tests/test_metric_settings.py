@@ -44,7 +44,7 @@ def test_ones_own_headline_takes_the_place_of_the_packs() -> None:
     ("sections", "says"),
     [
         ({"lower_is_better": ["complaint"]}, "metrics.lower_is_better: a metric is a section of its own"),
-        ({"tips": {"event": "tip", "roll": "goal"}}, "[metrics.tips]: Object contains unknown field `roll`"),
+        ({"tips": {"event": "tip", "roll": "goal"}}, "[metrics.tips] roll is unknown (did you mean role?)"),
         ({"tips": {}}, "[metrics.tips]: event is missing"),
         ({"tips": {"event": "tip", "kind": "quantile"}}, "kind 'quantile' does not go with source 'engagement'"),
         ({"slow": {"source": "exposures", "event": "latency_ms"}}, "kind 'proportion' does not go with source"),
@@ -76,7 +76,9 @@ def test_a_wrong_section_stops_the_command_and_names_the_file(tmp_path: Path) ->
     with pytest.raises(UsageError) as raised:
         load(tmp_path, {})
     assert "edgeloop.toml" in str(raised.value)
-    assert "[metrics.tips]: Invalid enum value 'gaol'" in str(raised.value)
+    assert "[metrics.tips] role = 'gaol' is none of goal, guardrail, watch, off (did you mean goal?)" in str(
+        raised.value
+    )
 
 
 def test_a_headline_that_is_off_names_what_to_do(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_a_form_that_is_known_now(shell: Shell, monkeypatch: pytest.MonkeyPatch)
     assert letters(shell) == [letter], "still the one it was"
     monkeypatch.setenv("EDGELOOP_TYPEFORM_FORMS", "another,fAbC12")
     ran = shell("dead-letters", "replay", "--reason", "unknown_form")
-    assert (ran.code, "replayed: 1 dead letters, 1 events accepted" in ran.err) == (0, True)
+    assert (ran.code, "replayed: 1 dead letter, 1 event accepted" in ran.err) == (0, True)
     (row,) = ask(shell, "SELECT survey_id, received_at FROM responses")
     assert row == {"survey_id": "fAbC12", "received_at": THEN}, "it came when the letter came"
     (listed,) = letters(shell)
@@ -317,7 +317,7 @@ def test_another_home_has_the_same_tables(shell: Shell, tmp_path: Path, name: st
 
 def test_an_export_of_a_part(shell: Shell, tmp_path: Path) -> None:
     assert shell("ingest", write(tmp_path / "a.ndjson", GOOD)).code == 0
-    assert "written: 1 records" in shell("replay", "--export", "e.ndjson", "--topic", "edge.exposures").err
+    assert "written: 1 record" in shell("replay", "--export", "e.ndjson", "--topic", "edge.exposures").err
     _, line = (tmp_path / "e.ndjson").read_bytes().splitlines()
     assert json.loads(line)["type"] == "exposure"
     assert b"C-42" not in line
@@ -406,7 +406,7 @@ def test_lines_that_are_no_records_are_dead_letters(shell: Shell, tmp_path: Path
     third = LINE.replace('"g"', '"h"')
     ran = shell("replay", write(tmp_path / "dump.ndjson", f"{LINE}\n{line}\n{third}\n"))
     assert ran.code == 3
-    assert "appended: 2 records; 1 dead letters" in ran.err
+    assert "appended: 2 records; 1 dead letter" in ran.err
     assert "dump.ndjson, line 2: " in ran.err
     assert "C-42" not in ran.err
     (letter,) = letters(shell)

@@ -12,7 +12,22 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("connectors", "streams", "analysis", "reports")
 SHARED = "edgeloop"
 EXPORTED = {
-    "connectors": ["Intake", "Item", "Taken", "mail", "mixpanel", "native", "slack", "summary", "typeform", "zigpoll"],
+    "connectors": [
+        "MOST_EVENTS",
+        "Intake",
+        "Item",
+        "Taken",
+        "TooManyError",
+        "events_of_body",
+        "in_runs",
+        "mail",
+        "mixpanel",
+        "native",
+        "slack",
+        "summary",
+        "typeform",
+        "zigpoll",
+    ],
     "streams": [
         "ONLY_LANE",
         "Drain",

@@ -17,6 +17,13 @@ from edgeloop.errors import EdgeloopError
 from edgeloop.log.base import LogUnavailableError
 from edgeloop.store.base import StoreUnavailableError
 
+_GO_ON = {
+    "ingest": "What was read so far is taken in; run the same command again for the rest: nothing counts twice",
+    "process": "What was drained so far is in the tables; run it again for the rest",
+    "dead-letters": "What was sent so far is taken in; run the same command again for the rest: nothing counts twice",
+}
+"""How somebody goes on who stopped a command, by the command."""
+
 
 def run(tokens: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
@@ -32,7 +39,7 @@ def run(tokens: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         return _failed(error, debug, f"{error} See `edgeloop --help`.", WRONG_USE)
     except KeyboardInterrupt:
-        say("edgeloop: stopped")
+        say(f"edgeloop: stopped. {_GO_ON.get(next(iter(arguments), ''), 'Run it again to go on')}")
         return 130
     except BrokenPipeError:
         # The reader of our output went away (`edgeloop sql … | head`): nothing is wrong.

@@ -6,13 +6,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from edgeloop.clock import iso
+from edgeloop.clock import from_us, iso
 from edgeloop.outside_text import printable
 
 _CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), " ")
@@ -25,6 +26,11 @@ def say(text: str) -> None:
     Further lines, as a database's error has, are indented: none passes for a line of ours.
     """
     _err.print("\n  ".join(printable(line) for line in text.split("\n")), markup=False, soft_wrap=True)
+
+
+def counted(n: int, one: str, many: str | None = None) -> str:
+    """So many of a thing: ``1 event``, ``1,962 events``; ``many`` where it is not ``one`` and an s."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
 def print_json(rows: object) -> None:
@@ -63,6 +69,11 @@ def say_problems(problems: Sequence[str], dead_letters: int, kept: str) -> None:
 def time_text(us: int | None) -> str:
     """A time for people, or a dash."""
     return "–" if us is None else iso(us)
+
+
+def local_text(us: int | None, timezone: str) -> str:
+    """A time as the company's clocks show it, to the second, with its offset from UTC; or a dash."""
+    return "–" if us is None else from_us(us).astimezone(ZoneInfo(timezone)).isoformat(" ", "seconds")
 
 
 def _plain(cell: object) -> object:

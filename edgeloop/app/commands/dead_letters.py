@@ -10,7 +10,7 @@ import msgspec
 from cyclopts import App, Parameter
 
 from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, Flag, app
-from edgeloop.app.output import print_json, print_rows, progress_bars, say, time_text
+from edgeloop.app.output import counted, print_json, print_rows, progress_bars, say, time_text
 from edgeloop.errors import UsageError
 
 dead_letters_app = App(name="dead-letters", help="Input that could not be taken: list it, look at one, replay it.")
@@ -51,13 +51,16 @@ def dead_letters_list(*, reason: str | None = None, source: str | None = None, c
         for letter in letters
     ]
     names = ("id", "reason", "source", "place", "received", "bytes", "detail", "state", "replayed")
-    print_rows(names, rows, as_json=common.json)
+    if common.json:  # the table's name of the id beside the short one, for who joins the two
+        print_rows(("dead_letter_id", *names), [(row[0], *row) for row in rows], as_json=True)
+    else:
+        print_rows(names, rows, as_json=False)
     waiting = Counter(letter.reason for letter in letters if letter.dead_letter_id not in replayed)
-    counted = ", ".join(f"{n:,} {name}" for name, n in waiting.most_common())
+    reasons = ", ".join(f"{n:,} {name}" for name, n in waiting.most_common())
     past = len(letters) - waiting.total()
     say(
-        f"{waiting.total():,} dead letters wait"
-        + (f": {counted}" if counted else "")
+        f"{counted(waiting.total(), 'dead letter waits', 'dead letters wait')}"
+        + (f": {reasons}" if reasons else "")
         + (f"; {past:,} were replayed" if past else "")
     )
     return DONE
@@ -106,7 +109,8 @@ def dead_letters_replay(
     if common.json:
         print_json(done)
     remaining = [one for one in done if one.outcome != "accepted"]
-    say(f"replayed: {len(done) - len(remaining):,} dead letters, {sum(one.events for one in done):,} events accepted")
+    events = counted(sum(one.events for one in done), "event")
+    say(f"replayed: {counted(len(done) - len(remaining), 'dead letter')}, {events} accepted")
     for one in remaining[:_SHOWN]:
         say(f"  {one.id} stays ({one.source}, {one.place}): {one.detail}")
     if len(remaining) > _SHOWN:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, Flag, InputFile, a_port, above_zero, app
-from edgeloop.app.output import print_json, progress_bars, say, say_problems
+from edgeloop.app.output import counted, print_json, progress_bars, say, say_problems
 from edgeloop.clock import SystemClock
 from edgeloop.errors import UsageError
 from edgeloop.home import Home
@@ -51,8 +51,8 @@ def ingest(
     if common.json:
         print_json([report])
     say(
-        f"taken in: {report.accepted:,} events"
-        + (f"; {report.dead_letters:,} dead letters" if report.dead_letters else "")
+        f"taken in: {counted(report.accepted, 'event')}"
+        + (f"; {counted(report.dead_letters, 'dead letter')}" if report.dead_letters else "")
     )
     say_problems(report.problems, report.dead_letters, "what could not be taken")
     return NEEDS_A_PERSON if report.dead_letters else DONE
@@ -94,9 +94,9 @@ def process(*, common: Common = Common()) -> int:
         )
     if common.json:
         print_json([drained])
-    say(f"processed: {drained.records:,} records")
+    say(f"processed: {counted(drained.records, 'record')}")
     if drained.dead_letters:
-        say(f"{drained.dead_letters:,} records could not be read: `edgeloop dead-letters list`")
+        say(f"{counted(drained.dead_letters, 'record')} could not be read: `edgeloop dead-letters list`")
         return NEEDS_A_PERSON
     return DONE
 

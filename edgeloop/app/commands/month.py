@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, Flag, InputFile, app
-from edgeloop.app.output import print_json, print_rows, say, time_text
+from edgeloop.app.output import counted, print_json, print_rows, say, time_text
 from edgeloop.errors import EdgeloopError, UsageError
 
 MonthFlag = Annotated[str, Parameter(help="Month as YYYY-MM, in the company's zone.")]
@@ -48,7 +48,7 @@ def uplift(
         return DONE
     left = print_estimates(analysis, every=every)
     if left:
-        say(f"{left} rows of other stages, of segments and beside others: --all")
+        say(f"{counted(left, 'row')} of other stages, of segments and beside others: --all")
     return DONE
 
 
@@ -85,10 +85,13 @@ def report(
     from edgeloop.app.monthly import report_month
     from edgeloop.app.pdf import print_pdf
     from edgeloop.app.report_files import WORKSHOP, file_of
+    from edgeloop.clock import SystemClock
     from edgeloop.months import Month
 
     home, settings = common.open()
-    path = report_month(home, settings, Month.parse(month, settings.timezone))
+    asked = Month.parse(month, settings.timezone)
+    path = report_month(home, settings, asked)
+    provisional = not (home.freezes / asked.name).exists() and asked.end_us <= SystemClock().now_us()
     pack = file_of(home, month, WORKSHOP)
     told: dict[str, object] = {"month": month, "path": str(path), "workshop": str(pack)}
     code = DONE
@@ -108,6 +111,8 @@ def report(
     else:
         print(path)
         say(f"for the meeting: {pack}")
+    if provisional:
+        say(f"provisional, and it asks nobody yet: `edgeloop freeze --month {month}`, then this again, makes it final")
     return code
 
 

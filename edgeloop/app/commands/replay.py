@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, InputFile, app
-from edgeloop.app.output import print_json, progress_bars, say, say_problems
+from edgeloop.app.output import counted, print_json, progress_bars, say, say_problems
 from edgeloop.errors import UsageError
 
 
@@ -51,8 +51,8 @@ def replay(
     if common.json:
         print_json([report])
     say(
-        f"appended: {report.appended:,} records"
-        + (f"; {report.dead_letters:,} dead letters" if report.dead_letters else "")
+        f"appended: {counted(report.appended, 'record')}"
+        + (f"; {counted(report.dead_letters, 'dead letter')}" if report.dead_letters else "")
     )
     say_problems(report.problems, report.dead_letters, "what could not be appended")
     return NEEDS_A_PERSON if report.dead_letters else DONE
@@ -65,7 +65,7 @@ def _export(path: Path, topic: str | None, since: str | None, until: str | None,
     with progress_bars() as bar:
         done = export_log(home, settings, path, topic=topic, since=since, until=until, progress=bar("records"))
     print_json([done]) if common.json else print(path)
-    say(f"written: {done.records:,} records")
+    say(f"written: {counted(done.records, 'record')}")
     if done.before_the_log:
         say(f"{done.before_the_log:,} older records are not in the log any more, so they are not in the file")
     say(f"the keys are not in it: copy {home.keys} to the new home before `edgeloop replay`, and keep both from others")

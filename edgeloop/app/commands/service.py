@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -52,6 +52,22 @@ def worker(
     home.refuse_simulated()
     ended_well = work(home, settings, host or settings.worker.host, settings.worker.port if port is None else port)
     return DONE if ended_well else FAILED
+
+
+@app.command
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
+    """Print what makes a shell complete commands and flags.
+
+    bash: `source <(edgeloop completion bash)` in ~/.bashrc. zsh: into a file `_edgeloop` on $fpath. fish: into
+    ~/.config/fish/completions/edgeloop.fish.
+
+    Parameters
+    ----------
+    shell
+        Which shell.
+    """
+    print(app.generate_completion(shell=shell), end="")
+    return DONE
 
 
 @app.command

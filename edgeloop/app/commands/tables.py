@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from edgeloop.app.commands.base import DONE, Common, Flag, app
-from edgeloop.app.output import print_json, print_rows, time_text
+from edgeloop.app.output import local_text, print_json, print_rows
 from edgeloop.errors import UsageError
 
 
@@ -87,8 +87,9 @@ def changes(*, common: Common = Common()) -> int:
         ("change", "model", "from", "to", "kind", "start", "end", "declared", "title"),
         [
             (
-                c.change_id, c.model_id, c.from_version, c.to_version, c.kind, time_text(c.start_us),
-                time_text(c.end_us), "yes" if c.declared else "found", c.title,
+                c.change_id, c.model_id, c.from_version, c.to_version, c.kind,
+                local_text(c.start_us, settings.timezone), local_text(c.end_us, settings.timezone),
+                "yes" if c.declared else "found", c.title,
             )
             for c in found
         ],
