@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from connectors import mail, mixpanel, native, slack, typeform, zigpoll
 from connectors.bounds import MOST_EVENTS, TooManyError, events_of_body
-from connectors.intake import Intake, Item, Taken, summary
+from connectors.intake import NOT_ALLOWED, Intake, Item, Scope, Taken, summary
 from connectors.runs import in_runs
 
 __all__ = [
     "MOST_EVENTS",
+    "NOT_ALLOWED",
     "Intake",
     "Item",
+    "Scope",
     "Taken",
     "TooManyError",
     "events_of_body",

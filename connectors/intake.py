@@ -72,6 +72,27 @@ class Rejected(msgspec.Struct, frozen=True):
     detail: str
 
 
+NOT_ALLOWED = "not_allowed"
+"""The reason of what a sender may not send; it is sent again with a key that may, and replayed only by its own name."""
+_OF_CONNECTORS = ("typeform:", "mixpanel:", "zigpoll:")
+"""Beginnings of ids that only the connector gives: with one, a sender could overwrite what a vendor signed."""
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """What a sender who shows a key may send: events of these types (none: of any), and no connector's."""
+
+    types: tuple[str, ...] = ()
+
+    def refusal(self, kind: str, event_id: str) -> Rejected | None:
+        """Why not an event of this type under this id; None where it may."""
+        if self.types and kind not in self.types:
+            return Rejected(NOT_ALLOWED, f"this sender's key is for {', '.join(self.types)}, not for {kind}")
+        if event_id.startswith(_OF_CONNECTORS):
+            connector = event_id.partition(":")[0]
+            return Rejected(NOT_ALLOWED, f"an id that begins with `{connector}:` comes from that connector alone")
+        return None
+
+
 UNREAD = msgspec.UNSET
 """Of an item whose ``raw`` is JSON that nobody has read yet."""
 
@@ -125,7 +146,13 @@ class Intake:
         self._cache: dict[tuple[str, str], str] = {}
 
     def take(
-        self, items: Iterable[Item], *, source: str, sent_at_us: int | None = None, now_us: int | None = None
+        self,
+        items: Iterable[Item],
+        *,
+        source: str,
+        sent_at_us: int | None = None,
+        now_us: int | None = None,
+        scope: Scope | None = None,
     ) -> tuple[list[Taken], list[Entry]]:
         """What becomes of each item, and the log entries to append before anyone is told so.
 
@@ -134,6 +161,7 @@ class Intake:
             source: the door, for dead letters.
             sent_at_us: the sending device's own time at this try, to correct its clock by.
             now_us: when they came, where a request is taken in several parts; else now.
+            scope: what their sender may send; None is anything.
         """
         now = self._clock.now_us() if now_us is None else now_us
         correction_us = 0
@@ -147,7 +175,11 @@ class Intake:
             item = came
             if item.value is UNREAD:
                 short = None if correction_us else self._short_way(item.raw, now, received_at, horizon)
-                if short is not None and not self._too_long(short[0].value):
+                if (
+                    short is not None
+                    and not self._too_long(short[0].value)
+                    and (scope is None or scope.refusal(short[1], short[2]) is None)
+                ):
                     entry, kind, event_id = short
                     entries.append(entry)
                     taken.append(Taken(item.place, event_id, kind))
@@ -157,6 +189,9 @@ class Intake:
                 if item.rejected is not None:
                     raise _RejectedError(item.rejected.reason, item.rejected.detail)
                 event, record = self._record(item.value, now, correction_us)
+                refusal = None if scope is None else scope.refusal(event_type(event), event.id)
+                if refusal is not None:
+                    raise _RejectedError(refusal.reason, refusal.detail)
                 if self._too_long(record):
                     detail = f"the log takes no event of more than {self._largest_bytes:,} bytes"
                     raise _RejectedError("too_long", detail)

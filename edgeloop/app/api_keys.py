@@ -33,6 +33,12 @@ class ApiKey(msgspec.Struct, frozen=True):
     kind: Literal["sender", "person"] = "sender"
     role: str = ""
     """Of a person: the role they hold, by its key in the settings."""
+    types: tuple[str, ...] = ()
+    """Of a sender: the types of events that it may send; none: all."""
+    until: str = ""
+    """Of a sender: the last day, in UTC, on which it works; empty: no end."""
+    rate: int = 0
+    """Of a sender: events a second; 0: no bound."""
 
     @property
     def person(self) -> bool:
@@ -47,12 +53,15 @@ def create(
     *,
     kind: Literal["sender", "person"] = "sender",
     role: str = "",
+    types: tuple[str, ...] = (),
+    until: str = "",
+    rate: int = 0,
 ) -> str:
     """Make a key; this is the only time that it is seen."""
     key = _new()
     created = iso((clock or SystemClock()).now_us() // 1_000_000 * 1_000_000)
     with _alone(home):
-        _write(home, [*read(home), ApiKey(name, key[-4:], created, _hash(key), kind, role)])
+        _write(home, [*read(home), ApiKey(name, key[-4:], created, _hash(key), kind, role, types, until, rate)])
     return key
 
 
@@ -93,13 +102,24 @@ def remove(home: Home, ends_in: str) -> ApiKey:
 
 
 def allowed(keys: list[ApiKey], authorization: str | None) -> bool:
-    """Whether an ``Authorization`` header shows one of the senders' keys; takes the same time whichever it is."""
+    """Whether an ``Authorization`` header shows one of the senders' keys."""
+    return sender_of(keys, authorization) is not None
+
+
+def sender_of(keys: list[ApiKey], authorization: str | None) -> ApiKey | None:
+    """The sender's key that an ``Authorization`` header shows, or None; takes the same time whichever it is."""
     scheme, _, key = (authorization or "").partition(" ")
     digest = _hash(key.strip())
-    good = False
+    found = None
     for known in keys:
-        good |= hmac.compare_digest(known.sha256, digest) and not known.person
-    return good and scheme.lower() == "bearer"
+        if hmac.compare_digest(known.sha256, digest) and not known.person:
+            found = known
+    return found if scheme.lower() == "bearer" else None
+
+
+def ended(key: ApiKey, now_us: int) -> bool:
+    """Whether its last day is over."""
+    return bool(key.until) and iso(now_us)[:10] > key.until
 
 
 def signing_in(keys: list[ApiKey], key: str) -> ApiKey | None:

@@ -22,6 +22,7 @@ from connectors import (
     MOST_EVENTS,
     Intake,
     Item,
+    Scope,
     Taken,
     TooManyError,
     events_of_body,
@@ -35,6 +36,7 @@ from edgeloop.app import api_keys
 from edgeloop.app.actions_page import ActionsPage
 from edgeloop.app.append_queue import AppendQueue
 from edgeloop.app.archive_page import ArchivePage, by_person
+from edgeloop.app.rates import Rates
 from edgeloop.app.ready import HomeProbe, Readiness, appends_condition
 from edgeloop.app.request_bodies import Bodies, RefusedError
 from edgeloop.app.scrape import DoorCounts, SpineCollector, registry_of, render
@@ -49,7 +51,7 @@ from edgeloop.settings import Settings
 P = ParamSpec("P")
 T = TypeVar("T")
 SENT_AT_HEADER = "Edgeloop-Sent-At"
-_RETRY_AFTER_S = "5"
+_RETRY_AFTER_S = 5
 _IN_A_THREAD_BYTES = 100_000
 """Parsing a larger body would hold up every other request for more than a few milliseconds."""
 _UNREADY_S = 10.0
@@ -75,6 +77,7 @@ class Door:
         self._bodies = Bodies(int(settings.door.max_in_flight_mb * 1_000_000))
         self._limit = int(settings.door.max_body_mb * 1_000_000)
         self._hook_limit = int(min(settings.door.max_hook_mb, settings.door.max_body_mb) * 1_000_000)
+        self._rates = Rates()
         self._counts = DoorCounts()
         self._registry = registry_of(SpineCollector(home, settings, log, clock, self._counts))
         self._probe = HomeProbe(home, settings, log)
@@ -101,12 +104,13 @@ class Door:
     async def events(self, request: Request) -> Response:
         """``POST /v1/events``: a JSON array or NDJSON, gzip or not; answers what became of each event."""
         try:
-            if not api_keys.allowed(self._api_keys(), request.headers.get("authorization")):
-                raise RefusedError(401, "show a key as `Authorization: Bearer KEY`; `edgeloop keys create` makes one")
+            key = self._sender(request)
             sent_at_us = _sent_at(request.headers.get(SENT_AT_HEADER))
             async with self._bodies.of(request, self._limit) as came:
                 body = await came.content()
-                taken = await self._take(lambda: list(in_runs(events_of_body(body))), len(body), "http", sent_at_us)
+                taken = await self._take(
+                    lambda: list(in_runs(events_of_body(body))), len(body), "http", sent_at_us, key
+                )
         except RefusedError as error:
             return self._refuse("events", error)
         if not taken and not body.strip():
@@ -198,7 +202,12 @@ class Door:
         return HTMLResponse(page, headers={"Content-Security-Policy": _CSP})
 
     async def _take(
-        self, read: Callable[[], list[Item]], size: int, source: str, sent_at_us: int | None
+        self,
+        read: Callable[[], list[Item]],
+        size: int,
+        source: str,
+        sent_at_us: int | None,
+        key: api_keys.ApiKey | None = None,
     ) -> list[Taken]:
         try:
             items = await _aside(size, read)
@@ -206,7 +215,10 @@ class Door:
                 raise TooManyError
         except TooManyError as error:
             raise RefusedError(413, f"{error}: send smaller batches") from error
-        taken, entries = await self._turns.take(items, source, sent_at_us)
+        if key is not None:
+            self._rates.spend(key.sha256, key.rate, len(items))
+        scope = None if key is None else Scope(key.types)
+        taken, entries = await self._turns.take(items, source, sent_at_us, scope)
         try:
             await self._queue.append(entries)
         except LogUnavailableError as error:
@@ -219,6 +231,19 @@ class Door:
         for reason, n in dead.items():
             self._counts.dead[source, reason] += n
         return taken
+
+    def _sender(self, request: Request) -> api_keys.ApiKey:
+        key = api_keys.sender_of(self._api_keys(), request.headers.get("authorization"))
+        if key is None:
+            raise RefusedError(401, "show a key as `Authorization: Bearer KEY`; `edgeloop keys create` makes one")
+        if api_keys.ended(key, self._clock.now_us()):
+            raise RefusedError(401, f"this key ended on {key.until}; `edgeloop keys create` makes another")
+        wait_s = self._rates.wait_s(key.sha256, key.rate)
+        if wait_s:
+            raise RefusedError(
+                429, f"this key sends more than its {key.rate:,} events a second; send the same again later", wait_s
+            )
+        return key
 
     def _api_keys(self) -> list[api_keys.ApiKey]:
         """The keys, read again when the file changed, so that a new key works at once."""
@@ -233,7 +258,8 @@ class Door:
 
     def _refuse(self, door: str, error: RefusedError) -> Response:
         self._counts.refused[door, error.status] += 1
-        headers = {"Retry-After": _RETRY_AFTER_S} if error.status == 503 else {}
+        wait_s = error.wait_s or (_RETRY_AFTER_S if error.status == 503 else 0)
+        headers = {"Retry-After": str(wait_s)} if wait_s else {}
         return _json({"error": str(error)}, error.status, headers)
 
 

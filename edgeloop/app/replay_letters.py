@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from connectors import Intake, Item, mixpanel, native, typeform, zigpoll
+from connectors import Intake, Item, Scope, mixpanel, native, typeform, zigpoll
 from edgeloop.app.dead_letters import ACCEPTED
 from edgeloop.app.replay import RefusedRecordError, record_of, record_of_line
 from edgeloop.app.replay_notes import notes_of
@@ -156,7 +156,8 @@ class _Again:
             return [record_of(name.rpartition("/")[0], raw, self._horizon())], []
         if door == "replay":
             return [record_of_line(raw, self._horizon())], []
-        taken, entries = self._intake.take(self._items(door, name, letter, raw), source=letter.source)
+        scope = Scope() if door == "http" else None
+        taken, entries = self._intake.take(self._items(door, name, letter, raw), source=letter.source, scope=scope)
         refused = [one.rejected.detail for one in taken if one.rejected is not None]
         # The letters that the intake made of it are left out: there is one already.
         return [entry for entry in entries if entry.topic != DEAD_LETTERS_TOPIC], refused

@@ -16,9 +16,11 @@ _ENCODINGS = ("identity", "gzip")
 class RefusedError(Exception):
     """Answered with a status and a sentence, nothing kept."""
 
-    def __init__(self, status: int, sentence: str) -> None:
+    def __init__(self, status: int, sentence: str, wait_s: int = 0) -> None:
+        """``wait_s``: after so long the same may be tried again."""
         super().__init__(sentence)
         self.status = status
+        self.wait_s = wait_s
 
 
 class Body:

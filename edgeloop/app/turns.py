@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from connectors import Intake, Item, Taken
+from connectors import Intake, Item, Scope, Taken
 from edgeloop.log.base import Entry
 
 SLICE_ITEMS = 250
@@ -22,17 +22,19 @@ class Turns:
         self._now_us = now_us
         self._large = asyncio.Lock()
 
-    async def take(self, items: list[Item], source: str, sent_at_us: int | None) -> tuple[list[Taken], list[Entry]]:
+    async def take(
+        self, items: list[Item], source: str, sent_at_us: int | None, scope: Scope | None = None
+    ) -> tuple[list[Taken], list[Entry]]:
         """What becomes of each item, and what to append."""
         slices = list(_slices(items))
         if len(slices) < 2 and all(len(item.raw) < SLICE_BYTES for item in items):
-            return self._intake.take(items, source=source, sent_at_us=sent_at_us)
+            return self._intake.take(items, source=source, sent_at_us=sent_at_us, scope=scope)
         now_us = self._now_us()
         taken: list[Taken] = []
         entries: list[Entry] = []
 
         def work(part: list[Item]) -> None:
-            done, new = self._intake.take(part, source=source, sent_at_us=sent_at_us, now_us=now_us)
+            done, new = self._intake.take(part, source=source, sent_at_us=sent_at_us, now_us=now_us, scope=scope)
             taken.extend(done)
             entries.extend(new)
 

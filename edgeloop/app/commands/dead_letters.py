@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from cyclopts import App, Parameter
 
+from connectors import NOT_ALLOWED
 from edgeloop.app.commands.base import DONE, NEEDS_A_PERSON, Common, Flag, app
 from edgeloop.app.output import counted, print_json, print_rows, progress_bars, say, time_text
 from edgeloop.errors import UsageError
@@ -99,7 +100,13 @@ def dead_letters_replay(
     letters = chosen(every_letter(home, settings), ids=ids, reason=reason, source=source)
     past = replayed_letters(home, settings)
     if not ids:
-        letters = [letter for letter in letters if letter.dead_letter_id not in past]
+        # What a sender may not send is no fault that is over: it is replayed where somebody says that it is meant.
+        meant = reason == NOT_ALLOWED
+        letters = [
+            letter
+            for letter in letters
+            if letter.dead_letter_id not in past and (meant or letter.reason != NOT_ALLOWED)
+        ]
     if not letters:
         print_json([]) if common.json else None
         say("no dead letter waits that this names")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from typing import Annotated, Any
 
 import msgspec
@@ -9,7 +11,9 @@ from cyclopts import App, Parameter
 
 from edgeloop.app.commands.base import DONE, Common, Flag, app
 from edgeloop.app.output import print_json, print_rows, say
+from edgeloop.clock import SystemClock, iso
 from edgeloop.errors import UsageError
+from edgeloop.events import EVENT_TYPES
 from edgeloop.settings import SECRETS, Settings, settings_file
 
 keys_app = App(name="keys", help="Keys that senders of events show at the door, and people to sign in.")
@@ -80,6 +84,9 @@ def keys_create(
     name: Annotated[str | None, Parameter(help="Who will use it; of a sender `edge` by default.")] = None,
     role: Annotated[str | None, Parameter(help="For a person who holds this role, such as devops_lead.")] = None,
     person: Annotated[bool, Flag, Parameter(help="For a person without a role.", show_default=False)] = False,
+    types: Annotated[str | None, Parameter(help="A sender's: only these, such as exposure,telemetry.")] = None,
+    until: Annotated[str | None, Parameter(help="A sender's last day, in UTC: 2026-12-31.")] = None,
+    rate: Annotated[str | None, Parameter(help="A sender's events a second at most: 200/s.")] = None,
     common: Common = Common(),
 ) -> int:
     """Make a key, shown this once: for a sender of events, or (--role, --person) for a person to sign in."""
@@ -91,10 +98,13 @@ def keys_create(
     if role is not None and role not in ROLES:
         raise UsageError(f"{role!r} is no role; there are {', '.join(ROLES)}")
     if role is None and not person:
-        key = api_keys.create(home, name or "edge")
+        limits = _types(types), _until(until), _rate(rate)
+        key = api_keys.create(home, name or "edge", types=limits[0], until=limits[1], rate=limits[2])
         how = "Senders show it as `Authorization: Bearer KEY`"
     elif name is None:
         raise UsageError("a person's key has a name, which is kept with what they answer: --name ana")
+    elif types or until or rate:
+        raise UsageError("--types, --until and --rate are of senders' keys: a person's key sends nothing")
     else:
         key = api_keys.create(home, name, kind="person", role=role or "")
         how = "It signs in on the page /actions of `edgeloop serve` and `edgeloop up`, and sends no events"
@@ -109,9 +119,40 @@ def keys_list(*, common: Common = Common()) -> int:
     from edgeloop.app import api_keys
 
     home, _ = common.open()
-    rows = [(k.name, k.id, k.created, k.kind, k.role) for k in api_keys.read(home)]
-    print_rows(("name", "ends in", "created", "kind", "role"), rows, as_json=common.json)
+    rows = [
+        (k.name, k.id, k.created, k.kind, k.role, ",".join(k.types), k.until, f"{k.rate}/s" if k.rate else "")
+        for k in api_keys.read(home)
+    ]
+    names = ("name", "ends in", "created", "kind", "role", "types", "until", "rate")
+    print_rows(names, rows, as_json=common.json)
     return DONE
+
+
+def _types(text: str | None) -> tuple[str, ...]:
+    types = tuple(part.strip() for part in (text or "").split(",") if part.strip())
+    unknown = [part for part in types if part not in EVENT_TYPES]
+    if unknown or (text is not None and not types):
+        raise UsageError(f"--types {text}: there are {', '.join(EVENT_TYPES)}")
+    return types
+
+
+def _until(text: str | None) -> str:
+    if text is None:
+        return ""
+    try:
+        last = date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"--until {text} is no date: write it as 2026-12-31") from error
+    if last.isoformat() < iso(SystemClock().now_us())[:10]:
+        raise UsageError(f"--until {text} is over: such a key would open nothing")
+    return last.isoformat()
+
+
+def _rate(text: str | None) -> int:
+    found = re.fullmatch(r"([1-9][0-9]{0,8})(/s)?", text or "1")
+    if found is None:
+        raise UsageError(f"--rate {text} is no number of events a second: write it as 200/s")
+    return int(found[1]) if text else 0
 
 
 @keys_app.command(name="remove")
