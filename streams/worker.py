@@ -44,6 +44,7 @@ _WORK_OFF_S = 1.0
 _IDENTITIES_S = 10.0
 _TELL_S = 5.0
 _LAST_BATCH_S = 40.0
+_WAITS_TOLD_S = 60.0
 _COLLECT_S = 60.0
 _OLD_LETTERS_S, _OLD_LETTERS_AGAIN_S = 86_400.0, 3_600.0
 """Between two looks for dead letters that were kept long enough, and after one that failed."""
@@ -140,6 +141,7 @@ class Join(faust.Service):
         """When to look for old dead letters, on the clock that only goes on."""
         self._to_flush: list[list[int]] = []
         self._failures = 0
+        self._waits_told_at = 0.0
         self._gathering: asyncio.Task[list[Chunk]] | None = None
         """The next batch."""
         self._starting = asyncio.Lock()
@@ -244,7 +246,9 @@ class Join(faust.Service):
 
     async def _wait(self, problem: str, error: BaseException) -> None:
         """Read again from where the store is, a little later."""
-        if problem != self.problem:
+        now = time.monotonic()
+        if problem != self.problem or now - self._waits_told_at >= _WAITS_TOLD_S:
+            self._waits_told_at = now
             self._tell(logging.WARNING, "the worker waits and tries again", problem, error)
         self.problem = problem
         self._feed.must_place = True

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import faust
 import msgspec
@@ -19,6 +20,8 @@ from edgeloop.app.logs import configure, note, note_failure
 from edgeloop.app.metrics import WORKER_METRICS
 from edgeloop.app.old_letters import delete_some, kept_from_us, tell_deleted
 from edgeloop.app.process import CONSUMER_LOCK, ConsumerBusyError, horizon_of
+from edgeloop.app.serve import listen, stopped_by_signals
+from edgeloop.app.waiting import wait_for
 from edgeloop.clock import SystemClock
 from edgeloop.errors import EdgeloopError, UsageError
 from edgeloop.events import ALERTS_TOPIC, UPDATES_TOPIC
@@ -30,7 +33,7 @@ from edgeloop.log.opening import create_home
 from edgeloop.sealing import Sealer
 from edgeloop.settings import Settings
 from edgeloop.store.base import Store, StoreUnavailableError
-from edgeloop.store.opening import open_store
+from edgeloop.store.opening import on_postgres, open_store
 from streams import Drain, Rules
 from streams.faust_app import JoinWorker, Publisher, application
 from streams.worker import Alert, Feed, Join, Steps
@@ -105,6 +108,14 @@ def work(home: Home, settings: Settings, host: str, port: int) -> bool:
     configure(settings.service.log_format)
     for library in _TOLD_BY_US:
         logging.getLogger(library).setLevel(logging.CRITICAL + 1)
+    stopping = threading.Event()
+    with closing(listen(host, port)) as bound:  # says what is wrong with the address; Faust only ends
+        port = bound.getsockname()[1]
+        with stopped_by_signals(stopping.set):
+            there = wait_for(lambda: _look(home, settings), bound, stopping)
+    if not there:
+        note(_log, logging.INFO, "stopped")
+        return True
     if not (home.keys / SEALING_KEY).exists():
         create_home(home, settings)
     kafka = settings.kafka
@@ -152,6 +163,20 @@ def work(home: Home, settings: Settings, host: str, port: int) -> bool:
         note(_log, logging.INFO, "stopped")
         return True
     return False
+
+
+def _look(home: Home, settings: Settings) -> None:
+    """Connect to brokers and store once.
+
+    Raises:
+        LogUnavailableError, StoreUnavailableError: one does not answer.
+    """
+    with closing(KafkaLog(settings.kafka)) as log:
+        log.topic_ids()
+    if on_postgres(home, settings):
+        from edgeloop.store.postgres.session import Address
+
+        Address(settings.store.url).connect({}).close()
 
 
 def _tell(level: int, event: str, detail: str = "", failure: BaseException | None = None) -> None:
