@@ -107,6 +107,8 @@ class StoreSettings(_Section, frozen=True):
 
     url: str = ""
     """``postgresql://user:password@host:5432/database?sslmode=verify-full``; empty: SQLite, a file in the home."""
+    reader_url: str = ""
+    """The same for a user who may only read, as whom ``edgeloop sql`` connects; empty: one is made where possible."""
     reader_role: str = "edgeloop_reader"
     """The role of PostgreSQL that may read the tables (never dead letters' bytes) and nothing else."""
 
@@ -300,6 +302,7 @@ SECRETS = frozenset(
         ("kafka", "sasl_password"),
         ("mail", "password"),
         ("slack", "webhook"),
+        ("store", "reader_url"),
         ("store", "url"),
         ("typeform", "secret"),
         ("typeform", "previous_secret"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import apsw
@@ -33,7 +34,17 @@ def connect(path: Path, *, synchronous: str) -> apsw.Connection:
                 raise
             time.sleep(_AGAIN_S)
     db.execute(f"PRAGMA synchronous={synchronous}; PRAGMA journal_size_limit={_WAL_BYTES_KEPT}")
+    _close_to_others(path)
     return db
+
+
+def _close_to_others(path: Path) -> None:
+    """Whoever is not our user or group reads no database, in a home that lets everybody look in (mode 0755)."""
+    for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with suppress(OSError):  # it is not there, or somebody else's
+            mode = stat.S_IMODE(file.stat().st_mode)
+            if mode & stat.S_IRWXO:
+                file.chmod(mode & ~stat.S_IRWXO)
 
 
 def connect_read_only(path: Path) -> apsw.Connection:

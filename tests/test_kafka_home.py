@@ -177,15 +177,16 @@ def test_a_second_home_needs_the_keys_of_the_first(shell: Shell, settings: Setti
     for path in (second.path, Path("third")):
         ran = Shell(path, shell._capsys)("ingest", "events.ndjson")
         assert ran.code == 1
-        assert "a door of another home took" in ran.err
-        assert "Copy that home's folder keys/" in ran.err
+        assert "a door of another home took them" in ran.err
+        assert "copy that home's folder keys/" in ran.err
+        assert "`edgeloop keys init`" in ran.err
         assert not path.exists() or not keys(Home(path))
     shutil.copytree(shell.home / "keys", second.keys)
     assert Shell(second.path, shell._capsys)("ingest", "events.ndjson").code == 0
     # A sender's key is no key that events were made with.
     fresh = Home(tmp_path / "fresh")
     api_keys.create(fresh, "gateway")
-    with pytest.raises(HomeError, match="a door of another home took"):
+    with pytest.raises(HomeError, match="a door of another home took them"):
         create_home(fresh, settings)
 
 
@@ -205,9 +206,29 @@ def test_what_teams_wrote_without_a_key_is_no_reason(settings: Settings, tmp_pat
     log.append([Entry("edge.telemetry", "s-1", b"{}"), Entry("model.changes", "m-1", b"{}")])
     create_home(Home(tmp_path / "home"), settings)
     log.append([Entry(DEAD_LETTERS_TOPIC, "x", b"{}")])
-    with pytest.raises(HomeError, match="a door of another home took"):
+    with pytest.raises(HomeError, match="a door of another home took them"):
         create_home(Home(tmp_path / "other"), settings)
     log.close()
+
+
+def test_a_producer_of_ones_own_may_be_there_before_the_first_door(
+    shell: Shell, settings: Settings, tmp_path: Path
+) -> None:
+    log = KafkaLog(settings.kafka)
+    log.append([Entry("edge.exposures", "x", b"{}")])
+    log.close()
+    write(tmp_path / "events.ndjson", GOOD)
+    refused = shell("ingest", "events.ndjson")
+    assert refused.code == 1
+    assert "`edgeloop keys init`" in refused.err
+    assert shell("keys", "init").code == 0
+    made = [(shell.home / "keys" / name).read_bytes() for name in keys(Home(shell.home))]
+    assert len(made) == 2
+    assert shell("ingest", "events.ndjson").code == 0
+    assert "stay as they are" in shell("keys", "init").err
+    assert [(shell.home / "keys" / name).read_bytes() for name in keys(Home(shell.home))] == made
+    (shell.home / "keys" / "pseudonym.key").unlink()
+    assert "made with it" in shell("keys", "init").err, "what was lost is not made anew"
 
 
 def test_without_a_broker_no_key_is_made(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import psycopg
 import pytest
 
@@ -27,7 +26,7 @@ from edgeloop.app.sql import Answer, ask_store
 from edgeloop.app.sql_freeze import ask_freeze
 from edgeloop.errors import UsageError
 from edgeloop.home import Home
-from edgeloop.settings import Settings
+from edgeloop.settings import Settings, StoreSettings
 from edgeloop.store.base import StatementError
 from edgeloop.store.freeze import FreezeError
 from edgeloop.store.postgres import PostgresStore
@@ -38,6 +37,7 @@ from tests.pipeline import COUNTS
 from tests.small_company import CUSTOMERS, HOSTILE, MONTH, make_frozen
 from tests.stores import batch, exposure, letter, write
 
+SEALED_BY_FUNCTION = "query_to_xml('SELECT sealed FROM dead_letters', true, false, '')"
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
 
@@ -231,8 +231,9 @@ def test_a_postgres_store_is_asked_with_the_powers_of_the_reader(database_url: s
     writes.insert("dead_letters", letter(1))
     write(store, writes)
     store.close()
-    plain = Settings()
-    settings = msgspec.structs.replace(plain, store=msgspec.structs.replace(plain.store, url=database_url))
+    settings = Settings(store=StoreSettings(url=database_url))
+    with psycopg.connect(database_url) as db:
+        ((owner,),) = db.execute("SELECT session_user").fetchall()
 
     def ask(query: str, *bindings: Any, **more: Any) -> Answer:
         return ask_store(Home(tmp_path), settings, query, bindings, **more)
@@ -242,7 +243,9 @@ def test_a_postgres_store_is_asked_with_the_powers_of_the_reader(database_url: s
     assert (answer.rows, answer.more) == ([("e0", 1769000000000000)], True)
     (row,) = ask("SELECT occurred_at FROM exposures LIMIT 1", times="text").rows
     assert row == ("2026-01-21T12:53:20Z",)
-    assert ask("SELECT current_user").rows == [("edgeloop_reader",)]
+    ((user, as_whom),) = ask("SELECT session_user, current_user").rows
+    assert user == as_whom
+    assert user.startswith("edgeloop_reader_sql_")
     assert ask("SELECT dead_letter_id FROM dead_letters").rows == [("id1",)]
     assert ask(COUNTS).rows == [(3, 0, 0, 0, 0)]
     for query, says in (
@@ -254,6 +257,10 @@ def test_a_postgres_store_is_asked_with_the_powers_of_the_reader(database_url: s
         ("SELECT * FROM dead_letters", "edgeloop dead-letters show"),
         ("SELECT * FROM edgeloop.heads", "reader_role"),
         ("SELECT pg_read_file('/etc/passwd')", "permission denied"),
+        # Powers that a session had given up came back so, inside one statement.
+        (f"SELECT set_config('role', 'none', true), {SEALED_BY_FUNCTION}", "permission denied"),
+        (f"SELECT set_config('role', '{owner}', true), {SEALED_BY_FUNCTION}", "permission denied"),
+        (f"SELECT set_config('session_authorization', '{owner}', true), {SEALED_BY_FUNCTION}", "permission denied"),
         ("SELECT modelid FROM exposures", "Is `model_id` meant"),
         ("SELECT * FROM expsures", "Is `exposures` meant"),
     ):

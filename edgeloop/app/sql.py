@@ -183,22 +183,17 @@ def _ask_postgres(
 ) -> Answer:
     import psycopg
 
-    from edgeloop.store.postgres.migrations import is_made
     from edgeloop.store.postgres.moments import IsoLoader, load_plain
     from edgeloop.store.postgres.reader import in_dialect
+    from edgeloop.store.postgres.reading_role import connect_reading
     from edgeloop.store.postgres.session import GONE, Address
 
     address = Address(settings.store.url)
     limits = {"default_transaction_read_only": "on", "statement_timeout": str(max(1, round(timeout_s * 1000)))}
-    with closing(address.connect(limits)) as db:
-        if not is_made(db):
-            raise HomeError(f"there are no tables in {address.name} yet: run `edgeloop process` first")
+    with closing(connect_reading(address, settings.store.reader_url, settings.store.reader_role, limits)) as db:
         load_plain(db)
         db.adapters.register_loader("timestamptz", IsoLoader)
-        reader = _powers_of_the_reader(db, settings.store.reader_role)
         db.execute("BEGIN READ ONLY")
-        if reader is not None:
-            db.execute(reader)
         try:
             with db.cursor(binary=times == "us") as cursor:
                 # Streamed, because then the server takes one statement, and rows beyond the limit stay with it.
@@ -233,17 +228,6 @@ _OF_TYPE: dict[int, Kind] = {
     1184: "time",
 }  # fmt: skip
 """PostgreSQL's type numbers; ``numeric`` is left out, which comes as int or float."""
-
-
-def _powers_of_the_reader(db: Any, role: str) -> str | None:
-    """The statement that leaves all but the reading role's powers for a transaction; None where it cannot be taken."""
-    from edgeloop.store.postgres.ddl import quoted_name
-
-    power = "SET" if db.info.server_version >= 160_000 else "MEMBER"
-    found = db.execute(
-        "SELECT pg_has_role(current_user, oid, %s) FROM pg_roles WHERE rolname = %s", (power, role)
-    ).fetchone()
-    return f"SET LOCAL ROLE {quoted_name(role)}" if found is not None and found[0] else None
 
 
 def _not_for_readers(said: str) -> str:

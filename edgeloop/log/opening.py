@@ -52,6 +52,25 @@ def create_home(home: Home, settings: Settings) -> None:
         home.create()
 
 
+def make_keys(home: Home, settings: Settings) -> bool:
+    """Make the keys of a home though Kafka holds events already, which no door took; whether there were none before.
+
+    Raises:
+        HomeError: keys of events that this home took were lost.
+    """
+    had = all((home.keys / name).exists() for name in (PSEUDONYM_KEY, SEALING_KEY))
+    home.create()
+    for name in (PSEUDONYM_KEY, SEALING_KEY):
+        home.secret(name)
+    if on_kafka(home, settings):
+        home.mark_log(_where(settings))
+    return not had
+
+
+def _where(settings: Settings) -> str:
+    return f"Kafka at {settings.kafka.bootstrap}, topics {settings.kafka.topic_prefix}*"
+
+
 def has_log(home: Home, settings: Settings) -> bool:
     """Whether there is a log that can be read."""
     return on_kafka(home, settings) or home.log.exists()
@@ -62,12 +81,13 @@ def _keep_keys(home: Home, settings: Settings, log: Log) -> None:
     missing = [name for name in (PSEUDONYM_KEY, SEALING_KEY) if not (home.keys / name).exists()]
     if missing and not home.has_log and _was_filled(log):
         raise HomeError(
-            f"{home.keys / missing[0]} is missing, but Kafka at {settings.kafka.bootstrap} holds events that a door of "
-            "another home took: with a new key every customer known there would be a stranger here, and no dead letter "
-            f"would open. Copy that home's folder keys/ to {home.keys}"
+            f"{home.keys / missing[0]} is missing, but Kafka at {settings.kafka.bootstrap} holds events of customers. "
+            "If a door of another home took them, with a new key every customer known there would be a stranger here, "
+            f"and no dead letter would open: copy that home's folder keys/ to {home.keys}. If no door ever did, and a "
+            "producer of your own filled the topics: `edgeloop keys init` makes the keys"
         )
     home.create()
-    home.mark_log(f"Kafka at {settings.kafka.bootstrap}, topics {settings.kafka.topic_prefix}*")
+    home.mark_log(_where(settings))
 
 
 def _was_filled(log: Log) -> bool:

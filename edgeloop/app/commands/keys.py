@@ -113,6 +113,23 @@ def keys_create(
     return DONE
 
 
+@keys_app.command(name="init")
+def keys_init(*, common: Common = Common()) -> int:
+    """Make the keys of a new home beside a Kafka that holds events already, which no door took.
+
+    A door makes them by itself, unless a producer of your own filled the topics before: only you know that no other
+    home has the keys that those were made with.
+    """
+    from edgeloop.log.opening import make_keys
+
+    home, settings = common.open()
+    home.refuse_simulated()
+    made = make_keys(home, settings)
+    print_json([{"keys": str(home.keys), "made": made}]) if common.json else print(home.keys)
+    say("made: back them up" if made else "they are there already, and stay as they are")
+    return DONE
+
+
 @keys_app.command(name="list")
 def keys_list(*, common: Common = Common()) -> int:
     """List the keys by name; the keys themselves are not kept."""

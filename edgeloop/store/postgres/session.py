@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -92,6 +93,15 @@ class Address:
         ]
         user, host, port, database = (self._parameters.get(n, "") for n in ("user", "host", "port", "dbname"))
         self.name = f"postgresql://{user and f'{user}@'}{host}{port and f':{port}'}/{database}"
+
+    def as_user(self, user: str, password: str) -> Address:
+        """The same database for another user."""
+        other = copy.copy(self)
+        other._parameters = {**self._parameters, "user": user, "password": password}
+        other._secrets = [*self._secrets, password]
+        host, port, database = (self._parameters.get(n, "") for n in ("host", "port", "dbname"))
+        other.name = f"postgresql://{user}@{host}{port and f':{port}'}/{database}"
+        return other
 
     def connect(self, settings: Mapping[str, str]) -> Connection:
         """A connection that commits each statement by itself, with our settings and these.
