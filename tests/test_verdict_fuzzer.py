@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from analysis.estimators import always_valid
-from benchmarks.verdicts import events, hold, pipe, power, results, run
+from benchmarks.verdicts import events, hold, page, pipe, power, results, run
 from benchmarks.verdicts.crowd import DESIGNS
 from benchmarks.verdicts.figures import Latency, Money, Score, Share, level_for
 from benchmarks.verdicts.page import table
@@ -265,8 +265,9 @@ def test_who_was_assigned_is_held_to_the_design(healthy: tuple[World, pipe.Told]
     assert "at random of what nobody declared" in {c.kind for c in hold.contradictions(undeclared, told)}
 
 
-def test_rates_that_miss_are_marked() -> None:
-    """Of ten who fail nine are rolled back, and one of ten without an effect is promoted."""
+def test_rates_that_miss_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ten who fail nine are rolled back, one of ten without an effect and one of ten that harm are promoted."""
+    monkeypatch.setattr(page, "WHY", {"failure": "one fails.", "null_down": "none is."})
 
     def of(i: int, verdict: str, **true: Any) -> results.Outcome:
         known: dict[str, Any] = {
@@ -281,9 +282,15 @@ def test_rates_that_miss_are_marked() -> None:
     failure = results.measured(rate["failure"], failing)
     assert failure is not None
     assert (failure.y, failure.n, failure.worlds) == (9, 10, (0,))
-    made = run.Run.of([*failing, *still], "a commit")
-    assert [line.partition(":")[0] for line in made.missed()] == ["nothing differs", "total failure"]
+    harming = [of(20 + i, "keep testing" if i else "promote", beyond=("error_rate",)) for i in range(10)]
+    made = run.Run.of([*failing, *still, *harming], "a commit")
+    assert [line.partition(":")[0] for line in made.missed()] == [
+        "harm beyond a margin", "nothing differs", "total failure", "harm beyond a margin",
+    ]  # fmt: skip
     lines = {line.split(" | ")[0]: line for line in table(made).splitlines()}
+    assert lines["| declared"].startswith("| declared | **1 of 10** | 1 of 10 | 0 of 10 | 9 of 10 |")
+    assert "*total failure: rolled back*: one fails." in lines
+    assert not any("none is." in line for line in lines)
     assert lines["| total failure: rolled back"].endswith("**misses** |")
     assert lines["| nothing differs: rolled back"].endswith("yes |")
     assert results.measured(rate["gain"], failing) is None
