@@ -272,7 +272,7 @@ def test_rates_that_miss_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     def of(i: int, verdict: str, **true: Any) -> results.Outcome:
         known: dict[str, Any] = {
             "version": 1, "to_version": "v2", "null": False, "beyond": (), "failed": "", "provable": False, "gain": 0,
-            "promised": 0.0, "fine": True, "lost": False,
+            "promised": 0.0, "fine": True, "below": False, "lost": False,
         }  # fmt: skip
         return results.Outcome(i, "declared", (results.Version(Truth(**known | true), verdict),), (), 0.1)
 

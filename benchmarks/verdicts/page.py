@@ -68,7 +68,7 @@ def table(made: Run) -> str:
         f"| worlds with a contradiction | 0 % | {_percent(wrong.share)} | {between} | {wrong.n:,} | "
         f"{'**misses**' if wrong.y else 'yes'} |"
     )
-    shown = [r for r in RATES if r.key not in ("failure_few", "lost", "silent")]
+    shown = [r for r in RATES if r.key not in ("failure_few", "gain_few", "lost", "silent")]
     short = ["harm promoted", "null promoted", "null rolled back", "failure rolled back", "gain promoted",
              "twice the gain promoted", "gain stopped", "fine data blocked"]  # fmt: skip
     lines += ["", f"| design | {' | '.join(short)} | contradictions |", "|---" * (len(short) + 2) + "|"]

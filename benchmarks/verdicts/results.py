@@ -88,6 +88,8 @@ RATES: tuple[Rate, ...] = (
          lambda t: bool(t.failed) and not t.provable, ("roll back",)),
     Rate("gain", "a gain of the plan's size: promoted", 0.80, None, lambda t: t.gain == 1, ("promote",)),
     Rate("gain_twice", "a gain of twice that: promoted", 0.97, None, lambda t: t.gain == 2, ("promote",)),
+    Rate("gain_few", "a gain that the floors may not let through: promoted", None, None, lambda t: t.below,
+         ("promote",)),
     Rate("stopped", "a gain of either size: stop, no effect", None, 0.03, lambda t: t.gain > 0,
          ("stop, no effect",)),
     Rate("blocked", "fine data: repair the data first", None, 0.01, lambda t: t.fine, ("repair the data first",)),

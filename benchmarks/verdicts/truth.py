@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.verdicts.power import Sample
-from benchmarks.verdicts.worlds import FLOORS, Effects, Metric, World
+from benchmarks.verdicts.worlds import FLOORS, Effects, Metric, World, floors_kept
 
 HALF = 0.5
 """Of a share, of a scale: worse by that much more than the limit is total failure."""
@@ -22,7 +22,8 @@ class Truth:
 
     ``beyond``: guardrails worse by more than their margin, and goals worse by more than is worth acting on.
     ``failed``: what fails for at least half more than its limit, seen by enough people; ``provable``: and the design
-    can show it. ``gain``: 1 and 2 for an effect of the plan's size and of twice that, where the plan promised 80 %.
+    can show it. ``gain``: 1 and 2 for an effect of the plan's size and of twice that, where the plan promised 80 %;
+    ``below``: but too little of something is expected, so that by the contract's floors a row may not decide.
     """
 
     version: int
@@ -35,6 +36,7 @@ class Truth:
     promised: float
     fine: bool
     """Nothing is wrong with the data."""
+    below: bool
     lost: bool
     """One arm's sums lost their currency."""
 
@@ -50,6 +52,8 @@ class Truth:
         if self.gain:
             size = "the plan's size" if self.gain == 1 else "twice the plan's size"
             parts.append(f"a gain of {size}")
+        if self.below:
+            parts.append("a gain that the floors may not let through")
         if not self.fine:
             parts.append("the data are not fine" + (": sums of one arm lost their currency" if self.lost else ""))
         return f"{self.to_version}: {'; '.join(parts) or 'something else'} (power {self.promised:.2f})"
@@ -67,6 +71,8 @@ def _truth(world: World, version: int, effects: Effects, samples: dict[str, Samp
     failed = next((m.name for m in world.metrics if _fails(m, version, samples[m.name])), "")
     gain = int(effects.size) if effects.scenario == "gain" and effects.size in (1.0, 2.0) else 0
     unharmed = all(m.levels[version] == m.levels[0] for m in world.metrics if not m.headline and m.role != "watch")
+    promised = bool(gain) and unharmed and effects.promised >= PROMISED and not beyond
+    decided = all(_decidable(m, version, samples[m.name]) for m in world.metrics)
     return Truth(
         version=version,
         to_version=world.crowd.versions[version],
@@ -74,11 +80,23 @@ def _truth(world: World, version: int, effects: Effects, samples: dict[str, Samp
         beyond=beyond,
         failed=failed,
         provable=bool(failed) and _provable(world),
-        gain=gain if gain and unharmed and effects.promised >= PROMISED and not beyond else 0,
+        gain=gain if promised and decided else 0,
         promised=effects.promised,
         fine=fine,
+        below=promised and not decided,
         lost=effects.scenario == "no currency",
     )
+
+
+def _decidable(m: Metric, version: int, sample: Sample) -> bool:
+    """Whether the floors (docs/meaning.md) surely let a row decide, at the levels that are true.
+
+    The plan is drawn at its own size: twice that can leave too few people with the event, or without it. Guardrails of
+    shares have an exact test below the floors; answers, sums and quantiles stay open there.
+    """
+    if m.headline or (m.role == "guardrail" and m.source in ("answers", "money", "latency")):
+        return floors_kept(m, sample, (m.levels[0], m.levels[version]))
+    return True
 
 
 def _beyond(m: Metric, version: int) -> bool:

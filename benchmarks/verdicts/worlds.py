@@ -287,7 +287,7 @@ def promise(world: World, version: int, level: float, *, as_true: bool = False) 
         sample = sample_of(world, m, version)
         levels = m.levels[0], m.levels[version] if as_true and not m.headline else m.levels[0]
         if m.headline:
-            if not _floors_kept(m, sample, (m.levels[0], level)):
+            if not floors_kept(m, sample, (m.levels[0], level)):
                 return 0.0
             chance *= power.shown(sample, m.kind, (m.levels[0], level), m.between, m.shock, tests=tests, up=m.up)
         elif m.role == "goal":
@@ -299,7 +299,7 @@ def promise(world: World, version: int, level: float, *, as_true: bool = False) 
     return chance
 
 
-def _floors_kept(m: Metric, sample: Sample, levels: tuple[float, float]) -> bool:
+def floors_kept(m: Metric, sample: Sample, levels: tuple[float, float]) -> bool:
     """Whether so many marks are expected that a floor is hardly ever missed."""
     if m.source == "latency":
         return min(arm.rows for arm in sample.arms) >= 1_000
@@ -524,4 +524,4 @@ def _set(world: World, metric: Metric) -> World:
     return replace(world, metrics=tuple(metric if m.name == metric.name else m for m in world.metrics))
 
 
-__all__ = ["Effects", "Floats", "Ints", "Metric", "World", "draw", "promise", "sample_of"]
+__all__ = ["Effects", "Floats", "Ints", "Metric", "World", "draw", "floors_kept", "promise", "sample_of"]
