@@ -55,6 +55,25 @@ def test_one_id_of_three_people_is_three_outcomes(home: Path, capsys: pytest.Cap
     assert answers == {"answers": 2, "respondents": 2}
 
 
+def test_the_promoter_score_of_a_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two promoters, a passive and a detractor are 25; a question of another kind has no score."""
+    people = [f"C-{i}" for i in range(5)]
+    events = [SHOWN | {"exposure_id": who, "customer_id": who} for who in people]
+    for who, value in zip(people, (9, 10, 8, 0, None), strict=True):
+        score = {"question": "nps/1", "kind": "nps"} | ({} if value is None else {"value": value})
+        other = {"question": "stars", "kind": "rating", "value": 9, "low": 1, "high": 10}
+        events.append(SAID | {"response_id": who, "customer_id": who, "answers": [score, other]})
+    (tmp_path / "events.ndjson").write_text("".join(json.dumps(event) + "\n" for event in events))
+    for command in (["ingest", str(tmp_path / "events.ndjson")], ["process"]):
+        assert run([*command, "--home", str(tmp_path / "home")]) == 0
+    capsys.readouterr()
+    query = (
+        "SELECT survey_question, answers, mean_value, promoter_score, promoter_answers FROM version_answers ORDER BY 1"
+    )
+    found = [tuple(row.values()) for row in ask(tmp_path / "home", query, capsys)]
+    assert found == [("s/nps/1", 5, 6.75, 25.0, 4), ("s/stars", 5, 9.0, None, 0)]
+
+
 def test_what_names_a_delivery_that_nobody_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whether or not the window matched it; what has no usable id could have been shown nothing."""
     shown = [SHOWN | {"delivery_id": "D-1"}, SHOWN | {"exposure_id": "2", "delivery_id": "D-2", "customer_id": "C-2"}]

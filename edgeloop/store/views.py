@@ -57,6 +57,8 @@ NAMING = """(
 ) AS deliveries"""
 NAMED = f"naming = subject AND named = CASE outcome_type WHEN 'answer' THEN {_RESPONSE_OF} ELSE outcome_id END"
 SEEN = "matched_by IN ('delivery', 'explicit')"
+_NPS = "(SELECT DISTINCT survey_id || '/' || question AS nps_question FROM answers WHERE kind = 'nps') AS nps"
+_SCORED = "nps_question IS NOT NULL AND value IS NOT NULL"
 # An id names an outcome of one person only; pseudonyms have one length.
 OUTCOMES = "count(DISTINCT subject || outcome_id)"
 _CELL = "day, model_id, model_version, arm, touchpoint"
@@ -118,6 +120,8 @@ credit real sum of the credits
 mean_value real mean of the values, weighted by credit
 lowest real smallest value
 highest real largest value
+promoter_score real of a question of kind nps: 100 times (share of 9 and 10 less share of 0 to 6), weighted by credit
+promoter_answers int the answers behind promoter_score, each once
 """,
     "unattributed": "day text UTC date of the outcome\n"
     + _OUTCOME
@@ -194,8 +198,12 @@ SELECT model_id, model_version, arm, respondent, outcome_name AS survey_question
   sum(credit) AS credit,
   sum(credit * value) / nullif(sum(CASE WHEN value IS NOT NULL THEN credit END), 0) AS mean_value,
   min(value) AS lowest,
-  max(value) AS highest
-FROM attributions WHERE model_id <> '' AND outcome_type = 'answer'
+  max(value) AS highest,
+  100.0 * sum(credit * CASE WHEN value >= 9 THEN 1 WHEN value <= 6 THEN -1 ELSE 0 END) FILTER (WHERE {_SCORED})
+    / nullif(sum(credit) FILTER (WHERE {_SCORED}), 0) AS promoter_score,
+  {OUTCOMES} FILTER (WHERE {_SCORED}) AS promoter_answers
+FROM attributions LEFT JOIN {_NPS} ON nps_question = outcome_name
+WHERE model_id <> '' AND outcome_type = 'answer'
 GROUP BY model_id, model_version, arm, respondent, outcome_name""",
         ),
         View(
