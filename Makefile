@@ -33,6 +33,7 @@ bench: setup-dev
 	@$(BIN)/python -m benchmarks.join
 	@$(BIN)/python -m benchmarks.steady --seconds 600
 	@$(BIN)/python -m benchmarks.remarks
+	@$(BIN)/python -m benchmarks.door
 
 lint: setup-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

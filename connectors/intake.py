@@ -44,7 +44,8 @@ AHEAD_US = 5 * 60 * SECOND_US
 CLOCK_OFF_US = 30 * SECOND_US
 """A device clock is corrected from this much on; less may be the network."""
 
-_EARLIEST_US = to_us(datetime(1970, 1, 1, tzinfo=UTC))
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_AHEAD = timedelta(microseconds=AHEAD_US)
 _decoder = msgspec.json.Decoder()
 _IDS = frozenset({"customer_id", "courier_id", "subject", "courier"})
 _KNOWN = {name: frozenset(cls.__struct_encode_fields__) - STAMPS - _IDS | {"type"} for name, cls in EVENT_TYPES.items()}
@@ -174,7 +175,7 @@ class Intake:
         for came in items:
             item = came
             if item.value is UNREAD:
-                short = None if correction_us else self._short_way(item.raw, now, received_at, horizon)
+                short = None if correction_us else self._short_way(item.raw, received_at, horizon)
                 if (
                     short is not None
                     and not self._too_long(short[0].value)
@@ -211,10 +212,8 @@ class Intake:
     def _too_long(self, record: bytes) -> bool:
         return self._largest_bytes is not None and len(record) > self._largest_bytes
 
-    def _short_way(
-        self, raw: bytes, now: int, received_at: datetime, horizon: Horizon | None
-    ) -> tuple[Entry, str, str] | None:
-        found = plain(raw, _EARLIEST_US, now + AHEAD_US)
+    def _short_way(self, raw: bytes, received_at: datetime, horizon: Horizon | None) -> tuple[Entry, str, str] | None:
+        found = plain(raw, _EARLIEST, received_at + _AHEAD)
         if found is None or (horizon is not None and _too_old(found.event, horizon) is not None):
             return None
         subject = self._known_person("customer", found.customer_id)

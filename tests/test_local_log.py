@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,14 @@ def test_a_log_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     with pytest.raises(LogUnavailableError, match="did not take 1 record"):
         log.append([Entry(TOPIC, "k", b"1")])
     log.close()
+
+
+@pytest.mark.parametrize("count", [1, 499, 500, 501, 1_203])
+def test_an_append_of_any_length_is_whole_and_in_order(tmp_path: Path, count: int) -> None:
+    with closing(LocalLog(tmp_path / "log.sqlite", partitions=2)) as log:
+        log.append([Entry(TOPIC, f"k{n % 7}", str(n).encode()) for n in range(count)])
+        found = [log.read(TOPIC, part, 0, 10_000, 1 << 30) for part in (0, 1)]
+        assert sorted(int(value) for chunk in found for value in chunk.values) == list(range(count))
+        for chunk in found:
+            assert list(chunk.offsets) == list(range(len(chunk)))
+            assert [int(value) for value in chunk.values] == sorted(int(value) for value in chunk.values)

@@ -296,13 +296,19 @@ def _results(taken: list[Taken]) -> dict[str, object]:
 
 
 def _result(taken: Taken) -> dict[str, object]:
-    place = taken.place.split(" ")
-    where: dict[str, object] = {place[0]: int(place[1])} if len(place) in (2, 4) else {}
-    if len(place) == 4:  # a run: line 3 to 7
-        where["to"] = int(place[3])
+    kind, _, number = taken.place.partition(" ")
+    result: dict[str, object] = {}
+    if number.isdecimal():
+        result[kind] = int(number)
+    elif " to " in number:  # a run: line 3 to 7
+        first, _, last = number.partition(" to ")
+        result[kind], result["to"] = int(first), int(last)
     if taken.rejected is None:
-        return where | {"status": "accepted", "id": taken.id}
-    return where | {"status": "dead_letter", "reason": taken.rejected.reason, "error": taken.rejected.detail}
+        result["status"], result["id"] = "accepted", taken.id
+    else:
+        result["status"] = "dead_letter"
+        result["reason"], result["error"] = taken.rejected.reason, taken.rejected.detail
+    return result
 
 
 def _json(content: object, status: int, headers: dict[str, str] | None = None) -> Response:
