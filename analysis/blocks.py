@@ -62,10 +62,12 @@ class Grid:
 class Blocks:
     """The blocks of a stage; ``of`` is the block of each row, −1 where it counts in none.
 
+    ``early`` is that of rows in a block's washout, −1 of all others.
     ``zone`` and ``treated`` have one element per block; zones that change together are one.
     """
 
     of: IntArray
+    early: IntArray
     zone: IntArray
     treated: BoolArray
     known: bool = True
@@ -134,12 +136,13 @@ def blocks(zone: IntArray, at: IntArray, new: BoolArray, grid: Grid | None, span
     drawn, unit = _together(of_zone[kept], place[kept] % width, treated[kept])
     of_cell = np.full(n, -1, dtype=np.int64)
     of_cell[kept] = unit
-    of = np.where(since >= washout, of_cell[cell], -1)
+    late = since >= washout
+    of, early = np.where(late, of_cell[cell], -1), np.where(late, -1, of_cell[cell])
     arm = np.zeros(len(drawn), dtype=bool)
     arm[unit] = treated[kept]
     cut = int(np.count_nonzero(~complete & ~kept))
     mixed = int(np.count_nonzero(complete & ~clear & ~kept))
-    return Blocks(of, drawn, arm, True, cut, mixed, int(washout.max(initial=0)))
+    return Blocks(of, early, drawn, arm, True, cut, mixed, int(washout.max(initial=0)))
 
 
 def _both(treated: BoolArray) -> bool:
@@ -180,7 +183,8 @@ def _runs(zone: IntArray, at: IntArray, new: BoolArray) -> Blocks:
     run = np.cumsum(begins) - 1
     of = run[cell]
     start = bins[begins] * BIN_US
-    return Blocks(np.where(at >= start[of] + WASHOUT_US, of, -1), z[begins], arm[begins], known=False)
+    late = at >= start[of] + WASHOUT_US
+    return Blocks(np.where(late, of, -1), np.where(late, -1, of), z[begins], arm[begins], known=False)
 
 
 def _binned(zone: IntArray, at: IntArray, new: BoolArray) -> tuple[IntArray, IntArray, BoolArray, IntArray]:

@@ -249,6 +249,8 @@ def switchback_data(
 ) -> ZoneData:
     """First exposures per block of a zone, without the block's first hour (`analysis.blocks`).
 
+    Whoever came in that hour is left out of the block: counted from a later exposure, an outcome between would be lost.
+
     Args:
         timezone: of the company, for blocks that follow its clock.
         agents: people are delivery agents.
@@ -268,8 +270,13 @@ def switchback_data(
     else:
         grid = find_grid(zone, at, new, timezone)
     found = blocks(zone, at, new, grid, (stage.start_us, until))
+    n_blocks = max(len(found.zone), 1)
+    washed = found.early != ABSENT
+    before = column.of_rows(rows[washed]) * n_blocks + found.early[washed]
     rows, block = rows[found.of != ABSENT], found.of[found.of != ABSENT]
-    key = column.of_rows(rows) * max(len(found.zone), 1) + block
+    key = column.of_rows(rows) * n_blocks + block
+    fresh = ~np.isin(key, before)
+    rows, block, key = rows[fresh], block[fresh], key[fresh]
     order = stable_order(key)
     first = order[np.concatenate([[True], np.diff(key[order]) != 0])] if len(order) else order
     crowd = crowd_of(x, column, rows[first], np.full(len(first), closes))
