@@ -391,3 +391,23 @@ def test_a_change_may_declare_its_blocks() -> None:
     (found,) = ledger(tables, timezone="UTC")
     assert (found.block_h, found.block_starts_us) == (6.0, at(3, 2))
     assert json.loads(tables["changes"]["zones"][0] or "[]") == []
+
+
+def test_who_comes_in_the_first_hour_of_a_block_and_again_does_not_lack_what_was_done_in_between() -> None:
+    """Everybody rebooks half an hour after they came, and comes back an hour later: 100 % of those who count."""
+    rng = np.random.default_rng(11)
+    draws = rng.permuted(np.tile(np.arange(42) % 2 == 0, (6, 1)), axis=1)
+    turn = lambda z, d: "v2" if d >= 3 and draws[z, int((d - 3) * 2)] else "v1"  # noqa: E731
+    tables = traffic(rng, turn, zones=6, days=(3, 24), gain=0.8)
+    x = tables["exposures"]
+    again = x.assign(exposure_id=x["exposure_id"] + "b", occurred_at=x["occurred_at"] + HOUR_US)
+    same = (again["occurred_at"] - at(3)) // (DAY_US // 2) == (x["occurred_at"] - at(3)) // (DAY_US // 2)
+    tables["exposures"] = pd.concat([x, again[same]]).sort_values("occurred_at", ignore_index=True)
+    tables["engagement"] = pd.DataFrame(
+        {"event_id": x["subject"], "subject": x["subject"], "occurred_at": x["occurred_at"] + HOUR_US // 2,
+         "name": "rebooked", "source": "app", "anonymous": 0}
+    ).reindex(columns=list(COLUMNS["engagement"]))  # fmt: skip
+    change = {"day": 3.0, "unit": "zone_time", "block_h": 12.0, "starts": at(3), "assignment": "random"}
+    found = row(analysed(together(tables, declared(change))))
+    assert (found.control, found.treated) == (1.0, 1.0)
+    assert min(found.n_control, found.n_treated) > 50
