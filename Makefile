@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo demo-seeds kafka test chaos bench lint lock setup setup-dev docs clean
+.PHONY: demo demo-seeds kafka test chaos bench lint audit lock setup setup-dev docs clean
 
 demo: setup
 	@$(BIN)/edgeloop demo
@@ -38,6 +38,10 @@ bench: setup-dev
 lint: setup-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
+# Known vulnerabilities of what the locks install; 3 where nobody can be asked.
+audit:
+	@PYTHON="$(PYTHON)" scripts/audit.sh
+
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
 
@@ -60,4 +64,4 @@ lock:
 	rm -f uv.lock
 
 clean:
-	rm -rf $(VENV) .edgeloop-demo dist build
+	rm -rf $(VENV) $(VENV)-audit .edgeloop-demo dist build

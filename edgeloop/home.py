@@ -15,6 +15,7 @@ from edgeloop.errors import HomeError
 PSEUDONYM_KEY = "pseudonym.key"
 SEALING_KEY = "dead-letters.key"
 API_KEYS = "api-keys.json"
+_LETTERS = "letters"
 _SIMULATED = "SIMULATED"
 _LOG_ELSEWHERE = "LOG"
 
@@ -91,9 +92,20 @@ class Home:
                 "use another home with --home DIR"
             )
 
+    def key_file(self, name: str) -> Path:
+        """Where a key is: in ``keys``, that of dead letters in ``keys/letters`` where there is such a folder.
+
+        So a worker, which opens dead letters and makes no pseudonyms, can be given that key alone.
+        """
+        alone = self.keys / _LETTERS
+        return alone / name if name == SEALING_KEY and alone.is_dir() else self.keys / name
+
     def secret(self, name: str) -> bytes:
-        """32 random bytes kept in ``keys/NAME`` (hex, mode 0600), made at first use."""
-        path = self.keys / name
+        """32 random bytes kept in `key_file` (hex, mode 0600), made at first use."""
+        path = self.key_file(name)
+        before = self.keys / name
+        if path != before and before.exists() and not path.exists():  # the folder is younger than the key
+            self.write_secret(name, before.read_text(encoding="ascii"))
         try:
             return bytes.fromhex(path.read_text(encoding="ascii").strip())
         except FileNotFoundError:
@@ -111,8 +123,9 @@ class Home:
         return self.secret(name)
 
     def write_secret(self, name: str, text: str) -> None:
-        """Replace ``keys/NAME`` at once, readable by the owner only."""
-        temporary = self.keys / f".{name}.{os.getpid()}"
+        """Replace a file of ``keys`` at once, readable by the owner only."""
+        path = self.key_file(name)
+        temporary = path.with_name(f".{name}.{os.getpid()}")
         try:
             for folder in (self.path, self.keys):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -121,11 +134,10 @@ class Home:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(self.keys / name)
+            temporary.replace(path)
         except OSError as error:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise HomeError(
-                f"cannot write {self.keys / name}: {error.strerror}. Is the disk of the home full, or may it only be "
-                "read?"
+                f"cannot write {path}: {error.strerror}. Is the disk of the home full, or may it only be read?"
             ) from error

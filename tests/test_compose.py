@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SERVERS, OURS = ("kafka", "postgres"), ("topics", "serve", "worker-1", "worker-2")
 PORTS = {"kafka": "9092", "postgres": "5432", "serve": "8321", "worker-1": "8322", "worker-2": "8322"}
 WORKERS = ("worker-1", "worker-2")
-HOME, KEYS = "/var/lib/edgeloop", "/var/lib/edgeloop/keys"
+HOME, KEYS, LETTERS = "/var/lib/edgeloop", "/var/lib/edgeloop/keys", "/var/lib/edgeloop/keys/letters"
 # What is of the container and not of the service.
 PLACES = {"listeners", "advertised.listeners", "controller.quorum.voters", "log.dirs"}
 SECRET = "a secret of tests"
@@ -128,15 +128,39 @@ def test_only_the_door_is_reached_from_outside_and_only_where_it_is_told() -> No
 
 def test_each_may_write_only_what_it_must() -> None:
     services = config()["services"]
-    for name in OURS:
+    for name in (*SERVERS, *OURS):
         assert services[name]["read_only"] is True
+        assert services[name]["security_opt"] == ["no-new-privileges:true"]
+    for name in ("kafka", *OURS):  # PostgreSQL's start script gives its folder to its user
         assert services[name]["cap_drop"] == ["ALL"]
     assert mounts(services["topics"]) == {HOME: ("home", False)}
-    assert mounts(services["serve"]) == {HOME: ("home", True), KEYS: ("keys", True)}
+    assert mounts(services["serve"]) == {HOME: ("home", True), KEYS: ("keys", True), LETTERS: ("letters", True)}
     for name in WORKERS:
-        assert mounts(services[name]) == {HOME: ("home", True), KEYS: ("keys", False)}
+        assert mounts(services[name]) == {HOME: ("home", True), LETTERS: ("letters", False)}
     assert mounts(services["kafka"]) == {"/var/lib/kafka/data": ("kafka", True)}
     assert mounts(services["postgres"]) == {"/var/lib/postgresql": ("postgres", True)}
+
+
+def test_no_service_fills_the_disk_or_takes_the_machine() -> None:
+    for service in config()["services"].values():
+        assert service["logging"]["driver"] == "json-file"
+        assert service["logging"]["options"] == {"max-size": "10m", "max-file": "5"}
+        assert service["mem_limit"]
+        assert service["pids_limit"] == 512
+
+
+def test_images_can_be_held_by_their_digests() -> None:
+    pinned = {
+        "KAFKA": "apache/kafka:4.3.1@sha256:aa",
+        "POSTGRES": "postgres:18@sha256:bb",
+        "PYTHON": "python@sha256:cc",
+    }
+    services = config(**{f"EDGELOOP_{name}_IMAGE": image for name, image in pinned.items()})["services"]
+    assert services["kafka"]["image"] == pinned["KAFKA"]
+    assert services["postgres"]["image"] == pinned["POSTGRES"]
+    assert services["serve"]["build"]["args"]["PYTHON_IMAGE"] == pinned["PYTHON"]
+    froms = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert set(froms) == {"${PYTHON_IMAGE}"}
 
 
 def test_the_password_is_where_it_is_needed_and_nowhere_else() -> None:
@@ -164,7 +188,7 @@ def test_the_image_holds_what_the_services_count_on() -> None:
     assert "\nUSER edgeloop\n" in last
     assert "pip" not in last
     # Owner and mode of new volumes are those of the folders in the image.
-    assert f"-m 700 -o edgeloop -g edgeloop {HOME} {KEYS}\n" in last
+    assert f"-m 700 -o edgeloop -g edgeloop {HOME} {KEYS} \\\n    {LETTERS}\n" in last
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", said, re.MULTILINE)
     sent = (ROOT / ".dockerignore").read_text().split()
     assert {f"!{name}" for line in copied for name in line.split()} == {it for it in sent if it.startswith("!")}

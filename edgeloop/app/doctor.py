@@ -99,7 +99,7 @@ def _keys(patient: Patient) -> Iterator[Finding]:
     home = patient.home
     fine = True
     for name in (PSEUDONYM_KEY, SEALING_KEY):
-        path = home.keys / name
+        path = home.key_file(name)
         try:
             good = len(bytes.fromhex(path.read_text(encoding="ascii").strip())) >= _KEY_BYTES
         except FileNotFoundError:
@@ -112,7 +112,7 @@ def _keys(patient: Patient) -> Iterator[Finding]:
         if not good:
             fine = False
             yield Finding("fail", "keys", f"{path} is damaged", _RESTORE_KEY)
-    for path in (home.keys, *sorted(home.keys.glob("*"))):
+    for path in (home.keys, *sorted(home.keys.rglob("*"))):
         if path.exists() and _mode(path) & 0o077:
             fine = False
             yield Finding("fail", "keys", f"{path} is open to other users", f"chmod go= {path}")

@@ -116,7 +116,7 @@ def work(home: Home, settings: Settings, host: str, port: int) -> bool:
     if not there:
         note(_log, logging.INFO, "stopped")
         return True
-    if not (home.keys / SEALING_KEY).exists():
+    if not home.key_file(SEALING_KEY).exists():
         create_home(home, settings)
     kafka = settings.kafka
     with _beside_other_workers(home):

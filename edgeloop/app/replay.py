@@ -97,9 +97,10 @@ def replay_files(
         EdgeloopError: the log takes nothing.
     """
     for name in (PSEUDONYM_KEY, SEALING_KEY):
-        if not (home.keys / name).exists():
+        path = home.key_file(name)
+        if not path.exists():
             raise HomeError(
-                f"{home.keys / name} is missing. An export holds no keys: copy the folder keys/ of the home that the "
+                f"{path} is missing. An export holds no keys: copy the folder keys/ of the home that the "
                 f"records come from to {home.keys} first, or every customer known there would be a stranger here"
             )
     home.create()

@@ -58,7 +58,7 @@ def make_keys(home: Home, settings: Settings) -> bool:
     Raises:
         HomeError: keys of events that this home took were lost.
     """
-    had = all((home.keys / name).exists() for name in (PSEUDONYM_KEY, SEALING_KEY))
+    had = all(home.key_file(name).exists() for name in (PSEUDONYM_KEY, SEALING_KEY))
     home.create()
     for name in (PSEUDONYM_KEY, SEALING_KEY):
         home.secret(name)
@@ -78,13 +78,13 @@ def has_log(home: Home, settings: Settings) -> bool:
 
 def _keep_keys(home: Home, settings: Settings, log: Log) -> None:
     """Beside a log in the home, a key that is missing was lost. Kafka may have been filled from another home."""
-    missing = [name for name in (PSEUDONYM_KEY, SEALING_KEY) if not (home.keys / name).exists()]
+    missing = [name for name in (PSEUDONYM_KEY, SEALING_KEY) if not home.key_file(name).exists()]
     if missing and not home.has_log and _was_filled(log):
         raise HomeError(
-            f"{home.keys / missing[0]} is missing, but Kafka at {settings.kafka.bootstrap} holds events of customers. "
-            "If a door of another home took them, with a new key every customer known there would be a stranger here, "
-            f"and no dead letter would open: copy that home's folder keys/ to {home.keys}. If no door ever did, and a "
-            "producer of your own filled the topics: `edgeloop keys init` makes the keys"
+            f"{home.key_file(missing[0])} is missing, but Kafka at {settings.kafka.bootstrap} holds events of "
+            "customers. If a door of another home took them, with a new key every customer known there would be a "
+            f"stranger here, and no dead letter would open: copy that home's folder keys/ to {home.keys}. If no door "
+            "ever did, and a producer of your own filled the topics: `edgeloop keys init` makes the keys"
         )
     home.create()
     home.mark_log(_where(settings))
