@@ -86,8 +86,8 @@ def test_a_large_body_is_verified_beside_the_event_loop(tmp_path: Path, monkeypa
         assert door.hook(b"[" + b" " * 800_000 + b"]").status_code == 202
         assert door.hook(typeform()).status_code == 202
     large, small = threads
-    assert large.startswith("asyncio_")
-    assert not small.startswith("asyncio_")
+    assert large.startswith("aside")
+    assert not small.startswith("aside")
 
 
 def test_what_all_requests_hold_together_is_bounded_and_given_back(tmp_path: Path) -> None:

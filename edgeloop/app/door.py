@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from html import escape
-from typing import ParamSpec, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -40,7 +39,7 @@ from edgeloop.app.rates import Rates
 from edgeloop.app.ready import HomeProbe, Readiness, appends_condition
 from edgeloop.app.request_bodies import Bodies, RefusedError
 from edgeloop.app.scrape import DoorCounts, SpineCollector, registry_of, render
-from edgeloop.app.turns import Turns
+from edgeloop.app.turns import Aside, Turns
 from edgeloop.app.worker import Worker
 from edgeloop.clock import Clock, to_us
 from edgeloop.home import API_KEYS, Home
@@ -48,12 +47,8 @@ from edgeloop.horizon import horizon_of
 from edgeloop.log.base import Log, LogUnavailableError, largest_bytes_of
 from edgeloop.settings import Settings
 
-P = ParamSpec("P")
-T = TypeVar("T")
 SENT_AT_HEADER = "Edgeloop-Sent-At"
 _RETRY_AFTER_S = 5
-_IN_A_THREAD_BYTES = 100_000
-"""Parsing a larger body would hold up every other request for more than a few milliseconds."""
 _UNREADY_S = 10.0
 _UNSIGNED = "the signature is missing or wrong: is [typeform] secret the webhook's secret?"
 _CSP = "default-src 'none'; style-src 'unsafe-inline'"
@@ -74,7 +69,8 @@ class Door:
             on_append=worker.wake if worker is not None else None,
             max_waiting_bytes=int(settings.door.max_waiting_mb * 1_000_000),
         )
-        self._bodies = Bodies(int(settings.door.max_in_flight_mb * 1_000_000))
+        self._aside = Aside()
+        self._bodies = Bodies(int(settings.door.max_in_flight_mb * 1_000_000), self._aside)
         self._limit = int(settings.door.max_body_mb * 1_000_000)
         self._hook_limit = int(min(settings.door.max_hook_mb, settings.door.max_body_mb) * 1_000_000)
         self._rates = Rates()
@@ -116,7 +112,7 @@ class Door:
         if not taken and not body.strip():
             return self._refuse("events", RefusedError(400, "the body is empty: send a JSON array or one event a line"))
         nothing_readable = bool(taken) and all(t.unreadable for t in taken)
-        return _json(_results(taken), 400 if nothing_readable else 202)
+        return await self._turns.of_many(len(taken), lambda: _json(_results(taken), 400 if nothing_readable else 202))
 
     async def typeform(self, request: Request) -> Response:
         """``POST /hooks/typeform``: one response of a form, signed."""
@@ -127,7 +123,7 @@ class Door:
             if not typeform.may_be_signed(header, secrets):
                 raise RefusedError(401, _UNSIGNED)
             async with self._bodies.of(request, self._hook_limit) as came:
-                if not await _aside(len(came.sent), typeform.signed, came.sent, header, secrets):
+                if not await self._aside.work(len(came.sent), typeform.signed, came.sent, header, secrets):
                     raise RefusedError(401, _UNSIGNED)
                 body = await came.content()
                 taken = await self._take(lambda: [typeform.item(body, own)], len(body), "typeform", None)
@@ -210,7 +206,7 @@ class Door:
         key: api_keys.ApiKey | None = None,
     ) -> list[Taken]:
         try:
-            items = await _aside(size, read)
+            items = await self._aside.work(size, read)
             if len(items) > MOST_EVENTS:
                 raise TooManyError
         except TooManyError as error:
@@ -225,12 +221,15 @@ class Door:
             self._failed_at = asyncio.get_running_loop().time()
             raise RefusedError(503, "the log cannot take events now; send the same again later") from error
         self._failed_at = None
+        await self._turns.of_many(len(taken), lambda: self._count(source, taken))
+        return taken
+
+    def _count(self, source: str, taken: list[Taken]) -> None:
         accepted, dead = summary(taken)
         for kind, n in accepted.items():
             self._counts.accepted[source, kind] += n
         for reason, n in dead.items():
             self._counts.dead[source, reason] += n
-        return taken
 
     def _sender(self, request: Request) -> api_keys.ApiKey:
         key = api_keys.sender_of(self._api_keys(), request.headers.get("authorization"))
@@ -268,11 +267,6 @@ def create_app(home: Home, settings: Settings, log: Log, clock: Clock, worker: W
     door, actions = Door(home, settings, log, clock, worker), ActionsPage(home, settings, clock)
     archive = ArchivePage(home, settings, by_person(home, settings, clock, actions.signed_in))
     return Starlette(routes=[*door.routes(), *actions.routes(), *archive.routes()])
-
-
-async def _aside(size: int, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-    """What is worked out of so many bytes, in a thread where they would hold up every other request."""
-    return await asyncio.to_thread(work, *args, **named) if size > _IN_A_THREAD_BYTES else work(*args, **named)
 
 
 def _sent_at(text: str | None) -> int | None:

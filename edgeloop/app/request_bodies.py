@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.requests import ClientDisconnect, Request
 
 from connectors import native
+from edgeloop.app.turns import Aside
 
+_MOST_UNPACKED = 20
+"""A packed byte of events is seldom more when it is unpacked."""
 _ENCODINGS = ("identity", "gzip")
 
 
@@ -26,8 +28,9 @@ class RefusedError(Exception):
 class Body:
     """What one request holds: ``sent`` is the bytes as they came, packed or not."""
 
-    def __init__(self, held: _Held, encoding: str, limit: int) -> None:
+    def __init__(self, held: _Held, encoding: str, limit: int, aside: Aside) -> None:
         self.sent = b""
+        self._aside = aside
         self._held = held
         self._encoding = encoding
         self._limit = limit
@@ -41,7 +44,8 @@ class Body:
         if self._encoding == "identity":
             return self.sent
         try:
-            content = await asyncio.to_thread(native.unpacked, self.sent, self._limit)
+            size = len(self.sent) * _MOST_UNPACKED
+            content = await self._aside.work(size, native.unpacked, self.sent, self._limit)
         except native.UnpackError as error:
             if error.too_large:
                 raise RefusedError(413, f"{error}: send smaller batches") from error
@@ -72,8 +76,9 @@ class Body:
 class Bodies:
     """The bodies that a door holds at one time."""
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int, aside: Aside) -> None:
         """Of all requests together; one alone is taken whatever its size, or it would be refused for ever."""
+        self._aside = aside
         self.most_bytes = most_bytes
         self.bytes = 0
         """Held now."""
@@ -93,7 +98,7 @@ class Bodies:
             raise RefusedError(413, f"more than {limit:,} bytes in one request: send smaller batches")
         held = _Held(self)
         try:
-            body = Body(held, encoding, limit)
+            body = Body(held, encoding, limit, self._aside)
             await body.read(request)
             yield body
         finally:

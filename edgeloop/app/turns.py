@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from itertools import islice
+from typing import ParamSpec, TypeVar
 
 from connectors import Intake, Item, Scope, Taken
 from edgeloop.log.base import Entry
 
+P = ParamSpec("P")
+T = TypeVar("T")
 SLICE_ITEMS = 250
-SLICE_BYTES = 64_000
-"""Of free text, which is looked through for personal data, so much takes some 50 ms."""
+SLICE_BYTES = 32_000
+"""Of free text, which is looked through for personal data, so much takes some 25 ms."""
+IN_A_THREAD_BYTES = 100_000
+"""What is worked out of more bytes would hold up every other request for more than a few milliseconds."""
+
+
+class Aside:
+    """One thread for what is large: with several, the event loop would wait its turn behind each of them."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="aside")
+
+    async def work(self, size: int, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """What is worked out of so many bytes; of few at once."""
+        if size <= IN_A_THREAD_BYTES:
+            return work(*args, **named)
+        inside = copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: inside.run(work, *args, **named))
 
 
 class Turns:
@@ -46,6 +67,14 @@ class Turns:
                     work(part)
                     await asyncio.sleep(0)
         return taken, entries
+
+    async def of_many(self, count: int, work: Callable[[], T]) -> T:
+        """What is worked out of so many events at once; of many, when no other request's are, and others before it."""
+        if count <= SLICE_ITEMS:
+            return work()
+        async with self._large:
+            await asyncio.sleep(0)
+            return work()
 
 
 def _slices(items: list[Item]) -> Iterator[list[Item]]:
