@@ -16,6 +16,8 @@ from edgeloop.errors import HomeError
 from edgeloop.home import Home
 from edgeloop.settings import Settings, StoreSettings
 from edgeloop.store.postgres import PostgresStore
+from edgeloop.store.schema import EXPOSURES
+from tests.stores import batch, exposure, write
 
 
 def _of_user(url: str, name: str) -> str:
@@ -59,3 +61,17 @@ def test_several_ask_postgres_at_once(database_url: str, tmp_path: Path) -> None
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(ask, range(8))) == [[(0,)]] * 8
+
+
+@pytest.mark.slow
+def test_the_number_of_a_row_is_in_no_select_star(database_url: str, tmp_path: Path) -> None:
+    store = PostgresStore(database_url, reader_role="edgeloop_reader")
+    writes = batch(store)
+    writes.insert("exposures", exposure(1))
+    write(store, writes)
+    store.close()
+    settings = Settings(store=StoreSettings(url=database_url))
+    whole = ask_store(Home(tmp_path), settings, "SELECT * FROM exposures")
+    assert whole.names == list(EXPOSURES.names)
+    assert [len(row) for row in whole.rows] == [len(whole.kinds)] == [len(whole.names)]
+    assert ask_store(Home(tmp_path), settings, "SELECT rowid FROM exposures").names == ["rowid"]

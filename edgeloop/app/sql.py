@@ -212,11 +212,16 @@ def _ask_postgres(
             said = address.words(error)
             known = next((sentence for piece, sentence in _OF_THE_CLIENT.items() if piece in said), None)
             raise (StatementError(known) if known else wrong(said)) from error
+        # As in SQLite: the engine's own number of a row is there for who names it, and in no `SELECT *`.
+        shown = [i for i, column in enumerate(described) if column.name != _ROW_NUMBER or _ROW_NUMBER in query.lower()]
+        if len(shown) < len(described):
+            rows = [tuple(row[i] for i in shown) for row in rows]
         return Answer(
-            [column.name for column in described], [_OF_TYPE.get(column.type_code) for column in described], rows, more
+            [described[i].name for i in shown], [_OF_TYPE.get(described[i].type_code) for i in shown], rows, more
         )
 
 
+_ROW_NUMBER = "rowid"
 _OF_THE_CLIENT = {
     "multiple commands": ONE_STATEMENT,
     "EMPTY_QUERY": NO_STATEMENT,
