@@ -274,7 +274,7 @@ def _occurred_at(response: dict[str, Any]) -> str:
     for name in ("submitted_at", "landed_at"):
         text = _usable_time(response.get(name))
         if text is not None:
-            return _SPACES.sub(r"\1", text).replace(" ", "T", 1)
+            return text if len(text.split(None, 1)) == 1 else _SPACES.sub(r"\1", text).replace(" ", "T", 1)
     raise ValueError("`submitted_at` and `landed_at` are missing")
 
 

@@ -26,7 +26,6 @@ from connectors import (
     TooManyError,
     events_of_body,
     in_runs,
-    summary,
     typeform,
     zigpoll,
 )
@@ -225,11 +224,11 @@ class Door:
         return taken
 
     def _count(self, source: str, taken: list[Taken]) -> None:
-        accepted, dead = summary(taken)
-        for kind, n in accepted.items():
-            self._counts.accepted[source, kind] += n
-        for reason, n in dead.items():
-            self._counts.dead[source, reason] += n
+        for one in taken:
+            if one.rejected is not None:
+                self._counts.dead[source, one.rejected.reason] += 1
+            elif one.type is not None:
+                self._counts.accepted[source, one.type] += 1
 
     def _sender(self, request: Request) -> api_keys.ApiKey:
         key = api_keys.sender_of(self._api_keys(), request.headers.get("authorization"))

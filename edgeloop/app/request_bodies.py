@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from starlette.requests import ClientDisconnect, Request
 
 from connectors import native
@@ -83,9 +80,8 @@ class Bodies:
         self.bytes = 0
         """Held now."""
 
-    @asynccontextmanager
-    async def of(self, request: Request, limit: int) -> AsyncIterator[Body]:
-        """What a request holds, as it came; held until the end of the block.
+    def of(self, request: Request, limit: int) -> _Reading:
+        """What a request holds, as it came: ``async with``, and held until the end of the block.
 
         Raises:
             RefusedError: an unknown encoding, more than ``limit`` bytes, or too many are held already.
@@ -97,12 +93,25 @@ class Bodies:
         if announced.isdecimal() and int(announced[:20]) > limit:
             raise RefusedError(413, f"more than {limit:,} bytes in one request: send smaller batches")
         held = _Held(self)
+        return _Reading(request, Body(held, encoding, limit, self._aside), held)
+
+
+class _Reading:
+    def __init__(self, request: Request, body: Body, held: _Held) -> None:
+        self._request = request
+        self._body = body
+        self._held = held
+
+    async def __aenter__(self) -> Body:
         try:
-            body = Body(held, encoding, limit, self._aside)
-            await body.read(request)
-            yield body
-        finally:
-            held.release()
+            await self._body.read(self._request)
+        except BaseException:
+            self._held.release()
+            raise
+        return self._body
+
+    async def __aexit__(self, *_: object) -> None:
+        self._held.release()
 
 
 class _Held:

@@ -47,7 +47,7 @@ class Turns:
         self, items: list[Item], source: str, sent_at_us: int | None, scope: Scope | None = None
     ) -> tuple[list[Taken], list[Entry]]:
         """What becomes of each item, and what to append."""
-        slices = list(_slices(items))
+        slices = list(_slices(items)) if len(items) > 1 else [items]
         if len(slices) < 2 and all(len(item.raw) < SLICE_BYTES for item in items):
             return self._intake.take(items, source=source, sent_at_us=sent_at_us, scope=scope)
         now_us = self._now_us()
