@@ -26,7 +26,7 @@ from analysis.entry import Arm, Cohort, first_met, randomised_cohort
 from analysis.estimators.permutation import ZoneEffect
 from analysis.estimators.zone_quantiles import ZoneQuantile
 from analysis.frames import Exposures, Frames
-from analysis.judge import Judged, Pace, Weighed
+from analysis.judge import Judged, Pace, Weighed, deciding_stage
 from analysis.metrics import ENGAGEMENT_WINDOW_US, Metric
 from analysis.novelty import novelty_checks
 from analysis.rows import StageFacts
@@ -147,7 +147,6 @@ def _arms(
     asked = [m for m in metrics if m.respondent == "customer" or by_courier]
     found += leftovers.arms(frames, stages, asked)
     main = headline(stages, window_us)
-    number = main.cohort.stage.number
     found.append(_joined(times, x, change, main.cohort.stage, metrics, main.cohort.until_us, as_of_us))
     outcomes = []
     for data in stages:
@@ -156,6 +155,26 @@ def _arms(
         results = leftovers.silenced(results, found, data.cohort.stage.number)
         complete = data.cohort.control.complete_units(window_us), data.cohort.treated.complete_units(window_us)
         outcomes.append(StageOutcome(_facts(frames, change, data, found), results, complete, data))
+    shared = change.shares_capacity and change.unit == "subject"
+    weighed = {
+        outcome.stage.number: Weighed(
+            change,
+            [r for r in outcome.results if not r.beside],
+            (),
+            tested.full_days(data.cohort, window_us),
+            _pace(data.cohort),
+            quasi=outcome.stage.grade != "randomised" or shared,
+            assigned=_assigned(change, data.cohort.stage),
+            of_plan=_of_plan(data.cohort),
+            ended=_over(change, as_of_us),
+        )
+        for outcome, data in zip(outcomes, stages, strict=True)
+    }
+    number = deciding_stage(main.cohort.stage.number, weighed)
+    if number != main.cohort.stage.number:
+        main = next(data for data in stages if data.cohort.stage.number == number)
+        found = [f for f in found if f.check != history.JOINED_SHARE]
+        found.append(_joined(times, x, change, main.cohort.stage, metrics, main.cohort.until_us, as_of_us))
     found += novelty_checks(frames, main, metrics)
     hidden = [] if by_courier else [m for m in metrics if m.respondent == "agent" and _answered(frames, main, m)]
     parted: Sequence[Segment] = ()
@@ -164,20 +183,7 @@ def _arms(
     outcomes = [outcome.lean() for outcome in outcomes]
     # A wrong ratio anywhere says that the draw is broken; the other alarms concern the stage that decides.
     alarms = [f.alarm for f in found if f.alarm and (f.stage in (number, 0) or f.check.startswith("srm"))]
-    of_main = next(o for o in outcomes if o.stage.number == number)
-    shared = change.shares_capacity and change.unit == "subject"
-    weighed = Weighed(
-        change,
-        [r for r in of_main.results if not r.beside],
-        alarms,
-        tested.full_days(main.cohort, window_us),
-        _pace(main.cohort),
-        quasi=of_main.stage.grade != "randomised" or shared,
-        assigned=_assigned(change, main.cohort.stage),
-        of_plan=_of_plan(main.cohort),
-        ended=_over(change, as_of_us),
-    )
-    return Measured(weighed, None, outcomes, number, found, hidden, parted)
+    return Measured(replace(weighed[number], alarms=alarms), None, outcomes, number, found, hidden, parted)
 
 
 def _zones(
@@ -188,7 +194,7 @@ def _zones(
     month: Month,
     as_of_us: int,
 ) -> Measured:
-    """The stage with most zones (or blocks) of both kinds decides; others are rows of their own."""
+    """The stage with most zones (or blocks) of both kinds decides, or a later one that shows harm; others are rows."""
     x = frames.exposures
 
     def read(stage: Stage, *, agents: bool = False) -> ZoneData:
@@ -200,12 +206,11 @@ def _zones(
 
     begun = [stage for stage in change.stages if stage.start_us < min(month.end_us, as_of_us + 1)]
     stages = [read(stage) for stage in begun]
-    main = max(stages, key=lambda d: (min(d.cells), d.stage.number))
-    if main.refusal is not None:
-        return Measured(None, main.refusal)
-    number = main.stage.number
+    fullest = max(stages, key=lambda d: (min(d.cells), d.stage.number))
+    if fullest.refusal is not None:
+        return Measured(None, fullest.refusal)
     grade: Grade = "randomised" if change.assignment == "random" else "quasi"
-    found = [_joined(times, x, change, main.stage, metrics, main.until_us, as_of_us)]
+    found = [_joined(times, x, change, fullest.stage, metrics, fullest.until_us, as_of_us)]
     found += leftovers.zones(frames, stages, metrics)
     notes = () if change.assignment == "random" else (Said("zones not drawn"),)
     asked = [m for m in metrics if m.respondent == "customer"]
@@ -227,15 +232,22 @@ def _zones(
         )  # fmt: skip
         complete = data.complete_people(ENGAGEMENT_WINDOW_US)
         outcomes.append(StageOutcome(about, results, complete, why=data.refusal))
-    of_main = next(o for o in outcomes if o.stage.number == number)
-    alarms = [f.alarm for f in found if f.alarm and f.stage in (number, 0)]
     ended = _over(change, as_of_us)
-    pace = Pace(int(np.count_nonzero(main.after)), 0.0 if ended else main.per_day)
-    weighed = Weighed(
-        change, [r for r in of_main.results if not r.beside], alarms, main.full_days, pace,
-        quasi=grade != "randomised", exact="permutation", ended=ended,
-    )  # fmt: skip
-    return Measured(weighed, None, outcomes, number, found)
+    weighed = {
+        data.stage.number: Weighed(
+            change, [r for r in outcome.results if not r.beside], (), data.full_days,
+            Pace(int(np.count_nonzero(data.after)), 0.0 if ended else data.per_day),
+            quasi=grade != "randomised", exact="permutation", ended=ended,
+        )
+        for outcome, data in zip(outcomes, stages, strict=True)
+    }  # fmt: skip
+    number = deciding_stage(fullest.stage.number, weighed)
+    if number != fullest.stage.number:
+        main = next(data for data in stages if data.stage.number == number)
+        found = [f for f in found if f.check != history.JOINED_SHARE]
+        found.append(_joined(times, x, change, main.stage, metrics, main.until_us, as_of_us))
+    alarms = [f.alarm for f in found if f.alarm and f.stage in (number, 0)]
+    return Measured(replace(weighed[number], alarms=alarms), None, outcomes, number, found)
 
 
 def _told_effects(results: Sequence[Result]) -> dict[Metric, float]:

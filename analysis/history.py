@@ -30,6 +30,9 @@ JOINED_DAYS = 7  # at least so many of a stage before the day from which on the 
 JOINED_LEAST = 0.8  # of what it was
 JOINED_OUTCOMES = 50  # fewer, before and as they would be expected after, say nothing
 
+JOINED_SHARE = "joined_share"
+"""The check's name."""
+
 
 def pre_period_checks(frames: Frames, stages: Sequence[StageData], metrics: Sequence[Metric]) -> list[Finding]:
     """Whether the goals differed before anybody met the change: p < 0.001, Bonferroni over goals and stages.
@@ -131,7 +134,7 @@ def joined_share(
     and the second where fewer are asked. Every request to the model counts, for ids join whatever was shown. Days
     without requests are passed over, and the first ratio waits for the day's windows to be over.
     """
-    name, number = "joined_share", stage.number
+    name, number = JOINED_SHARE, stage.number
     edges = stage.start_us + DAY_US * np.arange(max(0, -(-(until_us - stage.start_us) // DAY_US)) + 1)
     rows = rows_of(x, change, stage.start_us - window_us, int(edges[-1]), stage.zones, None)
     rows = rows[(x.subject.codes[rows] != ABSENT) & ~x.anonymous[rows]]
@@ -207,13 +210,13 @@ class _Daily:
 def _broken(number: int, of_person: _Falls, of_day: _Falls) -> Finding:
     told = np.flatnonzero(of_person.told & of_day.told)
     if len(told) == 0:
-        return Finding("joined_share", number, "no data")
+        return Finding(JOINED_SHARE, number, "no data")
     broken = np.flatnonzero(of_person.large & of_day.large)
     if len(broken) == 0:
-        return Finding("joined_share", number, "ok", float(of_day.new[told[-1]]))
+        return Finding(JOINED_SHARE, number, "ok", float(of_day.new[told[-1]]))
     first = int(broken[np.argmin(of_day.p[broken])])
     share = float(of_day.new[first])
-    return Finding("joined_share", number, "block", share, None, facts.Joined(share, float(of_day.old[first])))
+    return Finding(JOINED_SHARE, number, "block", share, None, facts.Joined(share, float(of_day.old[first])))
 
 
 def _difference_before(frames: Frames, data: StageData, metric: Metric) -> tuple[float, float] | None:

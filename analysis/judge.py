@@ -129,6 +129,38 @@ def judge(weighed: Sequence[Weighed]) -> list[Judged]:
     return [_judged(w, decisions[i]) for i, w in enumerate(weighed)]
 
 
+def deciding_stage(fullest: int, weighed: Mapping[int, Weighed]) -> int:
+    """The number of the stage whose figures decide: the fullest, or the last one after it that shows harm.
+
+    A ramp's later stage has fewer people left on one side, and so never tells the most; but it is the one that people
+    meet, and what breaks only under full load breaks there. It decides where a guardrail is breached or a goal is worse
+    at a level shared over the tests and the stages after the fullest, so that looking at all of them costs α once.
+    """
+    later = [number for number in weighed if number > fullest]
+    return max((n for n in later if _shows_harm(weighed[n], len(later))), default=fullest)
+
+
+def _shows_harm(w: Weighed, stages: int) -> bool:
+    if w.before_after:
+        return False
+    guarded = [r for r in w.results if r.metric.role == "guardrail" and r.margin is not None]
+    tests = stages * max(len(guarded), 1) * (w.change.planned_stages or 1)
+    if any(_guard(w, r, tests).state == "breach" for r in guarded):
+        return True
+    goals = [r for r in w.results if r.metric.role == "goal"]
+    return any(_worse(w, r, ALPHA / (stages * len(goals))) for r in goals)
+
+
+def _worse(w: Weighed, r: Result, alpha: float) -> bool:
+    """Whether a goal is worse by the test that decides, or by one that needs no spread."""
+    if _harmed(w, r, _rare(w, r), ALPHA / alpha):
+        return True
+    test = deciding_test(w, r) if r.floor is None else None
+    if test is None or r.effect is None or test.p > alpha:
+        return False
+    return r.effect.effect > 0 if r.metric.lower_is_better else r.effect.effect < 0
+
+
 def deciding_test(w: Weighed, r: Result, units: int | None = None) -> Test | None:
     """The p and the intervals with which a metric enters its family; None where nothing can be tested.
 
@@ -234,7 +266,7 @@ def _plan_reached(w: Weighed, r: Result) -> bool:
     return r.towards_plan >= w.planned
 
 
-def _harmed(w: Weighed, r: Result, rare: float | None, goals: int) -> bool:
+def _harmed(w: Weighed, r: Result, rare: float | None, goals: float) -> bool:
     """Whether a goal too rare, or too uniform, for an interval is worse, by a test that holds at every look."""
     if w.before_after or (r.floor is None and r.effect is not None and r.effect.p is not None):
         return False

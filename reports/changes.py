@@ -377,10 +377,11 @@ def _notes(own: ChangeRows, *, doubted: bool) -> tuple[str, ...]:
         stages = numbers.joined([str(n) for n in sorted(early)])
         text.append(
             tn(
-                "Figures of stage {stages} are not shown: the verdict rests on the largest stage.",
-                "Figures of stages {stages} are not shown: the verdict rests on the largest stage.",
+                "The verdict rests on stage {deciding}; the figures of stage {stages} are not shown.",
+                "The verdict rests on stage {deciding}; the figures of stages {stages} are not shown.",
                 len(early),
                 stages=stages,
+                deciding=numbers.joined([str(n) for n in sorted(deciding)]),
             )
         )
     days = days_left(own)
