@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
@@ -82,6 +82,14 @@ class Measured:
         """The people of the deciding stage, where its arms were concurrent."""
         return next((s.data for s in self.stages if s.stage.number == self.headline), None)
 
+    def beside(self, overlapping: Mapping[str, Sequence[tested.Finding]]) -> Measured:
+        """With what other changes that met the same people say against it, by the change's id."""
+        more = [] if self.weighed is None else overlapping.get(self.weighed.change.change_id, ())
+        if self.weighed is None or not more:
+            return self
+        alarms = [*self.weighed.alarms, *(f.alarm for f in more if f.alarm is not None)]
+        return replace(self, weighed=replace(self.weighed, alarms=alarms), checks=[*self.checks, *more])
+
     def all_checks(self, judged: Judged, more: Sequence[tested.Finding] = ()) -> list[tested.Finding]:
         """Its checks, with what was found on the way to the verdict."""
         rare = [
@@ -143,6 +151,7 @@ def _arms(
         found += tested.stage_checks(x, change, cohort, window_us)
         found += leftovers.anonymous(x, change, cohort)
     found += history.pre_period_checks(frames, stages, metrics)
+    found += drawn.known_before_checks(frames, stages)
     by_courier = change.unit == "courier"
     asked = [m for m in metrics if m.respondent == "customer" or by_courier]
     found += leftovers.arms(frames, stages, asked)

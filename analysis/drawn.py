@@ -15,6 +15,8 @@ from analysis.checks import Finding
 from analysis.effects import StageData
 from analysis.frames import BoolArray, Coded, Frames
 from analysis.moments import FloatArray, IntArray
+from analysis.srm import alarm
+from edgeloop.store.facts import KnownBefore
 
 SPEAKS_P = 0.05  # of all that was compared, together: below it the arms do not look drawn
 LEAST_EXPECTED = 5.0  # Cochran's rule; rarer values are one
@@ -43,11 +45,36 @@ def looks_drawn(frames: Frames, data: StageData, found: Sequence[Finding]) -> bo
     return min(p) * len(p) >= SPEAKS_P
 
 
+def known_before_checks(frames: Frames, stages: Sequence[StageData]) -> list[Finding]:
+    """Whether as many people of both arms had been met before the change: p < 0.001, Bonferroni over the stages.
+
+    A version under which part of the people go by other ids has more strangers than the other one, and their outcomes
+    are nobody's. Only of people who were drawn one by one: those of one courier or cluster come together.
+    """
+    tables = {
+        data.cohort.stage.number: _known(frames, data)
+        for data in stages
+        if not data.customers.crowd.clustered and not data.customers.crowd.inside.declared
+    }
+    tested = {number: (table, p) for number, table in tables.items() if (p := _chi(table)) is not None}
+    found = []
+    for number, (table, p) in tested.items():
+        old, new = table[:, 1] / table.sum(axis=1)
+        blocked = alarm(p, len(tested))
+        said = KnownBefore(float(old), float(new), p) if blocked else None
+        found.append(Finding("known_before", number, "block" if blocked else "ok", float(new - old), p, said))
+    return found
+
+
+def _known(frames: Frames, data: StageData) -> FloatArray:
+    crowd = data.customers.crowd
+    return _counts((frames.first_seen[crowd.person] < data.first_us).astype(np.int64), crowd.person_treated, 2)
+
+
 def _alike(frames: Frames, data: StageData) -> list[float]:
     """The p of every other thing that is known of people when they entered."""
     x, crowd = frames.exposures, data.customers.crowd
-    known = (frames.first_seen[crowd.person] < data.first_us).astype(np.int64)
-    tables = [_counts(known, crowd.person_treated, 2)]
+    tables = [_known(frames, data)]
     tables += [_of(coded, crowd.row, crowd.person_treated) for coded in (x.zone, x.device, x.segment, x.touchpoint)]
     return [p for table in tables if (p := _chi(table)) is not None]
 

@@ -17,7 +17,7 @@ from analysis.counted import Counted, counted
 from analysis.designs import Measured, measure
 from analysis.frames import WHOLE_SECOND_SOURCES, prepare
 from analysis.history import JoinTimes
-from analysis.interactions import Interaction, Randomised, overlaps
+from analysis.interactions import Interaction, Randomised, interactions, overlaps
 from analysis.judge import Judged, Weighed, judge
 from analysis.ledger import ledger
 from analysis.metrics import ANSWER_WINDOW_US, Metric
@@ -130,6 +130,17 @@ def analyse(
     tested = {(c.model_id, c.to_version) for c in listed if not c.full_switch}
     tested |= {(row.model_id, row.to_version) for row in before}
     apart = {c.change_id for c in listed if c.kind == "switch" and (c.model_id, c.to_version) in tested}
+    drawn = [
+        Randomised(m.weighed.change.change_id, m.deciding)
+        for m in measured
+        if m.weighed is not None
+        and m.deciding is not None
+        and m.weighed.change.unit == "subject"
+        and _compared(m)
+        and not m.deciding.customers.crowd.inside.declared
+    ]
+    overlapping = attempt("overlaps", lambda: overlaps(frames, drawn), lambda _: {})
+    measured = [m.beside(overlapping) for m in measured]
     promoted: dict[str, Promotion] = {}
     while True:
         weighed = [
@@ -167,18 +178,12 @@ def analyse(
     }
     if figures_alone:
         return Analysis(listed, estimates, [], wanted, known=known, rulings=rulings, promoted=facts)
-    drawn = [
-        Randomised(w.change.change_id, m.deciding)
-        for m, w in weighed
-        if m.deciding is not None
-        and w.change.unit == "subject"
-        and _compared(m)
-        and not m.deciding.customers.crowd.inside.declared
-    ]
-    interactions, overlapping = attempt("overlaps", lambda: overlaps(frames, drawn, wanted), lambda _: ([], {}))
+    found_together, together = attempt(
+        "interactions", lambda: interactions(frames, drawn, wanted), lambda _: ([], {})
+    )  # fmt: skip
     found: list[Check] = []
     for change, write, m, own in zip(listed, writers, measured, decided, strict=True):
-        checks = m.checks if own is None else m.all_checks(own, overlapping.get(change.change_id, ()))
+        checks = m.checks if own is None else m.all_checks(own, together.get(change.change_id, ()))
         found += [write.check(f) for f in checks]
     bridge = Printed([], [])
     if goal is not None:
@@ -197,7 +202,7 @@ def analyse(
             },
             freeze_id=freeze_id,
             as_of_us=as_of_us,
-            interplay=[_interplay(i) for i in interactions if i.proven and i.metric == goal],
+            interplay=[_interplay(i) for i in found_together if i.proven and i.metric == goal],
             printed=printed.get(goal.name),
             holidays=closed,
         )

@@ -21,7 +21,9 @@ from analysis.moments import cells
 from analysis.srm import ALARM_P
 from analysis.values import Crowd, Matcher, outcome_values
 from analysis.verdict import ALPHA
+from edgeloop.store.facts import DrawnTogether
 
+MOST_CARRIED = 0.2  # of another change's effect, in a figure that is still this one's
 LEAST_BOTH = 400  # people who entered both; fewer cannot fill four cells
 
 
@@ -44,13 +46,51 @@ class Interaction:
     proven: bool
 
 
-def overlaps(
+def overlaps(frames: Frames, changes: Sequence[Randomised]) -> dict[str, list[Finding]]:
+    """Per change ``overlap:OTHER`` of every other that met the same people.
+
+    Where the two draws are not independent (p < 0.001) the effect of each carries some of the other's: of its own
+    people, the part that met the other's new version in the one arm less that in the other. From a fifth on that
+    blocks, as with two changes drawn by one hash, which cannot be told apart; below it warns.
+    """
+    checks: dict[str, list[Finding]] = {}
+    for one, two in combinations(changes, 2):
+        met = _both(frames, one.data, two.data)
+        if met is None:
+            continue
+        crowd, second = met
+        first = crowd.person_treated.astype(np.int64)
+        counts = np.bincount(2 * first + second, minlength=4).reshape(2, 2)
+        p = independence(counts)
+        for change, beside, table in ((one, two, counts), (two, one, counts.T)):
+            carried = _carried(table, change.data.customers.crowd)
+            state: State = "no data" if p is None else "warn" if p < ALARM_P else "ok"
+            said = None
+            if state == "warn" and abs(carried) >= MOST_CARRIED:
+                state, said = "block", DrawnTogether(beside.change_id, carried)
+            number = change.data.cohort.stage.number
+            finding = Finding(f"overlap:{beside.change_id}", number, state, float(len(crowd)), p, said)
+            checks.setdefault(change.change_id, []).append(finding)
+    return checks
+
+
+def _carried(table: np.ndarray, crowd: Crowd) -> float:
+    """How much more of the other's new version the people of this one's new version met, as a part of everybody.
+
+    Args:
+        table: people who entered both, by this change's arm and the other's, shape (2, 2).
+    """
+    entered = np.bincount(crowd.person_treated, minlength=2)
+    old, new = table[:, 1] / np.maximum(entered, 1)
+    return float(new - old)
+
+
+def interactions(
     frames: Frames, changes: Sequence[Randomised], metrics: Sequence[Metric]
 ) -> tuple[list[Interaction], dict[str, list[Finding]]]:
     """The month's interactions, and per change the findings that belong into ``checks``.
 
-    ``overlap:OTHER`` warns where the two draws are not independent: then the effect of each carries some of the
-    other's. ``interaction:METRIC:OTHER`` warns where the two together do other than the sum of both.
+    ``interaction:METRIC:OTHER`` warns where the two together do other than the sum of both.
     """
     goals = [m for m in metrics if m.role == "goal" and m.source in ("share", "sum") and m.respondent == "customer"]
     found: list[Interaction] = []
@@ -61,13 +101,6 @@ def overlaps(
             continue
         crowd, second = met
         first = crowd.person_treated.astype(np.int64)
-        counts = np.bincount(2 * first + second, minlength=4).reshape(2, 2)
-        p = independence(counts)
-        state: State = "no data" if p is None else "warn" if p < ALARM_P else "ok"
-        for change, beside in ((one, two), (two, one)):
-            number = change.data.cohort.stage.number
-            finding = Finding(f"overlap:{beside.change_id}", number, state, float(len(crowd)), p)
-            checks.setdefault(change.change_id, []).append(finding)
         matcher = Matcher(crowd, len(frames.exposures.subject.labels))
         for metric in goals:
             values = outcome_values(frames, matcher, metric)

@@ -193,6 +193,18 @@ def _doubt(fact: AnyFact, unit: Unit) -> str:
             return t("one version was silent on {n} days while the other was in use", n=numbers.count(days))
         case facts.PrePeriod(metric=metric):
             return units.unlike_before(unit, words.label(metric))
+        case facts.KnownBefore(control=control, treated=treated):
+            return t(
+                "{old} of the old version’s customers had been met before the test and {new} of the new one’s, so one "
+                "version may be sending other customer ids",
+                old=numbers.percent(control, 1), new=numbers.percent(treated, 1),
+            )  # fmt: skip
+        case facts.DrawnTogether(change=other):
+            return t(
+                "who got it depends on who got “{other}”, so neither effect can be told from the other: draw the two "
+                "independently",
+                other=foreign.name(other),
+            )  # fmt: skip
         case facts.PreTrend(metric=metric):
             return t(
                 "zones of the new version had already been moving away from the others in “{metric}” before the start",

@@ -85,6 +85,7 @@ def _name(check: str, unit: Unit) -> str:
         "arm_silent": t("No version falls silent while the other is in use"),
         "full_days": t("Full days with complete windows"),
         "anonymous": t("Exposures without a usable id"),
+        "known_before": t("As many customers of both versions were known before"),
         "anonymous_arms": t("As many exposures without a usable id in both versions"),
         "no_courier": t("Customers without a courier"),
         "joined_share": t("Outcomes of customers who had met the model"),
@@ -118,6 +119,7 @@ def _name_of(kind: str, rest: str, unit: Unit) -> str:
 
 _YES_OR_NO = (
     "pre_period",
+    "known_before",
     "pre_trend",
     "left_out",
     "anonymous_arms",

@@ -12,6 +12,7 @@ from analysis.estimators.interaction import independence, joint_model
 from analysis.moments import cells
 from edgeloop.clock import DAY_US, HOUR_US
 from edgeloop.metrics import MetricSettings
+from edgeloop.store.facts import DrawnTogether
 from tests.frames import COLUMNS, LATER, MARCH, at, frames
 
 ORDERS = {"orders": MetricSettings(role="goal", headline=True, event="order")}
@@ -45,11 +46,14 @@ def test_independence_is_pearsons() -> None:
     assert independence(np.array([[5, 0], [7, 0]])) is None
 
 
-def two_changes(seed: int, *, both: float = 0.0, same_draw: bool = False, n: int = 6_000) -> dict[str, pd.DataFrame]:
-    """``eta`` and ``slot`` on the same people; each adds 5 points to an order, both together ``both`` more."""
+def two_changes(seed: int, *, both: float = 0.0, same_draw: float = 0.5, n: int = 6_000) -> dict[str, pd.DataFrame]:
+    """``eta`` and ``slot`` on the same people; each adds 5 points to an order, both together ``both`` more.
+
+    ``same_draw`` have the same arm in both: 0.5 where the two were drawn independently.
+    """
     rng = np.random.default_rng(seed)
     a = rng.random(n) < 0.5
-    b = np.where(rng.random(n) < 0.8, a, ~a) if same_draw else rng.random(n) < 0.5
+    b = np.where(rng.random(n) < same_draw, a, ~a)
     subject = np.array([f"s{i:05d}" for i in range(n)])
     entry = {m: at(0) + (rng.random(n) * 12 * DAY_US).astype(np.int64) for m in ("eta", "slot")}
     exposures = [
@@ -91,10 +95,30 @@ def test_changes_that_only_add_up_are_seldom_warned_of() -> None:
 
 
 def test_draws_that_go_together_are_warned_of() -> None:
-    assert {s for s, _ in checks(run(two_changes(2, same_draw=True)), "overlap:").values()} == {"warn"}
+    assert {s for s, _ in checks(run(two_changes(2, same_draw=0.56)), "overlap:").values()} == {"warn"}
     free = checks(run(two_changes(2)), "overlap:")
     assert {s for s, _ in free.values()} == {"ok"}
     assert {v for _, v in free.values()} == {6_000.0}
+
+
+@pytest.mark.parametrize("same_draw", [0.8, 1.0, 0.1])
+def test_draws_that_cannot_be_told_apart_are_no_verdict(same_draw: float) -> None:
+    """With one hash for both each effect is the sum of both, and the worse of two is promoted with the better."""
+    found = run(two_changes(2, same_draw=same_draw))
+    assert {s for s, _ in checks(found, "overlap:").values()} == {"block"}
+    assert {r.verdict for r in found.rulings.values()} == {"repair the data first"}
+    for change, other in ((ETA, SLOT), (SLOT, ETA)):
+        (fact,) = [f for f in found.rulings[change].because if isinstance(f, DrawnTogether)]
+        assert fact.change == other
+        assert fact.share == pytest.approx(2 * same_draw - 1, abs=0.05)
+
+
+def test_two_draws_on_partly_the_same_people_carry_less() -> None:
+    """Of 6,000 people a sixth met both: what either figure carries of the other is a tenth, which is a warning."""
+    tables = two_changes(2, same_draw=0.8)
+    other = (tables["exposures"]["model_id"] == "slot") & (tables["exposures"]["subject"] > "s01000")
+    tables["exposures"].loc[other, "subject"] = "t" + tables["exposures"].loc[other, "subject"]
+    assert {s for s, _ in checks(run(tables), "overlap:").values()} == {"warn"}
 
 
 def test_changes_that_share_nobody_have_no_check() -> None:

@@ -282,6 +282,37 @@ class PrePeriod(Fact, frozen=True):
         return f"the arms differed in {self.metric} before they met the change (p = {self.p:.1e})"
 
 
+class KnownBefore(Fact, frozen=True):
+    """More people of one arm had been met before the change: shares of the control and of the new version's arm."""
+
+    control: float
+    treated: float
+    p: float
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return (
+            f"{self.control:.1%} of the control's and {self.treated:.1%} of the new version's people had been met "
+            f"before the change (p = {self.p:.1e}): is one version sending other ids?"
+        )
+
+
+class DrawnTogether(Fact, frozen=True):
+    """Who got this change depends on who got another: the figure carries this share of the other's effect."""
+
+    change: str
+    share: float
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return (
+            f"who got this change depends on who got {self.change}: its figures carry {abs(self.share):.0%} of that "
+            "one's effect; draw the two independently"
+        )
+
+
 class PreTrend(Fact, frozen=True):
     """Zones of the new version were moving away from the others before the start: ``weekly`` in the metric's unit."""
 
@@ -846,6 +877,8 @@ AnyFact = (
     | Crossovers
     | ArmSilent
     | PrePeriod
+    | KnownBefore
+    | DrawnTogether
     | PreTrend
     | LeftOutUnevenly
     | AnonymousArms
