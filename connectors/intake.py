@@ -45,7 +45,6 @@ CLOCK_OFF_US = 30 * SECOND_US
 """A device clock is corrected from this much on; less may be the network."""
 
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-_AHEAD = timedelta(microseconds=AHEAD_US)
 _decoder = msgspec.json.Decoder()
 _IDS = frozenset({"customer_id", "courier_id", "subject", "courier"})
 _KNOWN = {name: frozenset(cls.__struct_encode_fields__) - STAMPS - _IDS | {"type"} for name, cls in EVENT_TYPES.items()}
@@ -170,12 +169,12 @@ class Intake:
             correction_us = now - sent_at_us
         taken: list[Taken] = []
         entries: list[Entry] = []
-        received_at = from_us(now)
+        received_at, last = from_us(now), from_us(now + AHEAD_US)
         horizon = self._horizon()
         for came in items:
             item = came
             if item.value is UNREAD:
-                short = None if correction_us else self._short_way(item.raw, received_at, horizon)
+                short = None if correction_us else self._short_way(item.raw, received_at, last, horizon)
                 if (
                     short is not None
                     and not self._too_long(short[0].value)
@@ -212,8 +211,10 @@ class Intake:
     def _too_long(self, record: bytes) -> bool:
         return self._largest_bytes is not None and len(record) > self._largest_bytes
 
-    def _short_way(self, raw: bytes, received_at: datetime, horizon: Horizon | None) -> tuple[Entry, str, str] | None:
-        found = plain(raw, _EARLIEST, received_at + _AHEAD)
+    def _short_way(
+        self, raw: bytes, received_at: datetime, last: datetime, horizon: Horizon | None
+    ) -> tuple[Entry, str, str] | None:
+        found = plain(raw, _EARLIEST, last)
         if found is None or (horizon is not None and _too_old(found.event, horizon) is not None):
             return None
         subject = self._known_person("customer", found.customer_id)
