@@ -14,8 +14,10 @@ SHARED = "edgeloop"
 EXPORTED = {
     "connectors": [
         "MOST_EVENTS",
+        "NOT_ALLOWED",
         "Intake",
         "Item",
+        "Scope",
         "Taken",
         "TooManyError",
         "events_of_body",
