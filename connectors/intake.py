@@ -30,6 +30,7 @@ from edgeloop.events import (
     encode,
     event_type,
     has_its_kind,
+    is_on_its_scale,
     log_schema,
 )
 from edgeloop.home import PSEUDONYM_KEY, SEALING_KEY, Home
@@ -402,6 +403,11 @@ def _check_answers(answers: Sequence[Answer]) -> None:
         if not has_its_kind(answer):
             wanted = "1 or 0" if answer.kind == "boolean" else f"from 0 to {LARGEST_NPS}"
             raise _RejectedError("invalid", f"`answers[{i}].value` of kind {answer.kind} is {wanted}")
+        if not is_on_its_scale(answer):
+            detail = (
+                f"`answers[{i}].value` is outside the question's scale, `low` {answer.low:g} to `high` {answer.high:g}"
+            )
+            raise _RejectedError("invalid", f"{detail}: {answer.question}")
 
 
 def _choices(kind: str, detail: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from edgeloop.events import Answer, Engagement, Exposure, Response, encode, has_its_kind
+from edgeloop.events import Answer, Engagement, Exposure, Response, encode, has_its_kind, is_on_its_scale
 
 RawId = str | None
 """As nearly everyone sends it; a number goes the general way."""
@@ -98,7 +98,10 @@ def plain(raw: bytes, first: datetime, last: datetime) -> Plain | None:
         courier_id = event.courier_id
     elif type(event) is _Response and (
         event.respondent != "customer"
-        or any(a.text is not None or a.label is not None or not has_its_kind(a) for a in event.answers)
+        or any(
+            a.text is not None or a.label is not None or not has_its_kind(a) or not is_on_its_scale(a)
+            for a in event.answers
+        )
     ):
         return None
     return Plain(event, event.customer_id, courier_id)

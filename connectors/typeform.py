@@ -6,7 +6,8 @@ documented is left out, and an answer of an unknown type is kept in ``extra``.
 
 A response that came by webhook and again in a file is one event with one body, a duplicate. So what only one of the two
 tells (the delivery's own id, the ending shown, a quiz's outcome) is not kept. A row of a file that lacks what a webhook
-would have known (a field's type) has ``revision`` -1 and never takes a webhook's place.
+would have known (a field's type) has ``revision`` -1 and never takes a webhook's place. A finished response whose
+form says how many steps its scales have has ``revision`` 1: the API's row, which cannot know, never takes its place.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from typing import IO, Any
 
 import msgspec
 
+from connectors.carried import Carried
 from connectors.intake import Item, Rejected
 from connectors.pages import rows_of_file
 from edgeloop.errors import UsageError
-from edgeloop.identity import usable_id
 from edgeloop.sealing import readable_detail
 from edgeloop.settings import TypeformSettings
 
@@ -35,6 +36,7 @@ _PERSONAL = frozenset({"email", "phone_number", "url", "file_url", "payment", "d
 _PERSONAL_FIELDS = frozenset({"email", "phone_number", "website", "file_upload", "payment", "date", "calendly"})
 _SCALES = frozenset({"rating", "opinion_scale"})
 _NAMES = {"nps": "nps", "rating": "rating", "opinion_scale": "rating"}
+_MOST_STEPS = 1_000
 _TEXT_CHARACTERS = 100_000
 _ID_CHARACTERS = 512
 _NEVER_SUBMITTED = "0001-01-01"
@@ -157,23 +159,22 @@ def read(delivery: Any, settings: TypeformSettings) -> Payload:
         raise ValueError("`event_type` is neither form_response nor form_response_partial")
     response = _object(delivery.get("form_response"))
     form, token = _required(response, "form_id"), _required(response, "token")
-    hidden = _object(response.get("hidden"))
-    fields = _list(_object(response.get("definition")).get("fields"))
-    types = {f["id"]: f.get("type") for f in fields if isinstance(f, dict) and isinstance(f.get("id"), str)}
+    hidden = Carried(_object(response.get("hidden")), settings.hidden)
+    fields = _fields(_object(response.get("definition")))
     answers: list[dict[str, Any]] = []
     unknown: list[dict[str, Any]] = []
     given = response.get("answers") or []
     for answer in given if isinstance(given, list) else [given]:
-        found = _answers(_object(answer), types, settings)
+        found = _answers(_object(answer), fields, settings)
         if found is not None:
             answers += found
         elif isinstance(answer, dict):
             unknown.append({name: content for name, content in answer.items() if name != "answer_url"})
         else:
             unknown.append({"type": type(answer).__name__})
-    customer, courier = usable_id(hidden.get("cid")), usable_id(hidden.get("courier"))
+    customer, courier = hidden.person("customer_id"), hidden.person("courier_id")
     # An unfilled `courier` with nobody else beside it is still an agent's form.
-    agent = courier is not None or (bool(hidden.get("courier")) and customer is None)
+    agent = courier is not None or (hidden.filled("courier_id") and customer is None)
     event: dict[str, Any] = {
         "type": "response",
         "response_id": f"typeform:{form}:{token}",
@@ -187,12 +188,15 @@ def read(delivery: Any, settings: TypeformSettings) -> Payload:
         "courier_id": courier,
     }
     for name in ("delivery_id", "exposure_id"):
-        link = usable_id(hidden.get(name))
-        if link is not None and len(link) <= _ID_CHARACTERS:
+        link = hidden.link(name)
+        if link is not None:
             event[name] = link
-    if isinstance(hidden.get("language"), str):
-        event["language"] = hidden["language"][:35]
+    language = next((text for text in hidden.values("language") if isinstance(text, str)), None)
+    if language is not None:
+        event["language"] = language[:35]
     event["extra"] = _extra(response, unknown)
+    if not event["partial"] and any(_scale_of_field(field) for field in fields.values()):
+        event["revision"] = 1
     return Payload(form, event)
 
 
@@ -217,12 +221,40 @@ def _extra(response: dict[str, Any], unknown: list[dict[str, Any]]) -> dict[str,
     return {name: value for name, value in extra.items() if value is not None}
 
 
-def _answers(answer: dict[str, Any], types: dict[str, Any], settings: TypeformSettings) -> list[dict[str, Any]] | None:
+def _fields(form: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The questions of a form's definition by their ids, those inside of groups too."""
+    found: dict[str, dict[str, Any]] = {}
+    pending = _list(form.get("fields"))[:]
+    while pending:
+        field = _object(pending.pop())
+        if _text(field.get("id")):
+            found[field["id"]] = field
+        pending += _list(_object(field.get("properties")).get("fields"))
+    return found
+
+
+def _scale_of_field(field: dict[str, Any]) -> tuple[float, float] | None:
+    """The ends of a question's scale, where the form's definition says how many steps it has.
+
+    Stars begin with 1; an opinion scale with 0, unless ``start_at_one``.
+    """
+    kind, properties = field.get("type"), _object(field.get("properties"))
+    steps, at_one = properties.get("steps"), properties.get("start_at_one")
+    if kind not in _SCALES or isinstance(steps, bool) or not isinstance(steps, int) or not 2 <= steps <= _MOST_STEPS:
+        return None
+    low = 1.0 if kind == "rating" or at_one is True else 0.0
+    return low, low + steps - 1
+
+
+def _answers(
+    answer: dict[str, Any], fields: dict[str, dict[str, Any]], settings: TypeformSettings
+) -> list[dict[str, Any]] | None:
     """The answers of one answered field (none for personal data); None where type or value is not as documented."""
     kind = _text(answer.get("type"))
     field = _object(answer.get("field"))
     field_id = _text(field.get("id"))
-    field_type = _text(field.get("type")) or _text(types.get(field_id))
+    asked = fields.get(field_id, {})
+    field_type = _text(field.get("type")) or _text(asked.get("type"))
     if kind in _PERSONAL or field_type in _PERSONAL_FIELDS:
         return []
     name = next((n for n in (_text(field.get("ref")), field_id) if 0 < len(n) <= _ID_CHARACTERS), None)
@@ -235,24 +267,37 @@ def _answers(answer: dict[str, Any], types: dict[str, Any], settings: TypeformSe
     if kind == "boolean" and isinstance(value, bool):
         return [question | {"kind": "boolean", "value": float(value)}]
     if kind == "number" and isinstance(value, int | float) and not isinstance(value, bool):
-        return _scored(question, value, field_type, settings)
+        return _scored(question, value, field_type, _scale(name, field_id, field_type, asked, settings))
     if kind in ("choice", "choices") and isinstance(value, dict):
         return [question | {"kind": "choice", "label": label[:_TEXT_CHARACTERS]} for label in _labels(value)] or None
     return None
 
 
+def _scale(
+    name: str, field_id: str, field_type: str, asked: dict[str, Any], settings: TypeformSettings
+) -> tuple[float, float] | None:
+    """A question's own scale: by the settings, by its form's definition, else the one for all; None: not known."""
+    if field_type == "nps":
+        return 0.0, 10.0
+    own = settings.questions.get(name) or settings.questions.get(field_id)
+    if own is not None:
+        return own.low, own.high
+    if field_type not in _SCALES:
+        return None
+    found = _scale_of_field(asked)
+    if found is None and settings.rating_low is not None and settings.rating_high is not None:
+        return settings.rating_low, settings.rating_high
+    return found
+
+
 def _scored(
-    question: dict[str, Any], number: float, field_type: str, settings: TypeformSettings
+    question: dict[str, Any], number: float, field_type: str, scale: tuple[float, float] | None
 ) -> list[dict[str, Any]] | None:
     try:
         scored = question | {"kind": _NAMES.get(field_type, "number"), "value": float(number)}
     except OverflowError:
         return None
-    if field_type in _SCALES:
-        scored |= {"low": settings.rating_low, "high": settings.rating_high}
-    elif field_type == "nps":
-        scored |= {"low": 0.0, "high": 10.0}
-    return [scored]
+    return [scored if scale is None else scored | {"low": scale[0], "high": scale[1]}]
 
 
 def _labels(choice: dict[str, Any]) -> list[str]:

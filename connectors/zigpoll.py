@@ -27,6 +27,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from connectors.carried import Carried, spellings
 from connectors.intake import Item, Rejected
 from connectors.mixpanel import harmless
 from connectors.pages import encoded, rows_of_file
@@ -39,7 +40,6 @@ from edgeloop.settings import ZigpollSettings, scale_of
 _MOST_ROWS = 10_000
 """Of one push; twice the largest page of the API. More is no survey, and each would be an event or a dead letter."""
 _TEXT_CHARACTERS = 100_000
-_ID_CHARACTERS = 512
 _MILLISECOND_US = 1_000
 _MILLISECONDS_FROM = 100_000_000_000
 """A smaller number is no time of our years in milliseconds."""
@@ -115,8 +115,9 @@ def read(row: dict[str, Any], settings: ZigpollSettings, arrived_us: int | None)
         return Rejected("invalid", "`createdAt` is missing or no time with a zone")
     metadata = _object(row.get("metadata"))
     participant = _participant(row)
-    customer = usable_id(metadata.get(settings.customer_key)) or _owner(row, metadata, participant)
-    courier = usable_id(metadata.get(settings.agent_key))
+    carried = Carried(metadata, _keys(settings))
+    customer = carried.person("customer_id") or _owner(row, metadata, participant)
+    courier = carried.person("courier_id")
     # An id that is also one of ours would show in the tables.
     participant = None if participant in (customer, courier) else participant
     known = bool(participant or customer or courier)
@@ -128,7 +129,7 @@ def read(row: dict[str, Any], settings: ZigpollSettings, arrived_us: int | None)
         day = moment.astimezone(UTC).date().isoformat()
         identity = "/".join(quote(part, safe="") for part in (poll, participant or "", slide, day))
     # An unfilled id of an agent with nobody else beside it is still an agent's survey.
-    agent = courier is not None or (bool(metadata.get(settings.agent_key)) and customer is None)
+    agent = courier is not None or (carried.filled("courier_id") and customer is None)
     answer = _answer(row, settings.questions.get(slide))
     event: dict[str, Any] = {
         "type": "response",
@@ -142,15 +143,24 @@ def read(row: dict[str, Any], settings: ZigpollSettings, arrived_us: int | None)
         "courier_id": courier,
         "extra": _extra(row, metadata, settings, answered=answer is not None),
     }
-    for name, key in (("delivery_id", settings.delivery_key), ("exposure_id", settings.exposure_key)):
-        link = usable_id(metadata.get(key))
-        if link is not None and len(link) <= _ID_CHARACTERS:
+    for name in ("delivery_id", "exposure_id"):
+        link = carried.link(name)
+        if link is not None:
             event[name] = link
     if pushed:
         event["extra"]["unconfirmed"] = True
     else:
         event["revision"] = 1
     return event
+
+
+def _keys(settings: ZigpollSettings) -> dict[str, str]:
+    return {
+        "customer_id": settings.customer_key,
+        "courier_id": settings.agent_key,
+        "delivery_id": settings.delivery_key,
+        "exposure_id": settings.exposure_key,
+    }
 
 
 def _item(raw: bytes, place: str, row: Any, settings: ZigpollSettings, arrived_us: int | None) -> Item:
@@ -310,11 +320,11 @@ def _extra(
     row: dict[str, Any], metadata: dict[str, Any], settings: ZigpollSettings, *, answered: bool
 ) -> dict[str, Any]:
     """What an analyst may want besides the answer; never an address, a browser, or metadata that says who it was."""
-    ours = {settings.customer_key, settings.agent_key, settings.delivery_key, settings.exposure_key, "uid", "userId"}
+    ours = {"uid", "userid", *(spelt for name in _keys(settings) for spelt in spellings(name, _keys(settings)))}
     kept = {
         name: value
         for name, value in metadata.items()
-        if name not in ours and isinstance(value, str | int | float) and harmless(name, value)
+        if name.lower() not in ours and isinstance(value, str | int | float) and harmless(name, value)
         if "useragent" not in squeezed(name) and not _is_address(value)
     }
     given = row.get("answers")

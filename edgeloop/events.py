@@ -119,6 +119,13 @@ def has_its_kind(answer: Answer) -> bool:
     return value in (0.0, 1.0) if answer.kind == "boolean" else 0 <= value <= LARGEST_NPS
 
 
+def is_on_its_scale(answer: Answer) -> bool:
+    """Whether the value lies on the question's scale, where both its ends are given."""
+    if answer.value is None or answer.low is None or answer.high is None:
+        return True
+    return answer.low <= answer.value <= answer.high
+
+
 class Response(_Event, tag="response"):
     """One person's answers to one survey."""
 

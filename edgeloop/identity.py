@@ -31,14 +31,16 @@ _BITS, _BYTES, _PAIR = 130, 17, 1023
 _SHIFTS = range(_BITS - 10, -10, -10)
 _BLOCK = 64
 _TEMPLATE = re.compile(r"\{\{.*\}\}", re.DOTALL)
+_PLACEHOLDER = re.compile(r"x{3,}", re.IGNORECASE)
+"""What survey tools put into a sample link (``#cid=xxxxx``): it came back as one customer whom everybody shared."""
 
 
 def usable_id(raw: object) -> str | None:
-    """The id as text, or None where it names nobody (absent, ``""``, ``undefined``, ``{{cid}}`` …)."""
+    """The id as text, or None where it names nobody (absent, ``""``, ``undefined``, ``{{cid}}``, ``xxxxx`` …)."""
     if isinstance(raw, bool) or not isinstance(raw, str | int):
         return None
     text = str(raw).strip()
-    if text.lower() in NOBODY or _TEMPLATE.search(text):
+    if text.lower() in NOBODY or _TEMPLATE.search(text) or _PLACEHOLDER.fullmatch(text):
         return None
     return text
 

@@ -35,6 +35,7 @@ _SCALE = re.compile(
 )
 _ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 _SWITCH = dict.fromkeys(_ON, True) | dict.fromkeys(_OFF, False)
+_HIDDEN = ("customer_id", "courier_id", "delivery_id", "exposure_id", "language")
 FILE_NAME = "edgeloop.toml"
 PREFIX = "EDGELOOP_"
 # Read elsewhere, before there are settings; the last two by scripts/kafka.sh.
@@ -152,6 +153,13 @@ class ScheduleSettings(_Section, frozen=True):
     report_hour: Annotated[int, Meta(ge=0, le=23)] = 6
 
 
+class ScaleSettings(_Section, frozen=True):
+    """``[typeform.questions.REF]``: the two ends of one question's scale."""
+
+    low: float
+    high: float
+
+
 class TypeformSettings(_Section, frozen=True):
     """``POST /hooks/typeform``."""
 
@@ -161,8 +169,14 @@ class TypeformSettings(_Section, frozen=True):
     """Still accepted while the secret is being changed."""
     forms: tuple[str, ...] = ()
     """Known forms; empty means every correctly signed form."""
-    rating_low: float = 1.0
-    rating_high: float = 5.0
+    hidden: dict[str, str] = {}
+    """The form's hidden fields: ``customer_id``, ``courier_id``, ``delivery_id``, ``exposure_id`` or ``language`` → the
+    name it has in the form. Fields of those names, ``cid`` and ``courier`` are found without."""
+    questions: dict[str, ScaleSettings] = {}
+    """``[typeform.questions.REF]`` with ``low`` and ``high``: a question's own scale, before what its form says."""
+    rating_low: float | None = None
+    rating_high: float | None = None
+    """Both: the scale of ratings and opinion scales of which neither form nor ``questions`` says their own."""
 
 
 class ZigpollSettings(_Section, frozen=True):
@@ -351,6 +365,7 @@ def load(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
             raise UsageError(f"{path or 'settings'}: holidays: {day!r} is no date; write it as 2026-12-25") from error
     _check_mail(settings.mail, str(path or "settings"))
     _check_people(settings, str(path or "settings"))
+    _check_typeform(settings.typeform, str(path or "settings"))
     for slide, text in settings.zigpoll.questions.items():
         try:
             scale_of(text)
@@ -360,6 +375,20 @@ def load(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
                 f"{', '.join(_ANSWER_KINDS)}, or a number's with its scale, such as csat:1-5"
             ) from error
     return settings
+
+
+def _check_typeform(typeform: TypeformSettings, where: str) -> None:
+    for name in typeform.hidden:
+        if name not in _HIDDEN:
+            raise UsageError(f"{where}: [typeform] hidden: {name} is unknown ({meant(name, _HIDDEN)})")
+    scales = [(f"[typeform.questions.{ref}]", scale.low, scale.high) for ref, scale in typeform.questions.items()]
+    if (typeform.rating_low is None) != (typeform.rating_high is None):
+        raise UsageError(f"{where}: [typeform] rating_low and rating_high are set together: a scale has two ends")
+    if typeform.rating_low is not None and typeform.rating_high is not None:
+        scales.append(("[typeform] rating_low, rating_high", typeform.rating_low, typeform.rating_high))
+    for name, low, high in scales:
+        if not low < high:
+            raise UsageError(f"{where}: {name}: the lower end of a scale comes first, such as low = 0, high = 10")
 
 
 def _check_mail(mail: MailSettings, where: str) -> None:
@@ -504,9 +533,9 @@ def _parse(cls: type[_Section], key: str, text: str) -> Any:
         return {name: int(value) if whole and value.strip().isdecimal() else value for name, value in pairs}
     if isinstance(default, bool):
         return _SWITCH.get(text.strip().lower(), text)
-    if isinstance(default, int | float):
+    if isinstance(default, int | float) or field.type == float | None:
         try:
-            return type(default)(text)
+            return float(text) if default is None else type(default)(text)
         except ValueError:
             return text
     return text

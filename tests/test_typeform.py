@@ -91,7 +91,7 @@ def test_every_answer_type() -> None:
     assert event["answers"] == [
         {"question": "why", "kind": "text", "text": "line one\nline two"},
         {"question": "nps", "kind": "nps", "value": 9.0, "low": 0.0, "high": 10.0},
-        {"question": "csat", "kind": "rating", "value": 4.0, "low": 1.0, "high": 5.0},
+        {"question": "csat", "kind": "rating", "value": 4.0},
         {"question": "parcels", "kind": "number", "value": 3.0},
         {"question": "terms", "kind": "boolean", "value": 0.0},
         {"question": "pick", "kind": "choice", "label": "Red"},

@@ -112,7 +112,15 @@ class Vendors:
             response["submitted_at"] = iso(submitted_us)
         response |= {
             "hidden": hidden,
-            "definition": {"id": form, "title": "How was your delivery?", "fields": []},
+            "definition": {
+                "id": form,
+                "title": "How was your delivery?",
+                "fields": [
+                    {"id": answer["field"]["id"], "type": "rating", "properties": {"steps": 5}}
+                    for answer in answers
+                    if answer["field"]["type"] == "rating"
+                ],
+            },
             "answers": answers,
         }
         kind = "form_response" if submitted_us is not None else "form_response_partial"
