@@ -11,7 +11,7 @@ from analysis.frames import ABSENT
 from analysis.groups import distinct, first_places, ranks
 from analysis.moments import IntArray
 from analysis.ramps import steps
-from edgeloop.clock import HOUR_US
+from edgeloop.clock import DAY_US, HOUR_US
 from edgeloop.store import facts
 
 MOST_HOURLY_DAYS = 62  # of longer rollouts days are counted, not hours
@@ -37,7 +37,7 @@ def found_stages(
     if not any(new) or all(new):
         return whole
     days = midnights(start_us, int(shown.at[rows[-1]]) + 1, timezone)
-    hourly = len(days) - 1 <= MOST_HOURLY_DAYS
+    hourly = len(days) - 1 <= MOST_HOURLY_DAYS and days[-1] - days[0] <= (MOST_HOURLY_DAYS + 1) * DAY_US
     edges = np.arange(days[0], days[-1] + 1, HOUR_US) if hourly else days
     bins = np.searchsorted(edges, shown.at[rows], side="right") - 1
     person = ranks(shown.subject.of_rows(rows), len(shown.subject.labels))

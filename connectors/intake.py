@@ -23,6 +23,7 @@ from edgeloop.events import (
     DEAD_LETTERS_TOPIC,
     EVENT_TYPES,
     LARGEST_NPS,
+    OTHER_TIMES,
     STAMPS,
     Answer,
     Event,
@@ -34,23 +35,23 @@ from edgeloop.events import (
     log_schema,
 )
 from edgeloop.home import PSEUDONYM_KEY, SEALING_KEY, Home
-from edgeloop.horizon import BeforeHorizonError, Horizon
+from edgeloop.horizon import BeforeEarliestError, BeforeHorizonError, Horizon
 from edgeloop.identity import PSEUDONYM, Pseudonymiser, usable_id
 from edgeloop.log.base import Entry
 from edgeloop.scrub import MAX_DEPTH, TooDeepError, scrub, scrub_tree
 from edgeloop.sealing import DeadLetter, Sealer, Whole, readable_detail
+from edgeloop.settings import DoorSettings
 
 AHEAD_US = 5 * 60 * SECOND_US
 """An event further than this ahead of its arrival is a dead letter: it would never be matched, and hides a fault."""
 CLOCK_OFF_US = 30 * SECOND_US
 """A device clock is corrected from this much on; less may be the network."""
 
-_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_DEFAULTS = DoorSettings()
 _decoder = msgspec.json.Decoder()
 _IDS = frozenset({"customer_id", "courier_id", "subject", "courier"})
 _KNOWN = {name: frozenset(cls.__struct_encode_fields__) - STAMPS - _IDS | {"type"} for name, cls in EVENT_TYPES.items()}
 _KNOWN_OF_ANSWER = frozenset(Answer.__struct_encode_fields__)
-_OTHER_TIMES = {"telemetry": ("message_sent_at", "message_delivered_at"), "change": ("ended_at",)}
 _PATH = re.compile(r" - at `\$\.(answers\[\d+\]\.)?(\w+)`$")
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 _NUL = "\0"
@@ -137,6 +138,7 @@ class Intake:
         horizon: Callable[[], Horizon | None] = lambda: None,
         *,
         largest_bytes: int | None = None,
+        settings: DoorSettings = _DEFAULTS,
     ) -> None:
         """``largest_bytes`` is what the log takes of one record; None is anything."""
         self._pseudonyms = Pseudonymiser(home.secret(PSEUDONYM_KEY))
@@ -144,6 +146,8 @@ class Intake:
         self._clock = clock
         self._horizon = horizon
         self._largest_bytes = largest_bytes
+        self._earliest_us = settings.earliest_us
+        self._earliest = from_us(settings.earliest_us)
         self._cache: dict[tuple[str, str], str] = {}
 
     def take(
@@ -215,7 +219,7 @@ class Intake:
     def _short_way(
         self, raw: bytes, received_at: datetime, last: datetime, horizon: Horizon | None
     ) -> tuple[Entry, str, str] | None:
-        found = plain(raw, _EARLIEST, last)
+        found = plain(raw, self._earliest, last)
         if found is None or (horizon is not None and _too_old(found.event, horizon) is not None):
             return None
         subject = self._known_person("customer", found.customer_id)
@@ -296,7 +300,7 @@ class Intake:
         if isinstance(event, Response):
             _check_answers(event.answers)
         try:
-            return _stamp(event, kind, now, correction_us)
+            return _stamp(event, kind, now, correction_us, self._earliest_us)
         except OverflowError as error:
             raise _RejectedError("invalid", "a time lies outside the calendar") from error
 
@@ -450,7 +454,11 @@ def _without_nul(value: Any) -> Any:
     return value
 
 
-def _stamp(event: Event, kind: str, now: int, correction_us: int) -> Event:
+def _stamp(event: Event, kind: str, now: int, correction_us: int, earliest_us: int) -> Event:
+    # Before anything else: the year 1 of a zone ahead of UTC lies outside the calendar.
+    if to_us(event.occurred_at) + correction_us < earliest_us:
+        too_early = BeforeEarliestError(earliest_us)
+        raise _RejectedError(too_early.reason, str(too_early))
     raw = event.occurred_at.astimezone(UTC)
     at = raw + timedelta(microseconds=correction_us)
     if correction_us:
@@ -461,8 +469,8 @@ def _stamp(event: Event, kind: str, now: int, correction_us: int) -> Event:
         )
     event.occurred_at = at
     event.received_at = from_us(now)
-    for name in _OTHER_TIMES.get(kind, ()):
+    for name in OTHER_TIMES.get(kind, ()):
         moment: datetime | None = getattr(event, name)
-        if moment is not None:
-            setattr(event, name, moment.astimezone(UTC))
+        if moment is not None:  # one that was never set is none
+            setattr(event, name, moment.astimezone(UTC) if to_us(moment) >= earliest_us else None)
     return event

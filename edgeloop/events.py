@@ -251,6 +251,8 @@ DEAD_LETTERS_TOPIC = "dead.letters"
 ALERTS_TOPIC = "loop.alerts"
 UPDATES_TOPIC = "attribution.updates"
 
+OTHER_TIMES = {"telemetry": ("message_sent_at", "message_delivered_at"), "change": ("ended_at", "starts")}
+"""Times of a type beside the moment it happened; all of them may be absent."""
 STAMPS = frozenset({"occurred_at_raw", "received_at", "anonymous"})
 """What only a door may set."""
 

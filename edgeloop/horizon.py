@@ -36,6 +36,18 @@ class BeforeHorizonError(EdgeloopError):
         super().__init__(f"`occurred_at` lies before {iso(first_us)}: what happened earlier was pruned here")
 
 
+class BeforeEarliestError(EdgeloopError):
+    """An event from before the company's time: its sender's clock was not set."""
+
+    reason = "before_earliest"
+
+    def __init__(self, earliest_us: int) -> None:
+        super().__init__(
+            f"`occurred_at` lies before {iso(earliest_us)[:10]} ([door] earliest): the sender's clock was not set yet. "
+            "Let it send `Edgeloop-Sent-At`, or wait with its first events until the clock is set"
+        )
+
+
 @runtime_checkable
 class KnowsHorizon(Protocol):
     """A log that says how far its home was pruned."""

@@ -10,7 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime, time
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from edgeloop.addresses import address
+from edgeloop.clock import to_us
 from edgeloop.errors import UsageError
 from edgeloop.events import AnswerKind
 from edgeloop.metrics import metrics_in_force
@@ -78,6 +79,13 @@ class DoorSettings(_Section, frozen=True):
     """Of all requests that are being read or worked on; beyond it the next are answered 503."""
     max_waiting_mb: Annotated[float, Meta(gt=0)] = 64.0
     """Of records that wait for the log; beyond it requests are answered 503."""
+    earliest: date = date(2015, 1, 1)
+    """What is stamped before this day (UTC) is a clock that was never set: 1970, or the year 1 of Go and .NET."""
+
+    @property
+    def earliest_us(self) -> int:
+        """The same in µs."""
+        return to_us(datetime.combine(self.earliest, time(), UTC))
 
 
 class KafkaSettings(_Section, frozen=True):

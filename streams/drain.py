@@ -73,6 +73,7 @@ class Drain:
         max_records: int = MAX_RECORDS,
         lane: Lane = ONLY_LANE,
         horizon: Horizon | None = None,
+        earliest_us: int | None = None,
     ) -> None:
         self._log = log
         self._store = store
@@ -81,7 +82,9 @@ class Drain:
         self._batch_bytes = FIRST_BATCH_BYTES
         self._record_bytes = _RECORD_BYTES
         self._identities = {topic: (log.cluster_id, topic_id) for topic, topic_id in log.topic_ids().items()}
-        self._steps = Steps(store, rules, sealer, self._identities, shards=lane.shards, horizon=horizon)
+        self._steps = Steps(
+            store, rules, sealer, self._identities, shards=lane.shards, horizon=horizon, earliest_us=earliest_us
+        )
 
     def check(self) -> None:
         """Refuse to work on a store of other rules or another log, or where the log lost its end.

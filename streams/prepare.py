@@ -8,8 +8,19 @@ from urllib.parse import quote
 
 import msgspec
 
-from edgeloop.events import EVENT_TYPES, Engagement, Event, Exposure, Response, body_sha256, decode, times_us
-from edgeloop.horizon import BeforeHorizonError
+from edgeloop.clock import to_us
+from edgeloop.events import (
+    EVENT_TYPES,
+    OTHER_TIMES,
+    Engagement,
+    Event,
+    Exposure,
+    Response,
+    body_sha256,
+    decode,
+    times_us,
+)
+from edgeloop.horizon import BeforeEarliestError, BeforeHorizonError
 from edgeloop.log.base import TopicPartition
 from edgeloop.store.bodies import told_by_row
 from edgeloop.store.schema import Row, answer_rows, row
@@ -60,20 +71,28 @@ def prepare(
     rows: list[Row],
     lateness_us: list[int],
     first_us: int | None = None,
+    earliest_us: int | None = None,
 ) -> Iterator[Prepared]:
-    """The events of one topic's records, in order; what is none, or happened before ``first_us``, is refused and left
-    out.
+    """The events of one topic's records, in order; what is none, or happened before ``first_us`` or ``earliest_us``, is
+    refused and left out.
 
     Each one's row is appended to ``rows``, and to ``lateness_us`` how long after it happened a door received it.
     """
     cls = EVENT_TYPES[kind]
     make = _MAKERS.get(cls, _other)
+    others = OTHER_TIMES.get(kind)
     for place, value in enumerate(values):
         try:
             event = decode(value)
             if type(event) is not cls:
                 raise msgspec.ValidationError(f"an event of topic {event.topic} in topic {cls.topic}")
             times = times_us(event)
+            if earliest_us is not None:
+                if times[0] < earliest_us:
+                    refuse(place, BeforeEarliestError(earliest_us))
+                    continue
+                if others is not None:
+                    _unset(event, others, earliest_us)
             prepared, cells = make(kind, event, value, times, len(rows), origin, number_of)
         except UNREADABLE as error:
             refuse(place, error)
@@ -86,6 +105,14 @@ def prepare(
         if received_us is not None:
             lateness_us.append(received_us - at_us)
         yield prepared
+
+
+def _unset(event: Event, names: Sequence[str], earliest_us: int) -> None:
+    """Times beside the moment itself that lie before are absent: nobody set them."""
+    for name in names:
+        moment = getattr(event, name)
+        if moment is not None and to_us(moment) < earliest_us:
+            setattr(event, name, None)
 
 
 _Times = tuple[int, int, int | None]

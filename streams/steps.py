@@ -17,7 +17,7 @@ from hashlib import sha256
 from edgeloop import sealing
 from edgeloop.errors import EdgeloopError
 from edgeloop.events import DEAD_LETTERS_TOPIC, STORED_TOPICS, TYPES_OF_TOPICS
-from edgeloop.horizon import BeforeHorizonError, Horizon
+from edgeloop.horizon import Horizon
 from edgeloop.log.base import Chunk, TopicPartition
 from edgeloop.log.partitioner import SHARDS
 from edgeloop.sealing import Sealer, readable_detail
@@ -62,13 +62,15 @@ class Steps:
         *,
         shards: Collection[int] = range(SHARDS),
         horizon: Horizon | None = None,
+        earliest_us: int | None = None,
         updates: bool = False,
         cache_bytes: int = CACHE_BYTES,
         unflushed_bytes: int = UNFLUSHED_BYTES,
     ) -> None:
         """``identities`` gives (cluster id, topic id) of each topic; ``shards`` are those worked off and flushed.
 
-        ``updates``: whether changed outcomes are put into the outbox.
+        ``earliest_us``: what happened before is a clock that was never set. ``updates``: whether changed outcomes are
+        put into the outbox.
         """
         self._updates = updates
         self._store = store
@@ -77,6 +79,7 @@ class Steps:
         self.identities = identities
         """(cluster id, topic id) of each topic."""
         self._horizon = horizon
+        self._earliest_us = earliest_us
         self._states = StateCache(store, shards, cache_bytes=cache_bytes, unflushed_bytes=unflushed_bytes)
         self._contexts = Contexts(store)
         self.dead_letters = 0
@@ -276,7 +279,10 @@ class Steps:
             origin = (chunk.topic, chunk.partition)
             of_table = rows.setdefault(EVENT_TABLES[kind].name, [])
             number_of = self._contexts.number
-            for event in prepare(kind, chunk.values, origin, number_of, refuse, of_table, lateness_us, first_us):
+            events = prepare(
+                kind, chunk.values, origin, number_of, refuse, of_table, lateness_us, first_us, self._earliest_us
+            )
+            for event in events:
                 by_key[event.key].append(event)
         return by_key
 
@@ -307,7 +313,7 @@ class Steps:
 
     def _refuse(self, chunk: Chunk, refused: list[Row], place: int, error: Exception) -> None:
         letter = self._sealer.dead_letter(
-            reason=error.reason if isinstance(error, BeforeHorizonError) else "undecodable",
+            reason=getattr(error, "reason", "undecodable") if isinstance(error, EdgeloopError) else "undecodable",
             detail=readable_detail(error),
             source=f"log:{chunk.topic}/{chunk.partition}",
             place=f"offset {chunk.offsets[place]}",

@@ -34,3 +34,13 @@ def test_midnight_begins_the_day() -> None:
 
 def test_dates_are_local() -> None:
     assert local_date(us(2026, 3, 31, 23), "Europe/Berlin") == "2026-04-01"
+
+
+def test_what_a_clock_shows_that_was_never_set_is_one_day() -> None:
+    for zone in ("UTC", "Europe/Berlin", "America/New_York", "Pacific/Kiritimati"):
+        start = to_us(datetime(1, 1, 1, tzinfo=UTC))
+        edges = midnights(start, us(2026, 3, 1), zone)
+        assert edges[0] == start
+        assert (np.diff(edges) > 0).all()
+        assert len(edges) < 10_000
+        assert local_date(start, zone) < "0002"

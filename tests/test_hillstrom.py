@@ -32,6 +32,9 @@ def edgeloop(home: Path, *arguments: str) -> str:
 
 
 SETTINGS = """
+[door]
+earliest = 2000-01-01
+
 [metrics.visit]
 role = "goal"
 headline = true

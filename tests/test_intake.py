@@ -6,16 +6,18 @@ import base64
 import hashlib
 import hmac
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.intake import Intake, Item, Taken
-from edgeloop.clock import iso, to_us
+from connectors.intake import UNREAD, Intake, Item, Taken
+from edgeloop.clock import from_us, iso, to_us
 from edgeloop.events import (
     EVENT_TYPES,
     Change,
@@ -31,6 +33,7 @@ from edgeloop.events import (
 from edgeloop.home import PSEUDONYM_KEY, SEALING_KEY, Home
 from edgeloop.sealing import Sealer
 from edgeloop.sealing import decode as decode_letter
+from edgeloop.settings import DoorSettings
 from tests.fakes import FixedClock, at
 
 NOW = at("2026-02-03T12:00:00Z")
@@ -302,12 +305,47 @@ def test_every_time_is_stored_in_utc(intake: Intake) -> None:
     assert change.ended_at.isoformat() == "2026-02-03T11:00:00+00:00"
 
 
-@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
-def test_a_time_outside_the_calendar_is_refused(intake: Intake, moment: str) -> None:
+def test_a_time_outside_the_calendar_is_refused(intake: Intake) -> None:
+    moment = "9999-12-31T23:59:59-14:00"
     for value in (EXPOSURE | {"occurred_at": moment}, CHANGE | {"ended_at": moment}):
         taken, _ = take(intake, value)
         assert taken.rejected is not None
         assert taken.rejected.detail == "a time lies outside the calendar"
+
+
+UNSET = ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "1970-01-01T00:00:00Z", "2014-12-31T23:59:59.999999Z"]
+
+
+@pytest.mark.parametrize("moment", UNSET)
+def test_a_clock_that_was_never_set_is_a_dead_letter_with_its_own_reason(intake: Intake, moment: str) -> None:
+    for value in (EXPOSURE, RESPONSE, CHANGE):
+        taken, _ = take(intake, value | {"occurred_at": moment})
+        assert taken.rejected is not None
+        assert taken.rejected.reason == "before_earliest"
+        assert "before 2015-01-01 ([door] earliest)" in taken.rejected.detail
+    assert take(intake, EXPOSURE | {"occurred_at": "2015-01-01T00:00:00Z"})[0].rejected is None
+
+
+@pytest.mark.parametrize("moment", UNSET)
+def test_another_time_that_was_never_set_is_absent(intake: Intake, moment: str) -> None:
+    _, change = take(intake, CHANGE | {"ended_at": moment, "starts": moment})
+    assert isinstance(change, Change)
+    assert (change.ended_at, change.starts) == (None, None)
+
+
+def test_a_clock_at_the_epoch_is_corrected_where_the_device_says_its_time(intake: Intake) -> None:
+    raw = msgspec.json.encode(EXPOSURE | {"occurred_at": "1970-01-01T00:00:05Z"})
+    taken, entries = intake.take([Item(raw, "line 1", UNREAD)], source="test", sent_at_us=10_000_000)
+    assert taken[0].rejected is None
+    event = decode(entries[0].value)
+    assert event.occurred_at == from_us(NOW - 5_000_000)
+    assert event.occurred_at_raw is not None
+    assert event.occurred_at_raw.year == 1970
+
+
+def test_the_lower_bound_is_a_setting(home: Home) -> None:
+    intake = Intake(home, FixedClock(NOW), settings=DoorSettings(earliest=date(1999, 1, 1)))
+    assert take(intake, EXPOSURE | {"occurred_at": "2001-01-01T00:00:00Z"})[0].rejected is None
 
 
 def test_no_record_holds_nul(intake: Intake) -> None:

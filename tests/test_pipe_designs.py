@@ -33,7 +33,7 @@ def estimates(folder: Path, settings: str, events: Iterable[dict[str, Any]], mon
     (folder / "events.ndjson").write_bytes(b"".join(encode(event) + b"\n" for event in events))
     home = folder / "home"
     home.mkdir()
-    (home / "edgeloop.toml").write_text(settings, encoding="utf-8")
+    (home / "edgeloop.toml").write_text(f"door.earliest = 1970-01-01\n{settings}", encoding="utf-8")
     edgeloop(home, "ingest", str(folder / "events.ndjson"))
     edgeloop(home, "process")
     found: list[dict[str, Any]] = msgspec.json.decode(edgeloop(home, "uplift", "--month", month, "--json"))

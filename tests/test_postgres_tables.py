@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -14,11 +15,13 @@ import pytest
 
 from analysis import ledger
 from edgeloop.app import monthly
+from edgeloop.clock import to_us
 from edgeloop.horizon import Horizon
 from edgeloop.log.base import Entry
 from edgeloop.log.local import LocalLog
 from edgeloop.months import Month
 from edgeloop.settings import AttributionSettings, Settings
+from edgeloop.store import freeze
 from edgeloop.store.base import Reader, Store
 from edgeloop.store.freeze import write_freeze
 from edgeloop.store.postgres import PostgresReader, PostgresStore
@@ -187,9 +190,31 @@ def test_the_ledger_of_the_live_store_is_that_of_its_tables(pair: Pair, monkeypa
             for table, order in ((EXPOSURES, "occurred_at"), (CHANGES, "occurred_at, change_id")):
                 names, rows = reader.query(f"SELECT {', '.join(table.names)} FROM {table.name} ORDER BY {order}")
                 tables[table.name] = pd.DataFrame(rows, columns=names)
-            found = monthly.live_ledger(reader, "Europe/Berlin")
+            found = monthly.live_ledger(reader, "Europe/Berlin", 0)
             assert found == ledger(tables, timezone="Europe/Berlin")
             assert found
+
+
+def test_clocks_that_were_never_set_are_dead_letters_and_no_part_of_the_ledger(pair: Pair) -> None:
+    def shown(n: int, at: str) -> Body:
+        return {
+            "type": "exposure", "exposure_id": f"x{n}", "subject": f"{n:026d}", "occurred_at": at, "model_id": "eta",
+            "model_version": f"v{n % 2}", "touchpoint": "card", "arm": ("stable", "canary")[n % 2], "rollout_id": "r",
+        }  # fmt: skip
+
+    earliest_us = to_us(datetime(2015, 1, 1, tzinfo=UTC))
+    append(pair, [shown(0, "2026-02-01T10:00:00Z"), shown(1, "2026-02-02T10:00:00Z"), shown(3, "1970-01-01T00:00:07Z")])
+    pair.drain(settings_of(0))  # as a version did that knew no bound
+    append(pair, [shown(5, "0001-01-01T00:00:00Z"), shown(7, "2014-12-31T23:59:59Z")])
+    for store in pair.stores:
+        Drain(pair.log, store, Rules.of(settings_of(0)), SEALER, earliest_us=earliest_us).run()
+    assert pair.both("SELECT reason, count(*) FROM dead_letters GROUP BY reason") == [[("before_earliest", 2)]] * 2
+    assert pair.both("SELECT count(*) FROM exposures") == [[(3,)]] * 2
+    for reader in pair.readers():
+        with closing(reader):
+            (change,) = monthly.live_ledger(reader, "America/New_York", earliest_us)
+            assert change.start_us == to_us(datetime(2026, 2, 2, 10, tzinfo=UTC))
+            assert freeze.begins_us(reader, earliest_us) == to_us(datetime(2026, 2, 1, 10, tzinfo=UTC))
 
 
 @pytest.mark.parametrize("seed", SEEDS[:3])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import date
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,7 +23,7 @@ from edgeloop.horizon import Horizon
 from edgeloop.log.base import Entry
 from edgeloop.log.local import LocalLog
 from edgeloop.months import Month
-from edgeloop.settings import AttributionSettings, Settings
+from edgeloop.settings import AttributionSettings, DoorSettings, Settings
 from edgeloop.store.reader import SqliteReader
 from edgeloop.store.sqlite import SqliteStore
 from streams import Rules, UnfinishedPassError, passes
@@ -34,18 +35,21 @@ from tests.strategies import RULES
 from tests.worlds import IDS, KEYS, micros, shuffled_with_duplicates, stamp, world
 
 NOW = at("2026-04-10T12:00:00Z")
+EVER = Settings(door=DoorSettings(earliest=date(1, 1, 1)))
+"""The worlds go back to 1969."""
 MONTHS = ("2026-02", "2026-03", "2026-04")
 
 
 def settings_of(number: int) -> Settings:
     return Settings(
+        door=EVER.door,
         attribution=AttributionSettings(
             credit_rule=RULES[number % len(RULES)],
             max_touches=(50, 2, 3)[number % 3],
             engagement_window_h=(72, 1)[number % 2],
             answer_window_days=(14, 7)[number % 2],
             delivery_window_days=(20, 120, 0)[number % 3],
-        )
+        ),
     )
 
 
@@ -187,7 +191,7 @@ def shown(exposure_id: str, occurred_at: str, **fields: Any) -> Body:
 
 
 def test_a_couriers_key_still_knows_what_it_carries(home: Home) -> None:
-    settings = Settings()
+    settings = EVER
     asked = {"survey_id": "s", "source": "app", "answers": [{"question": "q", "kind": "rating", "value": 4.0}]}
     bodies: list[Body] = [
         shown("old", "2025-01-01T00:00:00Z", courier="kim"),
@@ -204,7 +208,7 @@ def test_a_couriers_key_still_knows_what_it_carries(home: Home) -> None:
 
 
 def test_an_outcome_still_waits_for_what_it_names(home: Home) -> None:
-    settings = Settings()
+    settings = EVER
     bodies: list[Body] = [
         shown("old", "2025-01-01T00:00:00Z"),
         {"type": "engagement", "event_id": "e", "subject": "ann", "name": "tip", "source": "app", "exposure_id": "late"}
@@ -220,7 +224,7 @@ def test_an_outcome_still_waits_for_what_it_names(home: Home) -> None:
 
 def test_what_is_on_the_way_is_worked_in_first(home: Home) -> None:
     """Couriers' keys that wait, heads that were not written, records that were not drained."""
-    settings = Settings()
+    settings = EVER
     bodies = some_world("on the way", 200)
     append(home, [entry(body) for body in bodies[:120]])
     with mock.patch.object(Steps, "work_off", return_value=0), mock.patch.object(Steps, "flush", return_value=0):
@@ -291,7 +295,7 @@ def broken_off(
 def test_keys_that_share_a_slot_are_still_found(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slots of few values, so that keys lie behind each other and a hole would hide one."""
     monkeypatch.setattr("edgeloop.store.base.slot_of", lambda key, shard: sum(key.encode()) % 3 * 4)
-    settings = Settings()
+    settings = EVER
     bodies = [body for seed in range(6) for body in some_world(f"slots {seed}", 60)]
     for number, body in enumerate(bodies):
         if KEYS[body["type"]] == "subject" and body.get("respondent") != "agent":
@@ -342,7 +346,7 @@ class LogOf:
 
 
 def test_months_that_were_never_frozen_are_kept(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = Settings()
+    settings = EVER
     bodies = [body for body in some_world("frozen") if body["occurred_at"] >= "2026-01"]
     filled(home, bodies, settings)
     words = ["--home", str(home.path)]

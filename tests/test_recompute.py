@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from unittest import mock
 
@@ -13,7 +14,7 @@ from edgeloop.app.cli import run as edgeloop
 from edgeloop.app.process import process
 from edgeloop.home import Home
 from edgeloop.log.local import LocalLog
-from edgeloop.settings import AttributionSettings, Settings
+from edgeloop.settings import AttributionSettings, DoorSettings, Settings
 from edgeloop.store.reader import SqliteReader
 from streams import Drain, Rules, RulesMismatchError, UnfinishedPassError, passes, recompute
 from streams.steps import Steps
@@ -213,9 +214,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     log = LocalLog(home.log)
     log.append([entry(body) for body in bodies])
     log.close()
-    process(home, Settings())
+    ever = DoorSettings(earliest=date(1, 1, 1))  # the world goes back to 1969
+    process(home, Settings(door=ever))
     monkeypatch.setenv("EDGELOOP_ATTRIBUTION_CREDIT_RULE", "linear")
-    changed = Settings(attribution=AttributionSettings(credit_rule="linear"))
+    changed = Settings(door=ever, attribution=AttributionSettings(credit_rule="linear"))
     with pytest.raises(RulesMismatchError, match=r"was last_touch and is linear\. Run `edgeloop recompute`"):
         process(home, changed)
     assert edgeloop(words) == 0

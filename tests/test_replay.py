@@ -8,6 +8,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from edgeloop.horizon import Horizon
 from edgeloop.log.base import Entry, LogUnavailableError
 from edgeloop.log.local import LocalLog
 from edgeloop.sealing import Sealer
-from edgeloop.settings import Settings, TypeformSettings
+from edgeloop.settings import DoorSettings, Settings, TypeformSettings
 from edgeloop.store.reader import SqliteReader
 from edgeloop.store.schema import DEAD_LETTERS, EVENT_TABLES, TABLES
 from tests.chaos.senders import door_form
@@ -42,7 +43,13 @@ MIXPANEL = (
     b'{"event":"order","properties":{"time":1790000000,"distinct_id":"C-1","$insert_id":"i1","value":3,'
     b'"currency":"EUR"}}'
 )
-SETTINGS = Settings()
+SETTINGS = Settings(door=DoorSettings(earliest=date(1, 1, 1)))
+"""The worlds go back to 1969."""
+
+
+@pytest.fixture(autouse=True)
+def worlds_of_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGELOOP_DOOR_EARLIEST", "0001-01-01")
 
 
 def by_door(home: Path, source: str, items: list[Item], clock_us: int = THEN) -> None:

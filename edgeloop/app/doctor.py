@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from edgeloop.app import api_keys, doctor_data, doctor_kafka, doctor_people, letters, pdf
+from edgeloop.app import api_keys, doctor_data, doctor_inputs, doctor_kafka, doctor_people, letters, pdf
 from edgeloop.app.finding import Check, Finding, Patient
 from edgeloop.app.process import CONSUMER_LOCK
 from edgeloop.app.ready import disk_condition
@@ -204,6 +204,7 @@ _CHECKS: dict[str, Check] = {
     "lag": doctor_data.check_lag,
     "dead letters": doctor_data.check_dead_letters,
     "clock": doctor_data.check_clock,
+    "device clocks": doctor_inputs.check_device_clocks,
     "worker": _worker,
     "wal": doctor_data.check_wal,
     "senders": _senders,

@@ -59,7 +59,7 @@ class Door:
     def __init__(self, home: Home, settings: Settings, log: Log, clock: Clock, worker: Worker | None = None) -> None:
         self._home = home
         self._settings = settings
-        intake = Intake(home, clock, horizon_of(log), largest_bytes=largest_bytes_of(log))
+        intake = Intake(home, clock, horizon_of(log), largest_bytes=largest_bytes_of(log), settings=settings.door)
         self._turns = Turns(intake, clock.now_us)
         self._clock = clock
         self._worker = worker

@@ -63,6 +63,7 @@ class _Opened:
                     sealer,
                     self.identities(),
                     horizon=horizon,
+                    earliest_us=settings.door.earliest_us,
                     updates=settings.worker.updates,
                     cache_bytes=round(settings.worker.cache_mb * _MB),
                     unflushed_bytes=round(settings.worker.cache_mb * _MB / 4),

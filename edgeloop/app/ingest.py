@@ -104,7 +104,7 @@ def ingest_items(
         EdgeloopError: the log takes nothing.
     """
     log = open_log(home, settings)
-    intake = Intake(home, clock, horizon_of(log), largest_bytes=largest_bytes_of(log))
+    intake = Intake(home, clock, horizon_of(log), largest_bytes=largest_bytes_of(log), settings=settings.door)
     after = "its beginning"
     try:
         for batch in batches(in_runs(items)):

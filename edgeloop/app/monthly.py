@@ -143,13 +143,16 @@ def render_freeze(freeze: Freeze, analysis: Analysis | None = None) -> Rendered:
     return rendered(freeze, analysis or analyse_freeze(freeze), again)
 
 
-def live_ledger(reader: Reader, timezone: str) -> list[LedgerChange]:
-    """Every change, declared or detected, as the live store knows it now."""
+def live_ledger(reader: Reader, timezone: str, earliest_us: int) -> list[LedgerChange]:
+    """Every change, declared or detected, as the live store knows it now; what is stamped before is a clock unset."""
     columns = ", ".join(CHANGES.names)
     with reader.snapshot():
-        names, rows = reader.query(f"SELECT {columns} FROM {CHANGES.name} ORDER BY occurred_at, change_id")
+        known = f"WHERE occurred_at >= {reader.moment(earliest_us)}"
+        names, rows = reader.query(f"SELECT {columns} FROM {CHANGES.name} {known} ORDER BY occurred_at, change_id")
         changes = pd.DataFrame(rows, columns=names)
-        exposures = _coded(reader.pages(f"SELECT occurred_at, {', '.join(_TELLING)} FROM exposures", _ROWS_AT_ONCE))
+        exposures = _coded(
+            reader.pages(f"SELECT occurred_at, {', '.join(_TELLING)} FROM exposures {known}", _ROWS_AT_ONCE)
+        )
     return ledger({"changes": changes, "exposures": exposures}, timezone=timezone)
 
 
@@ -193,7 +196,7 @@ def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: P
     again = bool(earlier) and earlier[-1].month == before.name
     touching = [
         change
-        for change in live_ledger(reader, month.timezone)
+        for change in live_ledger(reader, month.timezone, settings.door.earliest_us)
         if change.touches(month, window_us) or (again and change.touches(before, window_us))
     ]
     switches = [change.start_us for change in touching if change.full_switch]
@@ -203,7 +206,7 @@ def _write(home: Home, settings: Settings, month: Month, reader: Reader, path: P
         change.start_us - max(window_us, before_us if change.full_switch else _BEFORE_A_CHANGE_US)
         for change in touching
     ]
-    since_us = min([*starts, before.start_us - max(window_us, _BEFORE_A_CHANGE_US)])
+    since_us = max(settings.door.earliest_us, min([*starts, before.start_us - max(window_us, _BEFORE_A_CHANGE_US)]))
     return write_freeze(
         reader,
         path,

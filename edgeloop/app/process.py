@@ -125,7 +125,15 @@ def opened_drain(
             if isinstance(log, LocalLog):
                 _refuse_gap(log, store)
             sealer = Sealer(home.secret(SEALING_KEY))
-            yield Drain(seen_as(log), store, rules, sealer, lane=lane, horizon=horizon_of(log, store))
+            yield Drain(
+                seen_as(log),
+                store,
+                rules,
+                sealer,
+                lane=lane,
+                horizon=horizon_of(log, store),
+                earliest_us=settings.door.earliest_us,
+            )
         finally:
             store.close()
     finally:

@@ -21,7 +21,7 @@ from edgeloop.clock import Clock, SystemClock, to_us
 from edgeloop.errors import EdgeloopError, HomeError, UsageError
 from edgeloop.events import DEAD_LETTERS_TOPIC, EVENT_TYPES, STORED_TOPICS, Event, decode, encode, event_type, stamped
 from edgeloop.home import PSEUDONYM_KEY, SEALING_KEY, Home
-from edgeloop.horizon import Horizon, horizon_of
+from edgeloop.horizon import BeforeEarliestError, BeforeHorizonError, Horizon, horizon_of
 from edgeloop.identity import PSEUDONYM, Pseudonymiser
 from edgeloop.log.base import Entry, Log, LogUnavailableError, largest_bytes_of
 from edgeloop.log.opening import open_log
@@ -116,7 +116,7 @@ def replay_files(
                 items = _headed(home, own, name, native.until_damage(_items(file)))
                 for batch in batches(items):
                     log = log or open_log(home, settings)
-                    _append(log, sealer, batch, name, now.now_us(), report)
+                    _append(log, sealer, batch, name, now.now_us(), report, settings.door.earliest_us)
                     if progress is not None and size:
                         progress(file.tell(), size)
     except LogUnavailableError as error:
@@ -129,7 +129,7 @@ def replay_files(
     return report
 
 
-def record_of(topic: str, raw: bytes, horizon: Horizon | None = None) -> Entry:
+def record_of(topic: str, raw: bytes, horizon: Horizon | None = None, earliest_us: int | None = None) -> Entry:
     """A record as it stood in a topic, to be appended again.
 
     Raises:
@@ -144,11 +144,11 @@ def record_of(topic: str, raw: bytes, horizon: Horizon | None = None) -> Entry:
         row(event_type(event), event, stamped(event))
     except UNREADABLE as error:
         raise RefusedRecordError("undecodable", readable_detail(error)) from error
-    _refuse_pruned(event, horizon)
+    _refuse_old(event, horizon, earliest_us)
     return Entry(topic, event.key, raw)
 
 
-def record_of_line(raw: bytes, horizon: Horizon | None = None) -> Entry:
+def record_of_line(raw: bytes, horizon: Horizon | None = None, earliest_us: int | None = None) -> Entry:
     """The record of a line.
 
     An event is written anew, so that what the contract does not know of it stays outside.
@@ -160,15 +160,15 @@ def record_of_line(raw: bytes, horizon: Horizon | None = None) -> Entry:
         event = decode(raw)
         row(event_type(event), event, stamped(event))
     except UNREADABLE as error:
-        return _other(raw, error, horizon)
+        return _other(raw, error, horizon, earliest_us)
     if any(name.encode() in raw for name in _RAW_IDS):
         _refuse_door_form(_generic.decode(raw))
     _require_pseudonyms(event)
-    _refuse_pruned(event, horizon)
+    _refuse_old(event, horizon, earliest_us)
     return Entry(event.topic, event.key, encode(event))
 
 
-def _other(raw: bytes, error: Exception, horizon: Horizon | None) -> Entry:
+def _other(raw: bytes, error: Exception, horizon: Horizon | None, earliest_us: int | None) -> Entry:
     """The record of a line that is no event."""
     try:
         value = _generic.decode(raw)
@@ -183,19 +183,19 @@ def _other(raw: bytes, error: Exception, horizon: Horizon | None) -> Entry:
                 kept = msgspec.json.decode(raw, type=Kept)
                 if kept.topic not in TOPICS:
                     raise RefusedRecordError("invalid", f"`topic` is none of {', '.join(TOPICS)}")
-                return _kept(kept, horizon)
+                return _kept(kept, horizon, earliest_us)
         except UNREADABLE as why:
             raise RefusedRecordError("invalid", readable_detail(why)) from why
     raise RefusedRecordError("invalid", f"no event in log form: {readable_detail(error)}") from error
 
 
-def _kept(kept: Kept, horizon: Horizon | None) -> Entry:
+def _kept(kept: Kept, horizon: Horizon | None, earliest_us: int | None) -> Entry:
     """The bytes as they were, unless they are a record after all, which then is nothing special."""
     try:
         record_of(kept.topic, kept.value_base64)
     except RefusedRecordError:
         return Entry(kept.topic, kept.key, kept.value_base64)
-    return record_of_line(kept.value_base64, horizon)
+    return record_of_line(kept.value_base64, horizon, earliest_us)
 
 
 def _refuse_door_form(value: Any) -> None:
@@ -210,8 +210,13 @@ def _refuse_door_form(value: Any) -> None:
         )
 
 
-def _refuse_pruned(event: Event, horizon: Horizon | None) -> None:
-    refusal = None if horizon is None else horizon.refusal(event_type(event), to_us(event.occurred_at))
+def _refuse_old(event: Event, horizon: Horizon | None, earliest_us: int | None) -> None:
+    at_us = to_us(event.occurred_at)
+    refusal: BeforeEarliestError | BeforeHorizonError | None = None
+    if earliest_us is not None and at_us < earliest_us:
+        refusal = BeforeEarliestError(earliest_us)
+    elif horizon is not None:
+        refusal = horizon.refusal(event_type(event), at_us)
     if refusal is not None:
         raise RefusedRecordError(refusal.reason, str(refusal))
 
@@ -264,7 +269,9 @@ def _is_head(home: Home, own: Head, name: str, raw: bytes) -> bool:
     return True
 
 
-def _append(log: Log, sealer: Sealer, batch: list[Item], name: str, now: int, report: ReplayReport) -> None:
+def _append(
+    log: Log, sealer: Sealer, batch: list[Item], name: str, now: int, report: ReplayReport, earliest_us: int
+) -> None:
     horizon, largest = horizon_of(log)(), largest_bytes_of(log)
     entries: list[Entry] = []
     refused: list[tuple[Item, str, str]] = []
@@ -273,7 +280,7 @@ def _append(log: Log, sealer: Sealer, batch: list[Item], name: str, now: int, re
             refused.append((item, item.rejected.reason, item.rejected.detail))
             continue
         try:
-            entry = record_of_line(item.raw, horizon)
+            entry = record_of_line(item.raw, horizon, earliest_us)
             if largest is not None and len(entry.value) > largest:
                 raise RefusedRecordError("too_long", f"the log takes no record of more than {largest:,} bytes")
             entries.append(entry)

@@ -122,7 +122,7 @@ class _Again:
         largest_bytes: int | None,
     ) -> None:
         self._clock = _OfTheLetter()
-        self._intake = Intake(home, self._clock, horizon, largest_bytes=largest_bytes)
+        self._intake = Intake(home, self._clock, horizon, largest_bytes=largest_bytes, settings=settings.door)
         self._horizon = horizon
         self._sealer = Sealer(home.secret(SEALING_KEY))
         self._settings = settings
@@ -153,9 +153,9 @@ class _Again:
         """What to append of a letter, and why the rest of it is refused."""
         door, _, name = letter.source.partition(":")
         if door == "log":
-            return [record_of(name.rpartition("/")[0], raw, self._horizon())], []
+            return [record_of(name.rpartition("/")[0], raw, self._horizon(), self._settings.door.earliest_us)], []
         if door == "replay":
-            return [record_of_line(raw, self._horizon())], []
+            return [record_of_line(raw, self._horizon(), self._settings.door.earliest_us)], []
         scope = Scope() if door == "http" else None
         taken, entries = self._intake.take(self._items(door, name, letter, raw), source=letter.source, scope=scope)
         refused = [one.rejected.detail for one in taken if one.rejected is not None]

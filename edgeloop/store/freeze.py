@@ -331,7 +331,7 @@ def write_freeze(
             for in them.
         logo: the report's, as a ``data:`` URI.
     """
-    window_us = longest_window_us(settings)
+    window_us, earliest_us = longest_window_us(settings), settings.door.earliest_us
     # A folder name of its own keeps two makers of the same freeze apart.
     work = path.with_name(f".{path.name}.{os.getpid()}")
     shutil.rmtree(work, ignore_errors=True)
@@ -342,7 +342,7 @@ def write_freeze(
             for table, order in _ORDER.items():
                 until = month.end_us if table is EXPOSURES else month.end_us + window_us
                 where = (
-                    "1 = 1"
+                    f"occurred_at >= {reader.moment(earliest_us)}"
                     if table in _WHOLE
                     else f"occurred_at >= {reader.moment(since_us)} AND occurred_at < {reader.moment(until)}"
                 )
@@ -355,7 +355,7 @@ def write_freeze(
                 simulated=simulated,
                 as_of_us=latest_received_us(reader),
                 since_us=since_us,
-                begins_us=begins_us(reader),
+                begins_us=begins_us(reader, earliest_us),
                 schema=SCHEMA_NUMBER,
                 code_version=__version__,
                 writer=f"pyarrow {pa.__version__}",
@@ -421,12 +421,17 @@ def latest_received_us(reader: Reader) -> int:
     return max(times)
 
 
-def begins_us(reader: Reader) -> int:
+def begins_us(reader: Reader, earliest_us: int) -> int:
     """From when on the store has both exposures and engagement, or the one of them that it has; 0: neither.
 
-    The later of the two: a customer is known by either, so that before it fewer are than later.
+    The later of the two: a customer is known by either, so that before it fewer are than later. What is stamped before
+    ``earliest_us`` is a clock that was not set.
     """
-    times = [reader.query(f"SELECT min(occurred_at) FROM {table.name}")[1][0][0] for table in (EXPOSURES, ENGAGEMENT)]
+    known = f"occurred_at >= {reader.moment(earliest_us)}"
+    times = [
+        reader.query(f"SELECT min(occurred_at) FROM {table.name} WHERE {known}")[1][0][0]
+        for table in (EXPOSURES, ENGAGEMENT)
+    ]
     return max((us for us in times if isinstance(us, int)), default=0)
 
 

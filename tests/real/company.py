@@ -86,6 +86,7 @@ class Company:
         )
         self.environment = {
             "EDGELOOP_KAFKA_BOOTSTRAP": broker.bootstrap,
+            "EDGELOOP_DOOR_EARLIEST": "0001-01-01",  # the worlds go back to 1969
             "EDGELOOP_KAFKA_TOPIC_PREFIX": prefix,
             **({"EDGELOOP_STORE_URL": database_url} if database_url else {}),
         }

@@ -77,7 +77,7 @@ def changes(*, common: Common = Common()) -> int:
     home, settings = common.open()
     reader = open_reader(home, settings)
     try:
-        found = live_ledger(reader, settings.timezone)
+        found = live_ledger(reader, settings.timezone, settings.door.earliest_us)
     finally:
         reader.close()
     if common.json:
