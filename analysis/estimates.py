@@ -148,7 +148,7 @@ def analyse(
             for change, m in zip(listed, measured, strict=True)
             if m.weighed is not None and change.change_id not in apart
         ]
-        judged = iter(judge([w for _, w in weighed]))
+        judged = iter(judge([w for _, w in weighed], asked.awaited(metrics)))
         parted = iter(judge_segments([w for _, w in weighed], [m.parted for m, _ in weighed]))
         decided = [
             None if m.weighed is None or change.change_id in apart else next(judged)

@@ -105,8 +105,12 @@ class Test:
     by: DecidedBy
 
 
-def judge(weighed: Sequence[Weighed]) -> list[Judged]:
-    """One judgement per change; the families are the month's, over all of them."""
+def judge(weighed: Sequence[Weighed], awaited: tuple[str, ...] = ()) -> list[Judged]:
+    """One judgement per change; the families are the month's, over all of them.
+
+    Args:
+        awaited: events that the configured goals are made of, should no goal occur in the data.
+    """
     tests = [{r.metric: test for r in w.results if (test := deciding_test(w, r)) is not None} for w in weighed]
     decisions: list[dict[Metric, Decision]] = [{} for _ in weighed]
     for role in ("goal", "guardrail", "watch"):
@@ -126,7 +130,7 @@ def judge(weighed: Sequence[Weighed]) -> list[Judged]:
             test = tests[i].get(r.metric)
             if test is not None and r.metric not in decisions[i] and not r.hidden:
                 decisions[i][r.metric] = Decision(*test.interval(ALPHA), None, None, False)
-    return [_judged(w, decisions[i]) for i, w in enumerate(weighed)]
+    return [_judged(w, decisions[i], awaited) for i, w in enumerate(weighed)]
 
 
 def deciding_stage(fullest: int, weighed: Mapping[int, Weighed]) -> int:
@@ -187,7 +191,7 @@ def deciding_test(w: Weighed, r: Result, units: int | None = None) -> Test | Non
     return Test(always_valid.p_value(effect.effect, se, n, w.planned, df), always, "always_valid")
 
 
-def _judged(w: Weighed, decisions: Mapping[Metric, Decision]) -> Judged:
+def _judged(w: Weighed, decisions: Mapping[Metric, Decision], awaited: tuple[str, ...]) -> Judged:
     guards: dict[Metric, Guard] = {}
     always: dict[Metric, tuple[float, float]] = {}
     left: dict[Metric, int] = {}
@@ -224,6 +228,7 @@ def _judged(w: Weighed, decisions: Mapping[Metric, Decision]) -> Judged:
         full_days=w.full_days,
         days_left=known,
         ended=w.ended,
+        unsent=() if asked else awaited,
         not_shown=None if main is None else _not_shown(main, left.get(main.metric)),
     )
     return Judged(rule(case), decisions, guards, left, always, rare)

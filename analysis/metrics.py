@@ -87,6 +87,12 @@ def resolve(frames: Frames, configured: Mapping[str, MetricSettings]) -> list[Me
     return sorted(found + rest, key=lambda m: m.order)
 
 
+def awaited(configured: Mapping[str, MetricSettings]) -> tuple[str, ...]:
+    """The events that configured goals are made of: the headline's, or those of all of them."""
+    goals = [s for s in configured.values() if s.role == "goal" and s.source == "engagement"]
+    return tuple(sorted({s.event for s in [s for s in goals if s.headline] or goals}))
+
+
 def _metric(frames: Frames, name: str, s: MetricSettings) -> Metric | None:
     role: Role = "watch" if s.role == "off" else s.role
     made = Metric(

@@ -23,6 +23,8 @@ from edgeloop.store.rows import Check, Estimate, Grade
 ALL_METRICS = "*"
 """The metric of the one row of a change of which no single metric can be told."""
 ADJUSTMENT = "benjamini-hochberg"
+LEAST_AWAITED = 7
+"""Of so many units that an arm should have of its share, none is there by chance in one of 1,000 (e^-7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,12 +261,39 @@ class StageRows:
         if self.judged is None:
             own = facts.Alone(self.headline)
             return [own, result.floor] if result.floor else [own]
+        silent = self._silent(result)
+        if silent is not None:
+            return [silent]
         if result.floor is not None:
-            return [result.floor]
+            return [self._bound(result, self.judged) or result.floor]
         decision = self.judged.decisions.get(result.metric)
         if decision is None:
             return [facts.NoInterval()]
         return [decided(decision, result.metric.lower_is_better, named=self.stage.grade != "before_after")]
+
+    def _silent(self, result: Result) -> AnyFact | None:
+        """Which arm has no figure at all, where as many as the other arm's leave no doubt that it sends none."""
+        metric, answers = result.metric, result.metric.source == "answer"
+        if result.effect is not None or not (answers or metric.source == "exposure"):
+            return None
+        seen = result.events if answers else result.n
+        quiet = 0 if seen[0] == 0 else 1
+        if seen[quiet] > 0 or seen[1 - quiet] * result.people[quiet] < LEAST_AWAITED * result.people[1 - quiet]:
+            return None
+        change = self.of_change.change
+        version = change.to_version if quiet else change.from_version or self.stage.labels[0]
+        return facts.ArmWithout("answer" if answers else "value", metric.key, version, *seen)
+
+    @staticmethod
+    def _bound(result: Result, judged: Judged) -> AnyFact | None:
+        """What a test without an interval has decided of a metric with too few events for one."""
+        few, guard = result.floor, judged.guards.get(result.metric)
+        if not isinstance(few, facts.Few):
+            return None
+        if guard is not None and guard.state in ("breach", "cleared"):
+            return facts.Bound(few.of, few.control, few.treated, guard.state, guard.margin)
+        rare = {name for fact in judged.ruling.because if isinstance(fact, facts.Worse) for name in fact.rare}
+        return facts.Bound(few.of, few.control, few.treated, "worse") if result.metric.name in rare else None
 
 
 def decided(decision: Decision, lower_is_better: bool, *, named: bool = True) -> AnyFact:

@@ -88,6 +88,8 @@ class Case:
     """Of the headline: until an effect of the practical size would show; 0: it would by now; None: nobody knows."""
     ended: bool = False
     """The change is over: nothing more will come in."""
+    unsent: tuple[str, ...] = ()
+    """Events that the goals are made of, where none of any goal was met."""
     not_shown: NotShown | None = None
     """What an undecided end says of the headline."""
 
@@ -108,7 +110,8 @@ def rule(case: Case) -> Ruled:
     if case.full_days < MIN_FULL_DAYS:
         return _early(case, facts.FewDays(case.full_days, MIN_FULL_DAYS))
     if len(floors) == len(case.goals):
-        return _early(case, floors[0] if floors else Said("no goal data"))
+        missing = facts.NoGoal(case.unsent) if case.unsent else Said("no goal data")
+        return _early(case, floors[0] if floors else missing)
     if all(g.plan_reached and g.no_effect_of_size for g in case.goals):
         return Ruled("stop, no effect", 5, (Said("small throughout"),))
     better = _names([g for g in case.goals if g.better])

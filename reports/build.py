@@ -13,6 +13,7 @@ import pandas as pd
 
 from analysis import Analysis, Metric
 from edgeloop.months import Month
+from edgeloop.store.facts import NoGoal
 from edgeloop.store.freeze import Freeze, Manifest
 from edgeloop.store.rows import Estimate, Verdict
 from reports import (
@@ -212,7 +213,13 @@ def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None, read: rea
         promoted=part(
             t("This year’s promoted changes"),
             lambda: promoted.promoted(
-                manifest.promoted, gathered, headline, month.name[:4], first=manifest.previous is None
+                manifest.promoted,
+                gathered,
+                headline,
+                month.name[:4],
+                first=manifest.previous is None,
+                known=analysis.known,
+                as_of_us=manifest.as_of_us,
             ),
             str,
             key="promoted",
@@ -382,7 +389,7 @@ def _brief(gathered: Sequence[ChangeRows], asked: Sequence[Decision]) -> tuple[L
         e = own.deciding() or _waiting(own)
         if e is not None:
             sized.append(words.sentence(own.title, e, own.currency(e)) + ".")
-        elif own.verdict == "roll back":  # by a bound of its own, without a range
+        elif own.verdict == "roll back" or reasons.rules(own, NoGoal) is not None:  # without a range
             sized.append(f"{own.title}{punctuation.colon()}{reasons.ruling(own)}")
     return (
         Line(labels[0], _changed(gathered)),

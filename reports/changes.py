@@ -61,6 +61,10 @@ def open_tests(gathered: Sequence[ChangeRows]) -> tuple[OpenTest, ...]:
             left = words.verdict(verdict)
         elif verdict != "keep testing":
             left = t("decide now")
+        elif reasons.rules(own, facts.NoGoal) is not None:
+            left = t("no goal was measured")
+        elif days is None and reasons.silent(own):
+            left = t("send what is missing")
         elif days is None:
             left = t("how many days more cannot be told")
         else:
@@ -168,7 +172,8 @@ def _summary(own: ChangeRows, rows: Sequence[Estimate], *, doubted: bool) -> str
         if rest > 0:
             said.append(tn("{n} more below", "{n} more below", rest, n=numbers.count(rest)))
         return punctuation.semicolon().join(said) + "."
-    ruled = reasons.ruling(own) if own.verdict in ("roll back", "not shown") else ""
+    unmeasured = reasons.rules(own, facts.NoGoal) is not None
+    ruled = reasons.ruling(own) if own.verdict in ("roll back", "not shown") or unmeasured else ""
     if ruled:
         return ruled
     if not rows:
@@ -215,6 +220,7 @@ def _effect(own: ChangeRows, e: Estimate, *, doubted: bool) -> Effect:
     metric = own.metrics.get(e.metric)
     currency = own.currency(e) or next(iter(sorted(set(own.currencies.values()))), None)
     effect = e.effect or 0.0
+    bound = not doubted and bool(e.facts) and isinstance(e.facts[0], facts.Bound)
     return Effect(
         metric=e.metric,
         label=words.capital(words.label(e.metric)),
@@ -236,14 +242,15 @@ def _effect(own: ChangeRows, e: Estimate, *, doubted: bool) -> Effect:
         between=words.between(e),
         lift=numbers.lift(e.lift) if e.lift is not None and found in ("better", "worse") else "",
         direction="early" if doubted else found,
-        certainty=words.certainty(found, doubted=doubted),
-        words=t("not enough data") if doubted else words.verb(e),
+        certainty="clear" if bound else words.certainty(found, doubted=doubted),
+        words=t("not enough data") if doubted else _guard(e) or t("worse") if bound else words.verb(e),
         size="" if doubted else words.practical(e, own.currency(e)),
         money="" if doubted or metric is None else words.worth(e, metric.settings.worth, currency),
         role=own.role(e),
         guard="" if doubted or own.role(e) != "guardrail" else _guard(e),
         answered=_answered(e),
         notes=_remarks(own, e, found, doubted=doubted),
+        decided=bound,
     )
 
 
@@ -363,6 +370,8 @@ def _silent(e: Estimate, found: words.Direction) -> list[str]:
 
 def _notes(own: ChangeRows, *, doubted: bool) -> tuple[str, ...]:
     text = [] if doubted else [*novelty.told(own), *_together(own), *_quiet(own), *_unranged(own), *_inside(own)]
+    if not doubted:
+        text += reasons.silent(own)
     if own.promoted is not None:
         day = numbers.date_text(dt.date.fromisoformat(own.promoted.day))
         text.insert(0, t("Promoted on {day}: everybody has this version since.", day=day))

@@ -138,6 +138,13 @@ def _held_back(own: ChangeRows, verdict: Verdict) -> bool:
 
 
 def _why(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
+    text = _rests_on(own, verdict, deciding)
+    if verdict == "repair the data first":
+        return text
+    return " ".join([text, *(missing for missing in reasons.silent(own) if missing not in text)])
+
+
+def _rests_on(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
     if deciding is not None:
         text = words.capital(words.sentence(t("it"), deciding, own.currency(deciding))) + "."
         broken = [reasons.ruling(own)] if reasons.rules(own, facts.Breached) is not None else []
@@ -261,6 +268,8 @@ def _better_goals(own: ChangeRows) -> list[Estimate]:
 def _sure(own: ChangeRows, verdict: Verdict, deciding: Estimate | None) -> str:
     if verdict == "repair the data first":
         return t("Data in doubt: no effect can be believed until it is repaired")
+    if reasons.rules(own, facts.NoGoal) is not None:
+        return t("No goal was measured, so there is nothing to be sure of")
     if deciding is None:
         if verdict == "roll back":
             return t("Clear: a bound that chance rarely crosses, however often one looks, is crossed")

@@ -96,6 +96,8 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     answered: str = ""
     """Of a question: how many of each arm answered."""
     notes: tuple[str, ...]
+    decided: bool = False
+    """Without a range, yet told by a bound that needs none."""
 
     @property
     def shown(self) -> bool:

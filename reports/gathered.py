@@ -185,11 +185,14 @@ def end(value: float | None) -> float | None:
 
 def _decides(e: Estimate) -> bool:
     """Whether a row is of the stage that decides and has a figure: an interval, or a floor that it misses."""
+    if e.verdict is not None and any(isinstance(fact, facts.ArmWithout) for fact in e.facts[:1]):
+        return True
     if e.effect is None:
         return False
     if e.decision_low is not None and e.decision_high is not None:
         return True
-    return e.verdict is not None and (e.guard is not None or any(isinstance(fact, facts.Few) for fact in e.facts[:1]))
+    few = any(isinstance(fact, facts.Few | facts.Bound) for fact in e.facts[:1])
+    return e.verdict is not None and (e.guard is not None or few)
 
 
 def _rank(own: ChangeRows) -> int:

@@ -50,6 +50,30 @@ def ruling(own: ChangeRows) -> str:
     return ""
 
 
+def silent(own: ChangeRows) -> list[str]:
+    """What one version does not send, or was not asked, so that a goal or a guardrail has no figure; sentences."""
+    found = [
+        (e, fact)
+        for e in (*own.rows, *own.others)
+        if own.role(e) != "watch" and (fact := of(e, facts.ArmWithout)) is not None
+    ]
+    made = [
+        t("{version} sends no {field}: send it.", version=foreign.name(fact.version), field=foreign.quoted(fact.field))
+        for _, fact in found
+        if fact.of == "value"
+    ]
+    made += [
+        t(
+            "Nobody who met {version} answered {metric}: check that they are asked.",
+            version=foreign.name(fact.version),
+            metric=_metrics([e.metric]),
+        )
+        for e, fact in found
+        if fact.of == "answer"
+    ]
+    return list(dict.fromkeys(made))
+
+
 def _because(own: ChangeRows) -> tuple[AnyFact, ...]:
     return own.ruling.because if own.ruling is not None else ()
 
@@ -62,6 +86,11 @@ def rules(own: ChangeRows, kind: type[Kind]) -> Kind | None:
 def small_throughout(own: ChangeRows) -> bool:
     """Whether every goal's whole range is smaller than what is worth acting on."""
     return any(isinstance(fact, facts.Said) and fact.what == "small throughout" for fact in _because(own))
+
+
+def silent_guards(own: ChangeRows, metrics: Sequence[str]) -> bool:
+    """Whether one of the guardrails waits for what a version does not send, so that days bring nothing."""
+    return any(e.metric in metrics and of(e, facts.ArmWithout) is not None for e in (*own.rows, *own.others))
 
 
 def promoted(fact: facts.PromotedAfter, metrics: Mapping[str, Metric]) -> str:
@@ -103,7 +132,9 @@ def rolled_back_by(own: ChangeRows) -> tuple[str, tuple[str, ...]] | None:
 
 
 def floor(e: Estimate, unit: Unit = "subject") -> str:
-    """Why a row may not decide; ``unit``: what was drawn."""
+    """Why a row may not decide, or how it is decided without a range; ``unit``: what was drawn."""
+    if e.facts and isinstance(e.facts[0], facts.Bound):
+        return _bound(e, e.facts[0], unit)
     return said(e.facts[0], unit) if e.facts else t("not enough data")
 
 
@@ -129,6 +160,10 @@ def said(fact: AnyFact, unit: Unit = "subject") -> str:
             return _without_figures(what)
         case facts.Few():
             return _few(fact)
+        case facts.ArmWithout():
+            return _without(fact)
+        case facts.NoGoal():
+            return _no_goal(fact)
         case facts.FewDays(days=days, needed=needed):
             return t(
                 "{n} of {needed} full days with complete windows", n=numbers.count(days), needed=numbers.count(needed)
@@ -261,6 +296,46 @@ def _few(fact: facts.Few) -> str:
     return t("{old} and {new} with a request that is not so; {each} in each are needed", **told)
 
 
+def _bound(e: Estimate, fact: facts.Bound, unit: Unit) -> str:
+    """What a test without a range shows."""
+    told = {"old": numbers.count(fact.control), "new": numbers.count(fact.treated)}
+    size = "" if fact.margin is None else words.size(e, fact.margin)
+    if fact.state == "cleared" and fact.of in ("event", "mark") and fact.control == fact.treated == 0:
+        return t("none among {n}: harm above {size} is ruled out", n=units.both(e, unit), size=size)
+    counts = {
+        "answer": t("{old} and {new} people answered", **told),
+        "event": t("{old} and {new} people with the event", **told),
+        "no event": t("{old} and {new} people without the event", **told),
+        "sum": t("{old} and {new} people with a sum", **told),
+        "unit": t("{old} and {new} with a value", **told),
+        "mark": t("{old} and {new} with such a request", **told),
+        "no mark": t("{old} and {new} with a request that is not so", **told),
+    }[fact.of]
+    if fact.state == "cleared":
+        return t("{counts}: harm above {size} is ruled out", counts=counts, size=size)
+    if fact.state == "breach":
+        return t("{counts}: more than the limit ({size}) allows", counts=counts, size=size)
+    return t("{counts}: more apart than chance puts them", counts=counts)
+
+
+def _without(fact: facts.ArmWithout) -> str:
+    told = {
+        "old": numbers.count(fact.control),
+        "new": numbers.count(fact.treated),
+        "version": foreign.name(fact.version),
+    }
+    if fact.of == "answer":
+        return t("{old} and {new} answers: nobody who met {version} answered", **told)
+    return t("{old} and {new} with a value: {version} sends no {field}", field=foreign.quoted(fact.field), **told)
+
+
+def _no_goal(fact: facts.NoGoal) -> str:
+    return t(
+        "no goal was measured: no {events} arrived from either version; check that it is sent",
+        events=numbers.joined([foreign.quoted(name) for name in fact.events]),
+    )
+
+
 def _without_figures(what: facts.What) -> str:
     return {
         "not begun": t("it has not begun yet"),
@@ -334,6 +409,10 @@ def _sentence(fact: AnyFact, own: ChangeRows) -> str:
                 "It made {metrics} worse: too few events for a range, yet more apart than chance puts them.",
                 metrics=_metrics(rare),
             )
+        case facts.NoGoal():
+            return words.capital(_no_goal(fact)) + "."
+        case facts.GuardsOpen(metrics=metrics) if silent_guards(own, metrics):
+            return " ".join(silent(own))
         case facts.GuardsOpen(metrics=metrics, days=None):
             return tn(
                 "How long it takes until {metrics} is shown to keep its limit cannot be told.",

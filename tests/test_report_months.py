@@ -136,7 +136,7 @@ def test_everything_says_everything(months: dict[str, Freeze]) -> None:
         "If other people answer in one version than in the other: between",
         "Undone only if those who met the new version and stayed silent would score",
         "By version entered: the fair comparison",
-        "changes promoted in 2026 add up to",
+        "2 changes are asked to be promoted, and not promoted yet: they would add up to",
         "February 2026, as reported then",
         "Everybody changed at once",
         "95 of 100 messages reached the edge within",

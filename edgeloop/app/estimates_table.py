@@ -158,5 +158,9 @@ def _word(e: Estimate) -> str | None:
             return direction
         case facts.Decided(side=side):
             return "higher after" if side == "above" else "lower after"
+        case facts.Bound(state=state):
+            return {"breach": "breached"}.get(state, state)
+        case facts.ArmWithout(version=version):
+            return f"nothing from {version}"
         case first:
             return first.english.split(";")[0].split(":")[0]

@@ -153,6 +153,64 @@ class Few(Fact, frozen=True):
         )
 
 
+class Bound(Fact, frozen=True):
+    """Too few of something for an interval, yet a bound that needs none has decided.
+
+    ``cleared``: harm above ``margin`` is ruled out; ``breach``: it is shown; ``worse``: of a goal, that it is worse.
+    """
+
+    of: FewOf
+    control: int
+    treated: int
+    state: Literal["breach", "cleared", "worse"]
+    margin: float | None = None
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        above = "" if self.margin is None else f" above {self.margin:.3g}"
+        shown = {
+            "cleared": f"harm{above} is ruled out",
+            "breach": f"harm{above} is shown",
+            "worse": "more apart than chance puts them",
+        }[self.state]
+        return f"{self.control} and {self.treated} {_FEW[self.of]} (control, new version): {shown}"
+
+
+class ArmWithout(Fact, frozen=True):
+    """One arm has no figure of a metric, though so many of it are there that some should: ``version`` is silent.
+
+    ``answer``: nobody of it answered; ``value``: none of its exposures has ``field``.
+    """
+
+    of: Literal["answer", "value"]
+    field: str
+    version: str
+    control: int
+    treated: int
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        if self.of == "answer":
+            return f"{self.control} and {self.treated} answers (control, new version): none of {self.version}"
+        return (
+            f"{self.control} and {self.treated} units with a value (control, new version): {self.version} sends no "
+            f"{self.field}"
+        )
+
+
+class NoGoal(Fact, frozen=True):
+    """No goal was measured: none of these ``events`` arrived from either version."""
+
+    events: tuple[str, ...]
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"no goal was measured: no {' or '.join(self.events)} arrived from either version; check that it is sent"
+
+
 class FewDays(Fact, frozen=True):
     """Too few full entry days whose windows are complete."""
 
@@ -867,6 +925,9 @@ class Ruled(Fact, frozen=True):
 AnyFact = (
     Said
     | Few
+    | Bound
+    | ArmWithout
+    | NoGoal
     | FewDays
     | FewDraws
     | FewDaysBefore
