@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from connectors.no_numbers import decoded
 from connectors.plain import plain
 from connectors.plain import record as plain_record
 from edgeloop import sealing
@@ -48,7 +49,6 @@ CLOCK_OFF_US = 30 * SECOND_US
 """A device clock is corrected from this much on; less may be the network."""
 
 _DEFAULTS = DoorSettings()
-_decoder = msgspec.json.Decoder()
 _IDS = frozenset({"customer_id", "courier_id", "subject", "courier"})
 _KNOWN = {name: frozenset(cls.__struct_encode_fields__) - STAMPS - _IDS | {"type"} for name, cls in EVENT_TYPES.items()}
 _KNOWN_OF_ANSWER = frozenset(Answer.__struct_encode_fields__)
@@ -109,6 +109,8 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     """Set where a connector found it wrong already."""
     whole: Whole | None = None
     """Set where ``raw`` is only the beginning, because the whole was too long to be held."""
+    no_numbers: int = 0
+    """Values that are no numbers (``NaN``) and are absent now."""
 
 
 class Taken(msgspec.Struct, frozen=True, gc=False):
@@ -120,6 +122,8 @@ class Taken(msgspec.Struct, frozen=True, gc=False):
     rejected: Rejected | None = None
     unreadable: bool = False
     """It was no JSON at all, not just no event."""
+    no_numbers: int = 0
+    """Of what was accepted: values that were no numbers (``NaN``) and were left out."""
 
 
 class _RejectedError(Exception):
@@ -210,7 +214,7 @@ class Intake:
                 taken.append(Taken(item.place, rejected=error.rejected, unreadable=unreadable))
             else:
                 entries.append(Entry(event.topic, event.key, record))
-                taken.append(Taken(item.place, event.id, event_type(event)))
+                taken.append(Taken(item.place, event.id, event_type(event), no_numbers=item.no_numbers))
         return taken, entries
 
     def _too_long(self, record: bytes) -> bool:
@@ -361,7 +365,8 @@ def read(item: Item) -> Item:
     if item.value is not UNREAD:
         return item
     try:
-        return Item(item.raw, item.place, _decoder.decode(item.raw))
+        value, no_numbers = decoded(item.raw)
+        return Item(item.raw, item.place, value, no_numbers=no_numbers)
     except RecursionError:
         why = "nested too deep"
     except (msgspec.DecodeError, UnicodeError) as error:

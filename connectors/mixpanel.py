@@ -17,6 +17,7 @@ import msgspec
 
 from connectors.intake import Item, Rejected
 from connectors.native import LINE_BYTES, lines, too_long, until_damage
+from connectors.no_numbers import decoded
 from edgeloop.clock import SECOND_US, from_us
 from edgeloop.identity import usable_id
 from edgeloop.scrub import squeezed
@@ -43,7 +44,6 @@ _NEVER_INSIDE = re.compile(
     r"email|phone|mobile|whatsapp|address|surname|birth|passport|iban|creditcard|cardnumber|password|secret|token"
 )
 _NOT_JSON = Rejected("malformed", "this is no JSON object")
-_decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 
 
@@ -184,7 +184,7 @@ def _time(time: float, zone: ZoneInfo | None) -> tuple[str, bool]:
 
 def _decoded(text: bytes) -> dict[str, Any] | None:
     try:
-        value = _decoder.decode(text)
+        value, _ = decoded(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

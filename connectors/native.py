@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 import re
 import zlib
@@ -91,19 +92,22 @@ def unpacked(body: bytes, limit: int) -> bytes:
 def items_of_body(body: bytes) -> Iterator[Item]:
     """The events of a request: a JSON array (``index 0`` …), or NDJSON (``line 1`` …).
 
-    One object written over several lines counts as an array of one.
+    One object written over several lines counts as an array of one. An array is read element by element where it is not
+    valid as a whole, and a body that begins like one and is none line by line.
     """
     body = body.removeprefix(_BOM)
     begins_with = body.lstrip()[:1]
     if begins_with == b"[":
         try:
             elements = _array.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            yield Item(body, "body", rejected=Rejected("malformed", f"no valid JSON array: {_why(error)}"))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            if _ARRAY.match(body):  # what is wrong in one element is wrong in no other
+                yield from _elements(body, io.BytesIO())
+                return
+        else:
+            for i, element in enumerate(elements):
+                yield Item(bytes(element), f"index {i}", UNREAD)
             return
-        for i, element in enumerate(elements):
-            yield Item(bytes(element), f"index {i}", UNREAD)
-        return
     lines_of_body = body.split(b"\n")
     if begins_with == b"{" and _item(next(line for line in lines_of_body if line.strip()), "").rejected is not None:
         whole = _item(body, "index 0")

@@ -10,11 +10,11 @@ import msgspec
 
 from connectors.intake import Item, read
 from connectors.native import items_of_file
+from connectors.no_numbers import decoded
 
 _PAGE_BYTES = 64 * 1024 * 1024
 """Of a document written over several lines; it is held in memory until it ends."""
 _TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
-_decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 
 
@@ -66,7 +66,7 @@ def _documents(file: IO[bytes]) -> Iterator[Item]:
 def _joined(pending: list[Item]) -> list[Item]:
     raw = b"\n".join(item.raw for item in pending)
     try:
-        return [Item(raw, pending[0].place, value=_decoder.decode(raw))]
+        return [Item(raw, pending[0].place, value=decoded(raw)[0])]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return pending
 

@@ -23,6 +23,7 @@ import msgspec
 
 from connectors.carried import Carried
 from connectors.intake import Item, Rejected
+from connectors.no_numbers import decoded
 from connectors.pages import rows_of_file
 from edgeloop.errors import UsageError
 from edgeloop.sealing import readable_detail
@@ -79,7 +80,7 @@ def sign(body: bytes, secret: str) -> str:
 def item(body: bytes, settings: TypeformSettings) -> Item:
     """The one event of a delivery, or why it cannot be one."""
     try:
-        delivery = msgspec.json.decode(body)
+        delivery, _ = decoded(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return Item(body, "body", rejected=Rejected("malformed", f"this is no JSON: {readable_detail(error)}"))
     except RecursionError:

@@ -30,6 +30,7 @@ import msgspec
 from connectors.carried import Carried, spellings
 from connectors.intake import Item, Rejected
 from connectors.mixpanel import harmless
+from connectors.no_numbers import decoded
 from connectors.pages import encoded, rows_of_file
 from edgeloop.clock import from_us
 from edgeloop.identity import usable_id
@@ -70,7 +71,7 @@ def items(body: bytes, settings: ZigpollSettings, arrived_us: int) -> list[Item]
         arrived_us: when it came; the time of answers that carry none.
     """
     try:
-        value = msgspec.json.decode(body)
+        value, _ = decoded(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return [_refused(body, "malformed", f"this is no JSON: {readable_detail(error)}")]
     except RecursionError:

@@ -393,3 +393,15 @@ def test_logs_and_answers_hold_no_id_no_key_and_no_body(door: Served, caplog: py
     shown = caplog.text + "".join(answer.text for answer in answers[:2] + answers[3:])
     for secret in ("C-42", door.key, SECRET, TOKEN, "I am"):
         assert secret not in shown
+
+
+def test_one_nan_in_an_array_costs_no_other_event(door: Served) -> None:
+    one = (
+        b'{"type":"engagement","event_id":"n-%d","customer_id":"C","occurred_at":"2026-02-03T10:00:00Z",'
+        b'"name":"order","source":"app","value":%s}'
+    )
+    events = [one % (n, b"NaN" if n == 3 else b"1.5") for n in range(10)]
+    answer = door.post(b"[" + b",".join(events) + b"]")
+    assert answer.status_code == 202
+    said = answer.json()
+    assert (said["accepted"], said["dead_letters"], said["no_numbers"]) == (10, 0, 1)

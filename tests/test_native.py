@@ -60,7 +60,10 @@ def test_a_line_over_the_limit_is_cut_and_the_next_is_read(monkeypatch: pytest.M
     [
         (b'[{"a":1},2]', [("index 0", True), ("index 1", True)]),
         (b" \n[]", []),
-        (b'[{"a":1},', [("body", False)]),
+        (b'[{"a":1},', [("index 0", True), ("index 1", False)]),
+        (b'[{"a":NaN},{"a":1},{"a":no},{"a":-Infinity}]', [(f"index {i}", i != 2) for i in range(4)]),
+        (b'[no\n{"a":1}\n{"a":2}', [("line 1", False), ("line 2", True), ("line 3", True)]),
+        (b'["a"]\n{"a":1}\n', [("line 1", True), ("line 2", True)]),
         (b'{"a":1}\nno\n', [("line 1", True), ("line 2", False)]),
         (b"", []),
     ],
@@ -182,3 +185,11 @@ def test_no_bytes_make_reading_fail(data: bytes) -> None:
     list(map(read, items_of_file(io.BytesIO(b"\x1f\x8b" + data))))
     list(mixpanel.items_of_file(io.BytesIO(data), MixpanelSettings()))
     typeform.item(data, TypeformSettings())
+
+
+def test_a_value_that_is_no_number_is_absent_and_counted() -> None:
+    (found,) = map(read, items_of_body(b'{"a":NaN,"b":[-Infinity,1],"c":"NaN \\"NaN"}'))
+    assert found.value == {"a": None, "b": [None, 1], "c": 'NaN "NaN'}
+    assert found.no_numbers == 2
+    (found,) = map(read, items_of_body(b'{"a":"NaN","b":no}'))
+    assert found.rejected is not None

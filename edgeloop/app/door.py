@@ -285,6 +285,7 @@ def _results(taken: list[Taken]) -> dict[str, object]:
         "accepted": sum(t.rejected is None for t in taken),
         "dead_letters": sum(t.rejected is not None for t in taken),
         "results": [_result(t) for t in taken],
+        **({"no_numbers": none} if (none := sum(t.no_numbers for t in taken)) else {}),
     }
 
 

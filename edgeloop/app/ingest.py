@@ -37,10 +37,13 @@ class IngestReport(msgspec.Struct):
     by_reason: dict[str, int] = {}
     problems: list[str] = []
     """The first few dead letters, as ``FILE, line 3: what is wrong``."""
+    no_numbers: int = 0
+    """Values that were no numbers (``NaN``) and were left out."""
 
     def add(self, other: IngestReport) -> None:
         """Take in what became of another part."""
         self.accepted += other.accepted
+        self.no_numbers += other.no_numbers
         self.dead_letters += other.dead_letters
         self.by_type = Counter(self.by_type) + Counter(other.by_type)
         self.by_reason = Counter(self.by_reason) + Counter(other.by_reason)
@@ -143,7 +146,7 @@ def _take(intake: Intake, log: Log, batch: list[Item], name: str, source: Source
     accepted, dead = summary(taken)
     problems = (f"{name}, {one.place}: {one.rejected.detail}" for one in taken if one.rejected is not None)
     shown = list(islice(problems, _SHOWN_PROBLEMS))
-    report.add(IngestReport(accepted.total(), dead.total(), accepted, dead, shown))
+    report.add(IngestReport(accepted.total(), dead.total(), accepted, dead, shown, sum(t.no_numbers for t in taken)))
 
 
 def batches(items: Iterator[Item]) -> Iterator[list[Item]]:

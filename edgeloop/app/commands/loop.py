@@ -53,6 +53,7 @@ def ingest(
     say(
         f"taken in: {counted(report.accepted, 'event')}"
         + (f"; {counted(report.dead_letters, 'dead letter')}" if report.dead_letters else "")
+        + (f"; {counted(report.no_numbers, 'value')} left out: no number (NaN, Infinity)" if report.no_numbers else "")
     )
     say_problems(report.problems, report.dead_letters, "what could not be taken")
     return NEEDS_A_PERSON if report.dead_letters else DONE
