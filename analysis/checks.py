@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -44,11 +45,12 @@ class Finding:
 
 def sample_ratio_checks(x: Exposures, change: LedgerChange, cohorts: Sequence[Cohort]) -> list[Finding]:
     """``srm`` per stage, Bonferroni over the stages tested, and ``srm_combined`` where there are several."""
-    tests = [_sample_ratio(x, change, cohort) for cohort in cohorts]
+    seen = [_observed(x, change, cohort) for cohort in cohorts]
+    tests = [_sample_ratio(cohort, strata) for cohort, strata in zip(cohorts, seen, strict=True)]
     done = [test for test in tests if test is not None]
     found = [
-        _chi("srm", cohort.stage.number, test, len(done), facts.SampleRatio)
-        for cohort, test in zip(cohorts, tests, strict=True)
+        _chi("srm", cohort.stage.number, test, len(done), partial(_unlike_plan, cohort, strata))
+        for cohort, strata, test in zip(cohorts, seen, tests, strict=True)
     ]
     if len(done) > 1:
         found.append(_chi("srm_combined", 0, combined(done), 1, lambda p: facts.SampleRatio(p, combined=True)))
@@ -108,11 +110,31 @@ def full_days(cohort: Cohort, window_us: int) -> int:
     return int(np.count_nonzero(whole & entered))
 
 
-def _sample_ratio(x: Exposures, change: LedgerChange, cohort: Cohort) -> ChiSquare | None:
-    """Units per version against the stage's allocation; the stable arm counts as the version it is of."""
+def turned_round(x: Exposures, change: LedgerChange, cohorts: Sequence[Cohort]) -> list[Finding]:
+    """``turned_round``: of each stage whose stable arm carries the version that the declaration calls the new one."""
+    found = []
+    for cohort in cohorts:
+        stable = cohort.rows[x.arm.equals("stable", cohort.rows)]
+        share = float(x.version.equals(change.to_version, stable).mean()) if len(stable) else 0.0
+        if share > 0.5 and change.from_version not in (None, change.to_version):
+            alarm_of = facts.TurnedRound(str(change.from_version), change.to_version)
+            found.append(Finding("turned_round", cohort.stage.number, "block", share, alarm=alarm_of))
+    return found
+
+
+def _unlike_plan(cohort: Cohort, strata: Sequence[Counter[str]], p: float) -> AnyFact:
+    """Each version's units beside its planned share."""
+    weights, seen = cohort.stage.allocation or {}, sum(strata, Counter[str]())
+    total = sum(weights.values()) or 1.0
+    names = sorted({*(name for name, weight in weights.items() if weight > 0), *seen})
+    return facts.SampleRatio(p, seen=tuple((name, seen[name], weights.get(name, 0.0) / total) for name in names))
+
+
+def _observed(x: Exposures, change: LedgerChange, cohort: Cohort) -> list[Counter[str]]:
+    """Units per version in each stratum; the stable arm counts as the version it is of."""
     weights = cohort.stage.allocation
     if weights is None:
-        return None
+        return []
     draws = Draws.of(cohort)
     observed: list[Counter[str]] = [Counter() for _ in range(draws.n_strata)]
     for group in np.unique(draws.group):
@@ -126,6 +148,14 @@ def _sample_ratio(x: Exposures, change: LedgerChange, cohort: Cohort) -> ChiSqua
         counts = np.bincount(draws.stratum[draws.group == group], minlength=draws.n_strata)
         for of_stratum, n in zip(observed, counts.tolist(), strict=True):
             of_stratum[name] += n
+    return observed
+
+
+def _sample_ratio(cohort: Cohort, observed: Sequence[Counter[str]]) -> ChiSquare | None:
+    """Units per version against the stage's allocation."""
+    weights = cohort.stage.allocation
+    if weights is None:
+        return None
     tests = [sample_ratio(of_stratum, weights) for of_stratum in observed]
     few = sum((o for o, test in zip(observed, tests, strict=True) if test is None), Counter[str]())
     return within_strata([*tests, sample_ratio(few, weights)])

@@ -146,7 +146,7 @@ def _arms(
     first_us = first_met(x, change)
     stages = [stage_data(frames, cohort, first_us) for cohort in cohorts]
     window_us = _window_us(metrics)
-    found = tested.sample_ratio_checks(x, change, cohorts)
+    found = [*tested.turned_round(x, change, cohorts), *tested.sample_ratio_checks(x, change, cohorts)]
     for cohort in cohorts:
         found += tested.stage_checks(x, change, cohort, window_us)
         found += leftovers.anonymous(x, change, cohort)

@@ -42,7 +42,7 @@ def ledger(tables: Mapping[str, pd.DataFrame], *, timezone: str) -> list[LedgerC
     merged = [_adopt_rollout(change, detected) for change in declared]
     told = [_staged(_with_data(change, shown, rollouts), shown, timezone) for change in merged]
     detected = [d for d in detected if not any(_same(c, d) for c in told) and not _late(told, d, shown)]
-    kept = [_beside(d, told) for d in detected]
+    kept = [_beside(d, told) for d in detected if not any(_turned(c, d) for c in told)]
     return sorted(told + kept, key=lambda c: (c.start_us, c.model_id, c.to_version, c.change_id))
 
 
@@ -136,7 +136,7 @@ def _with_data(change: LedgerChange, shown: Shown, rollouts: pd.DataFrame) -> Le
     from_version = change.from_version
     if from_version is None and labelled:
         from_version = _most_exposures(own[own["arm"] == "stable"])
-    change = replace(change, zoned=_zoned(change, shown))
+    change = replace(change, zoned=_zoned(change, shown), stages=_by_version(change.stages, own, from_version))
     if change.by_zone and change.unit == "subject":
         change = replace(change, unit="zone")
     if from_version is None and (change.by_zone or not labelled):
@@ -150,6 +150,27 @@ def _with_data(change: LedgerChange, shown: Shown, rollouts: pd.DataFrame) -> Le
         live = shown.at[shown.model.equals(change.model_id) & shown.version.equals(change.to_version)]
         last_us = max(last_us, int(live.max())) if len(live) else last_us
     return replace(change, from_version=from_version, last_us=last_us, refusal=_refusal(change))
+
+
+def _by_version(stages: tuple[Stage, ...], own: pd.DataFrame, from_version: str | None) -> tuple[Stage, ...]:
+    """Weights that are keyed by exactly the arms of the rollout's exposures, keyed by the versions of these arms.
+
+    Args:
+        own: the rollout's rows of `_rollouts`.
+    """
+    of_arm = {str(arm): _most_exposures(rows) or "" for arm, rows in own.groupby("arm") if arm not in ("", "holdout")}
+    if "stable" in of_arm and from_version is not None:
+        of_arm["stable"] = from_version
+    told = set(of_arm.values())
+    if len(told) < len(of_arm) or not of_arm:
+        return stages
+    made = []
+    for stage in stages:
+        weights = stage.allocation or {}
+        if set(weights) - {"holdout"} == set(of_arm) and not told & set(weights):
+            stage = replace(stage, allocation={of_arm.get(name, name): weight for name, weight in weights.items()})
+        made.append(stage)
+    return tuple(made)
 
 
 def _zoned(change: LedgerChange, shown: Shown) -> bool:
@@ -314,6 +335,13 @@ def _same(declared: LedgerChange, detected: LedgerChange) -> bool:
     return (same_label and not declared.full_switch) or _near(declared, detected)
 
 
+def _turned(declared: LedgerChange, detected: LedgerChange) -> bool:
+    """Whether the same rollout was declared from the new version to the old one (the check ``turned_round``)."""
+    same = (declared.model_id, declared.rollout_id) == (detected.model_id, detected.rollout_id)
+    versions = (declared.from_version, declared.to_version) == (detected.to_version, detected.from_version)
+    return same and versions and detected.rollout_id is not None and not declared.full_switch
+
+
 def _late(declared: Iterable[LedgerChange], detected: LedgerChange, shown: Shown) -> bool:
     """Whether a switch was declared before it could be seen: so few met the model that days passed till it was live.
 
@@ -342,7 +370,7 @@ def _beside(detected: LedgerChange, declared: Iterable[LedgerChange]) -> LedgerC
                 detected,
                 kind=other.kind,
                 stages=other.stages,
-                from_version=other.from_version,
+                from_version=detected.from_version if other.from_version == detected.to_version else other.from_version,
                 unit=other.unit,
                 assignment=other.assignment,
                 cluster=other.cluster,

@@ -315,6 +315,7 @@ class _Met:
             who: this[[*columns, who]].dropna().drop_duplicates().groupby(columns, observed=True).size().to_dict()
             for who in ("subject", "courier")
         }
+        self._this = this
 
     def of(self, own: ChangeRows) -> _Meeting:
         """A change's versions: the people whom its metrics are of, and what was drawn."""
@@ -325,7 +326,12 @@ class _Met:
             )
             for who in ("subject", "courier" if own.unit == "courier" else "subject")
         )
-        return _Meeting(people[0], people[1], drawn[0], drawn[1])
+        who = "courier" if own.unit == "courier" else "subject"
+        versions = (own.change.from_version, own.change.to_version)
+        met = self._this.loc[(self._this["model_id"] == own.change.model_id), ["model_version", who]]
+        return _Meeting(
+            people[0], people[1], drawn[0], drawn[1], int(met.loc[met["model_version"].isin(versions), who].nunique())
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +342,8 @@ class _Meeting:
     new: int
     old_units: int
     new_units: int
+    units: int
+    """Who met either: less than the sum of both where some met both."""
 
 
 def _waiting(own: ChangeRows, verdict: Verdict, deciding: Estimate | None, met: _Meeting) -> str:
@@ -351,7 +359,7 @@ def _waiting(own: ChangeRows, verdict: Verdict, deciding: Estimate | None, met: 
             return t("{cost}, of the {n} still on the old version", cost=size, n=numbers.count(old))
         return units.miss_the_better(own.unit, met.old_units)
     if verdict == "repair the data first":
-        return units.unusable(own.unit, met.new_units + met.old_units)
+        return units.unusable(own.unit, met.units)
     if verdict == "keep testing":
         days = days_left(own)
         if days is None:

@@ -212,8 +212,15 @@ def _doubt(fact: AnyFact, unit: Unit) -> str:
     match fact:
         case facts.SampleRatio(p=p, combined=True):
             return units.not_as_planned_over_all(unit, p)
-        case facts.SampleRatio(p=p):
-            return units.not_as_planned(unit, p)
+        case facts.SampleRatio():
+            return _unlike_plan(fact, unit)
+        case facts.TurnedRound(declared_from=first, declared_to=last):
+            return t(
+                "the declaration says from {first} to {last}, but the stable arm carries {last}: send the change again "
+                "turned round",
+                first=foreign.name(first),
+                last=foreign.name(last),
+            )
         case facts.ShareDrift(declare=line) if line:
             return t(
                 "the versions’ shares change from day to day; if they were raised step by step, declare each stage: "
@@ -272,6 +279,28 @@ def _doubt(fact: AnyFact, unit: Unit) -> str:
             )
         case _:
             return ""
+
+
+def _unlike_plan(fact: facts.SampleRatio, unit: Unit) -> str:
+    """What was seen of each version beside what was planned, and which one never came."""
+    clause, total = units.not_as_planned(unit, fact.p), sum(n for _, n, _ in fact.seen)
+    if total == 0:
+        return clause
+    counts = [
+        t(
+            "{n} with {version} ({share}; planned {planned})",
+            n=numbers.count(n),
+            version=foreign.name(name),
+            share=numbers.percent(n / total),
+            planned=numbers.percent(planned),
+        )
+        for name, n, planned in fact.seen
+    ]
+    told = t("{clause}: {counts}", clause=clause, counts=numbers.joined(counts))
+    if not fact.silent:
+        return told
+    names = numbers.joined([foreign.name(name) for name in fact.silent])
+    return t("no exposure of {version} arrived; {clause}", version=names, clause=told)
 
 
 def _few(fact: facts.Few) -> str:

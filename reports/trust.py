@@ -83,6 +83,7 @@ def _name(check: str, unit: Unit) -> str:
     return units.check(unit, check) or {
         "share_drift": t("The versions’ shares are steady over the days"),
         "arm_silent": t("No version falls silent while the other is in use"),
+        "turned_round": t("The stable arm carries the version declared as the old one"),
         "full_days": t("Full days with complete windows"),
         "anonymous": t("Exposures without a usable id"),
         "known_before": t("As many customers of both versions were known before"),
@@ -147,6 +148,8 @@ def _result(check: Check) -> str:
         return _with_p(t("changes from day to day") if check.state == "block" else t("steady"), check)
     if check.check == "arm_silent":
         return t("one fell silent") if check.state == "block" else t("none did")
+    if check.check == "turned_round":
+        return t("no")
     if check.value is None:
         return {"ok": t("passed"), "warn": t("look"), "block": t("stops")}[check.state]
     if check.check in ("crossovers", "met_before"):

@@ -99,6 +99,7 @@ def test_every_kind_of_fact_has_english_and_comes_back_from_json() -> None:
     made = {
         "str": "x", "int": 2, "float": 0.25, "bool": True, "int | None": 2, "float | None": 0.25, "str | None": "x",
         "tuple[str, ...]": ("a", "b"), "tuple[AnyFact, ...]": (Said("chosen"),), "Verdict": "promote",
+        "tuple[tuple[str, int, float], ...]": (("a", 1, 0.5),),
         "GuardState": "open", "Direction": "better", "What": "chosen", "FewOf": "answer",
     }  # fmt: skip
     for kind in get_args(AnyFact):

@@ -265,16 +265,41 @@ class OneSided(Fact, frozen=True):
 
 
 class SampleRatio(Fact, frozen=True):
-    """Units are not shared out as declared."""
+    """Units are not shared out as declared; ``seen``: each version's units and its planned share (0 to 1)."""
 
     p: float
     combined: bool = False
+    seen: tuple[tuple[str, int, float], ...] = ()
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Versions that were planned and that no unit met."""
+        return tuple(name for name, n, planned in self.seen if n == 0 and planned > 0)
 
     @property
     def english(self) -> str:
         """In English."""
         over = ", over all stages" if self.combined else ""
-        return f"units are not shared out as declared{over} (p = {self.p:.1e})"
+        told = f"units are not shared out as declared{over} (p = {self.p:.1e})"
+        total = sum(n for _, n, _ in self.seen)
+        parts = [f"no exposure of {name} arrived" for name in self.silent]
+        parts += [f"{n} of {name}, {n / total:.1%}, planned {planned:.1%}" for name, n, planned in self.seen if total]
+        return f"{told}: {', '.join(parts)}" if parts else told
+
+
+class TurnedRound(Fact, frozen=True):
+    """The declaration says from a version to another, but the stable arm carries the second."""
+
+    declared_from: str
+    declared_to: str
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return (
+            f"the declaration says from {self.declared_from} to {self.declared_to}, but the stable arm carries "
+            f"{self.declared_to}: send the change again turned round"
+        )
 
 
 class ShareDrift(Fact, frozen=True):
@@ -933,6 +958,7 @@ AnyFact = (
     | FewDaysBefore
     | OneSided
     | SampleRatio
+    | TurnedRound
     | ShareDrift
     | FoundStage
     | Crossovers
