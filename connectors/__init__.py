@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from connectors import mail, mixpanel, native, slack, typeform, zigpoll
+from connectors.amounts import is_currency
 from connectors.bounds import MOST_EVENTS, TooManyError, events_of_body
 from connectors.intake import NOT_ALLOWED, Intake, Item, Scope, Taken, summary
 from connectors.runs import in_runs
@@ -17,6 +18,7 @@ __all__ = [
     "TooManyError",
     "events_of_body",
     "in_runs",
+    "is_currency",
     "mail",
     "mixpanel",
     "native",

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from connectors.amounts import currency, money
 from connectors.no_numbers import decoded
 from connectors.plain import plain
 from connectors.plain import record as plain_record
@@ -289,6 +290,8 @@ class Intake:
             extra |= _unknown_of_answers(fields.get("answers"))
         elif fields.get("error") == "":  # gateways that always send the field: nothing failed
             del fields["error"]
+        elif kind == "engagement":
+            _read_amount(fields)
         sender_extra = fields.get("extra", {})
         try:
             if isinstance(sender_extra, dict) and (extra or sender_extra):
@@ -383,6 +386,19 @@ def summary(taken: Sequence[Taken]) -> tuple[Counter[str], Counter[str]]:
     accepted = Counter(t.type for t in taken if t.type is not None)
     rejected = Counter(t.rejected.reason for t in taken if t.rejected is not None)
     return accepted, rejected
+
+
+def _read_amount(fields: dict[str, Any]) -> None:
+    """An amount or a currency as text becomes what it says; what says nothing or two things is left to be refused."""
+    value, given = fields.get("value"), fields.get("currency")
+    if isinstance(value, str):
+        paid = money(value, given)
+        if paid.value is not None:
+            fields["value"] = paid.value
+            if paid.currency is not None:
+                fields["currency"] = paid.currency
+    elif isinstance(given, str):
+        fields["currency"] = currency(given) or given
 
 
 def _scrub_fields(kind: str, fields: dict[str, Any], raw_ids: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from connectors.amounts import money
 from connectors.intake import Item, Rejected
 from connectors.native import LINE_BYTES, lines, too_long, until_damage
 from connectors.no_numbers import decoded
@@ -127,15 +128,14 @@ def item(value: dict[str, Any], raw: bytes, place: str, settings: MixpanelSettin
     if usable_id(who) is None or (isinstance(who, str) and who.startswith(_DEVICE)):
         who = properties.get("$user_id")
     event["customer_id"] = usable_id(who)
-    amount = properties.get(settings.value_property)
-    if isinstance(amount, int | float) and not isinstance(amount, bool):
-        event["value"] = float(amount)
-        currency = properties.get(settings.currency_property)
-        if isinstance(currency, str) and len(currency) == 3 and currency.isascii() and currency.isalpha():
-            event["currency"] = currency.upper()
+    paid = money(properties.get(settings.value_property), properties.get(settings.currency_property))
+    if paid.value is not None:
+        event["value"] = paid.value
+        if paid.currency is not None:
+            event["currency"] = paid.currency
     used = {
         settings.value_property if "value" in event else None,
-        settings.currency_property if "currency" in event else None,
+        settings.currency_property if "currency" in event and "currency" not in paid.not_read else None,
     }
     for link in ("delivery_id", "exposure_id"):
         linked = usable_id(properties.get(link))
@@ -146,6 +146,8 @@ def item(value: dict[str, Any], raw: bytes, place: str, settings: MixpanelSettin
     extra.pop("mp_processing_time_ms", None)  # differs between two exports of one event
     if ambiguous:
         extra["ambiguous_time"] = True
+    if paid.not_read:
+        extra["not_read"] = [*paid.not_read]
     if extra:
         event["extra"] = extra
     return Item(raw, place, value=event)

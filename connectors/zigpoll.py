@@ -27,6 +27,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from connectors.amounts import amount
 from connectors.carried import Carried, spellings
 from connectors.intake import Item, Rejected
 from connectors.mixpanel import harmless
@@ -41,6 +42,7 @@ from edgeloop.settings import ZigpollSettings, scale_of
 _MOST_ROWS = 10_000
 """Of one push; twice the largest page of the API. More is no survey, and each would be an event or a dead letter."""
 _TEXT_CHARACTERS = 100_000
+_AMOUNT_CHARACTERS = 64
 _MILLISECOND_US = 1_000
 _MILLISECONDS_FROM = 100_000_000_000
 """A smaller number is no time of our years in milliseconds."""
@@ -331,11 +333,16 @@ def _extra(
     given = row.get("answers")
     handles = [o["handle"] for o in given if isinstance(o, dict) and o.get("handle")] if isinstance(given, list) else []
     order_value = row.get("orderValue")
+    number, beside = (order_value, None) if isinstance(order_value, int | float) else amount(order_value)
+    # What cannot be read is kept as it came; a longer text is no amount.
+    kept_text = order_value if number is None and isinstance(order_value, str) and order_value else None
     response = row.get("response")
     extra = {
         "metadata": kept or None,
         "handles": handles or None,
-        "order_value": order_value if isinstance(order_value, int | float) else None,
+        "order_value": kept_text[:_AMOUNT_CHARACTERS] if kept_text else number,
+        "order_currency": beside,
+        "not_read": ["orderValue"] if kept_text else None,
         "value_type": row.get("valueType") if isinstance(row.get("valueType"), str) else None,
         "unknown_response": None if answered or isinstance(response, str) else response,
     }

@@ -205,8 +205,8 @@ REFUSED = [
     ({**RESPONSE, "answers": [{"kind": "nps"}]}, "invalid", "question"),
     ({**RESPONSE, "answers": [{"question": "q", "kind": "nps", "value": 11}]}, "invalid", "answers[0].value"),
     ({**RESPONSE, "answers": [{"question": "q", "kind": "boolean", "value": 7}]}, "invalid", "1 or 0"),
-    ({**ENGAGEMENT, "value": "12"}, "invalid", "value"),
-    ({**ENGAGEMENT, "currency": "euro"}, "invalid", "currency"),
+    ({**ENGAGEMENT, "value": "1,234"}, "invalid", "value"),
+    ({**ENGAGEMENT, "currency": "euro cents"}, "invalid", "currency"),
     (["no object"], "malformed", "JSON object"),
     (None, "malformed", "JSON object"),
 ]

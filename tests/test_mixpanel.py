@@ -45,7 +45,7 @@ def test_what_is_not_used_is_kept() -> None:
     """Also where a property is called like a field of ours, or holds no currency."""
     own = {"type": "express", "source": "push", "event_id": "E-9", "currency": "euro cents", "exposure_id": "null"}
     (found,) = parse(line(**own))
-    assert found.value["extra"] == {"plan": "gold"} | own
+    assert found.value["extra"] == {"plan": "gold", "not_read": ["currency"]} | own
     assert (found.value["type"], found.value["source"]) == ("engagement", "mixpanel")
 
 
@@ -107,9 +107,10 @@ def test_identity_properties_are_never_kept() -> None:
 
 
 def test_a_value_that_is_no_number_is_no_value() -> None:
-    (found,) = parse(line(value="12,50"))
+    (found,) = parse(line(value="12,500"))
     assert "value" not in found.value
     assert "currency" not in found.value
+    assert found.value["extra"] == {"plan": "gold", "value": "12,500", "currency": "eur", "not_read": ["value"]}
 
 
 def test_an_object_over_two_lines_is_joined_and_its_neighbours_stay() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from edgeloop.app import api_keys, doctor_data, doctor_inputs, doctor_kafka, doctor_people, letters, pdf
+from edgeloop.app import api_keys, doctor_amounts, doctor_data, doctor_inputs, doctor_kafka, doctor_people, letters, pdf
 from edgeloop.app.finding import Check, Finding, Patient
 from edgeloop.app.process import CONSUMER_LOCK
 from edgeloop.app.ready import disk_condition
@@ -203,6 +203,7 @@ _CHECKS: dict[str, Check] = {
     "offsets": doctor_data.check_offsets,
     "lag": doctor_data.check_lag,
     "dead letters": doctor_data.check_dead_letters,
+    "amounts": doctor_amounts.check_amounts,
     "clock": doctor_data.check_clock,
     "device clocks": doctor_inputs.check_device_clocks,
     "worker": _worker,
