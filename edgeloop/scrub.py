@@ -1,9 +1,10 @@
 """Personal data out of free text, before the log: e-mail, phone, payment card, IBAN, and the sender's own raw id.
 
 Rather too much than too little: a number of seven digits or more is taken for a phone number, however it is split.
-Dates, times and shorter numbers stay, and so does an id in which letters and digits mix (``3f25a04e``). Looking is done
-on a folded copy (digits of any script, odd spaces and dashes, invisible characters); a text without personal data comes
-back as it was typed. Every step is linear in the length of the text.
+Coordinates, amounts with their currency and numbers that are said to be an order's stay (tests/test_scrub_table.py has
+precision and recall); so do dates, times and shorter numbers, and an id in which letters and digits mix (``3f25a04e``).
+Looking is done on a folded copy (digits of any script, odd spaces and dashes, invisible characters); a text without
+personal data comes back as it was typed. Every step is linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -30,18 +31,38 @@ class TooDeepError(ValueError):
 
 _NUL = "\0"
 _REPLACEMENT = "\ufffd"
-_NOTHING_TO_FIND = re.compile(r"(?:(?![\[({<]\s?at|\bdot\b)[\t\n\r !-$&-/:-?A-~])*", re.IGNORECASE)
+_NOTHING_TO_FIND = re.compile(
+    r"(?:(?![\[({<]\s?at|\b(?:dot\b|at\s+[\w\-]+\s?\.|arr?oba|klammera))[\t\n\r !-$&-/:-?A-~])*", re.IGNORECASE
+)
 _PLAIN = re.compile(r"[\t\n\r -$&-~]*")
 _ESCAPED = re.compile(r"%(?:20|28|29|2[BDEFbdef]|40)")
 _MIDDLE_DOTS = frozenset("\u00b7\u2022\u2027\u2219\u22c5\u30fb\u3002\uff61")
 _BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")
 
 _OPEN, _CLOSE = r"[\[({<]\s?", r"\s?[\])}>]"
+_DOT_WORDS = "dot|punkt|point|ponto"
+_DOT = rf"(?:\.|\s\.\s|\s(?:{_DOT_WORDS})\s|\s?{_OPEN}(?:{_DOT_WORDS}){_CLOSE}\s?)"
 _AT_DOMAIN = re.compile(
-    rf"(?:\s?@\s?|\s?{_OPEN}at{_CLOSE}\s?)[\w\-]+(?:(?:\.|\s?{_OPEN}dot{_CLOSE}\s?)[\w\-]+)+"
-    r"|\sat\s[\w\-]+(?:\sdot\s[\w\-]+)+",
+    rf"(?:\s?@\s?|\s?{_OPEN}at{_CLOSE}\s?|\s(?:{_OPEN})?(?:klammeraffe|arroba|arobase)(?:{_CLOSE})?\s)[\w\-]+(?:{_DOT}[\w\-]+)+"
+    rf"|\sat\s[\w\-]+(?:\s(?:{_DOT_WORDS})\s[\w\-]+)+"
+    # "name at example.org" is an address, "bought at example.org" is not.
+    r"|(?P<word>\sat\s)(?:[\w\-]+(?:\.|\s\.\s))+[a-z]{2,}\b",
     re.IGNORECASE,
 )
+_SAYS_AT = ("@", "at", "klammeraffe", "arroba", "arobase")
+_SPELT_BEFORE = re.compile(rf"[\w\-]+\s(?:{_DOT_WORDS})\s$", re.IGNORECASE)
+_LONGEST_PART = 64
+_NOT_NAMES = frozenset(
+    {
+        "bought", "buy", "ordered", "order", "orders", "purchased", "paid", "shop", "shopped", "shopping", "me",
+        "us", "it", "him", "her", "them", "you", "is", "was", "are", "were", "be", "look", "looked", "looking",
+        "see", "seen", "saw", "found", "find", "here", "there", "available", "delivered", "site", "website", "page",
+        "online", "arrived", "work", "works", "worked", "working", "read", "sold", "cheaper", "booked", "listed",
+        "price", "prices", "only", "that", "this", "not", "than", "up", "down", "customer", "account", "same",
+        "good", "better", "or", "and", "stuff", "things", "back", "also", "offer", "offers", "register",
+        "registered", "check", "visit", "service", "support",
+    }
+)  # fmt: skip
 _NOT_BEFORE_AT = frozenset('@<>()[]{},;:"' + _NUL)
 
 _IBAN_START = re.compile(r"[A-Za-z]{2}[ \t.\-/]{0,3}[0-9][ \t.\-/]{0,3}[0-9]")
@@ -67,6 +88,25 @@ _MOMENT = re.compile(
 )
 _NUMBER = re.compile(
     rf"(?<!\w)[^\W0-9]*(?P<number>[+(\[]{{0,3}}[0-9](?:{_SEPARATORS}[0-9]){{6,}})(?![0-9])(?![^\W0-9]+[0-9])"
+)
+_ODDLY_SPLIT = re.compile(
+    # With `_`, `,` or `:` between them digits are mostly no phone number: a prefix or the grouping must say so.
+    r"(?<![\w,:])(?:(?:\+[0-9]{1,3}|0[0-9]{2,5})(?:[_,:]{1,2}[0-9]{2,8}){1,7}"
+    r"|[0-9]{3}(?P<gap>[_,:])[0-9]{3}(?P=gap)[0-9]{4}"
+    r"|[0-9]{4}(?P<split>[_,:])[0-9]{4}(?P=split)[0-9]{4}(?P=split)[0-9]{1,7})(?![\w])"
+)
+_ODD_SEPARATOR = re.compile(r"[0-9][_,:]{1,2}[0-9]{2}")
+_FEWEST_ODDLY_SPLIT = 9
+_NO_PHONE = re.compile(
+    # Coordinates; an amount with its currency; the number of an order.
+    r"(?<![\w.+])-?[0-9]{1,2}\.[0-9]{4,15}\s?[,;]\s?-?[0-9]{1,3}\.[0-9]{4,15}(?![\w.])"
+    r"|(?<![\w+.,])(?<![0-9] )[1-9][0-9]{0,2}(?:[ .'][0-9]{3}){2,3}(?:,[0-9]{1,2})?\s?(?:€|£|\$"
+    r"|(?:euros?|eur|usd|chf|gbp|brl|dollars?|reais|francs?|franken)\b)"
+    r"|\b(?:order|invoice|tracking|parcel|ticket|bestellung|bestell-?(?:nummer|nr\.?)|auftrag|auftragsnummer|rechnung"
+    r"|rechnungsnummer|sendung|sendungsnummer|paket|commande|facture|colis|pedido|encomenda|fatura)"
+    r"(?:\s?(?:number|nummer|no|nr|n[o\u00b0]|num[eé]ro|n[uú]mero|id))?"
+    r"[.:# ]{0,3}[1-9][0-9]{6,11}(?![\w]|[ ./\-()]{1,4}[0-9])",
+    re.IGNORECASE,
 )
 _CARD_DIGITS = range(12, 20)
 
@@ -222,6 +262,9 @@ def _is_word(character: str) -> bool:
 
 
 def _emails(folded: str) -> Iterator[Span]:
+    lower = folded.lower()
+    if not any(said in lower for said in _SAYS_AT):
+        return
     for found in _AT_DOMAIN.finditer(folded):
         begin = found.start()
         if begin and folded[begin - 1] == '"':
@@ -230,6 +273,10 @@ def _emails(folded: str) -> Iterator[Span]:
         else:
             while begin and folded[begin - 1] not in _NOT_BEFORE_AT and not folded[begin - 1].isspace():
                 begin -= 1
+            if found["word"] and folded[begin : found.start()].lower() in _NOT_NAMES:
+                continue
+            spelt = _SPELT_BEFORE.search(folded, max(0, begin - _LONGEST_PART), begin)
+            begin = spelt.start() if spelt and begin < found.start() else begin
         if begin < found.start():
             yield begin, found.end(), EMAIL
 
@@ -270,7 +317,14 @@ def _iban_end(folded: str, begin: int) -> int | None:
 
 
 def _numbers(folded: str) -> Iterator[Span]:
+    for found in _ODDLY_SPLIT.finditer(folded) if _ODD_SEPARATOR.search(folded) else ():
+        digits = "".join(c for c in found[0] if c.isdigit())
+        if len(digits) >= _FEWEST_ODDLY_SPLIT and not _MOMENT.match(folded, found.start()):
+            card = len(digits) in _CARD_DIGITS and luhn.is_valid(digits)
+            yield found.start(), found.end(), CARD if card else PHONE
     text = _MOMENT.sub(lambda moment: _NUL * len(moment[0]), folded)
+    if _NUMBER.search(text):
+        text = _NO_PHONE.sub(lambda other: _NUL * len(other[0]), text)
     for found in _NUMBER.finditer(text):
         begin, end = found.span("number")
         number = found["number"]
