@@ -82,7 +82,7 @@ def test_a_sound_home(home: Home) -> None:
     assert wrong(home) == []
     assert run(["doctor", "--home", str(home.path)]) == 0
     assert {"versions", "settings", "home", "keys", "disk", "log", "store", "rules", "offsets", "lag", "dead letters",
-            "amounts", "clock", "worker", "wal", "senders", "typeform", "zigpoll", "roles",
+            "amounts", "clock", "device clocks", "worker", "wal", "senders", "typeform", "zigpoll", "roles",
             "reminders", "mail"} == set(findings(home))  # fmt: skip
 
 
