@@ -22,6 +22,7 @@ EXPORTED = {
         "TooManyError",
         "events_of_body",
         "in_runs",
+        "is_currency",
         "mail",
         "mixpanel",
         "native",
