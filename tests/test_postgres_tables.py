@@ -213,7 +213,7 @@ def test_clocks_that_were_never_set_are_dead_letters_and_no_part_of_the_ledger(p
     for reader in pair.readers():
         with closing(reader):
             (change,) = monthly.live_ledger(reader, "America/New_York", earliest_us)
-            assert change.start_us == to_us(datetime(2026, 2, 2, 10, tzinfo=UTC))
+            assert change.start_us == to_us(datetime(2026, 2, 1, 10, tzinfo=UTC))
             assert freeze.begins_us(reader, earliest_us) == to_us(datetime(2026, 2, 1, 10, tzinfo=UTC))
 
 
