@@ -63,6 +63,8 @@ class LedgerChange:
     shares_capacity: bool = False
     owner: str | None = None
     note: str | None = None
+    again_us: int | None = None
+    """Where it was taken back between its stages: when the last try began; its name and date are of that try."""
     refusal: AnyFact | None = None
     """Why no effect can be estimated; None: it can be tried."""
 
@@ -70,6 +72,11 @@ class LedgerChange:
     def start_us(self) -> int:
         """The beginning of its first stage."""
         return self.stages[0].start_us
+
+    @property
+    def tried_us(self) -> int:
+        """When the last try began."""
+        return self.start_us if self.again_us is None else self.again_us
 
     @property
     def end_us(self) -> int | None:

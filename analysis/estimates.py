@@ -129,7 +129,11 @@ def analyse(
     # What a test showed is not asked again: such a switch is in no family, so whether there was a test is told first.
     tested = {(c.model_id, c.to_version) for c in listed if not c.full_switch}
     tested |= {(row.model_id, row.to_version) for row in before}
-    apart = {c.change_id for c in listed if c.kind == "switch" and (c.model_id, c.to_version) in tested}
+    apart = {
+        c.change_id
+        for c in listed
+        if c.full_switch and not tested.isdisjoint({(c.model_id, c.to_version), (c.model_id, c.from_version)})
+    }
     drawn = [
         Randomised(m.weighed.change.change_id, m.deciding)
         for m in measured
@@ -187,14 +191,14 @@ def analyse(
         found += [write.check(f) for f in checks]
     bridge = Printed([], [])
     if goal is not None:
-        told = {p.bar_id for p in promoted.values()}
+        told = {p.bar_id for p in promoted.values() if not p.back}
         bridged = partial(
             month_bridge,
             frames,
             month,
             goal,
-            [c for c in known if c.change_id not in promoted or c.change_id in told],
-            {p.bar_id: d for p in promoted.values() if (d := p.delta(goal)) is not None}
+            [c for c in known if c.change_id in told or c.change_id not in promoted or promoted[c.change_id].back],
+            {p.bar_id: d for p in promoted.values() if not p.back and (d := p.delta(goal)) is not None}
             | {
                 m.weighed.change.change_id: d
                 for m, own in zip(measured, decided, strict=True)

@@ -76,6 +76,7 @@ def _declared_change(group: list[dict[str, Any]], rows: list[dict[str, Any]], ti
         )
         for i, row in enumerate(group)
     )
+    again_us = _again(group, rows)
     unit = _text(first, "unit") or "subject"
     assignment = _text(first, "assignment")
     rollout_id = _text(first, "rollout_id")
@@ -88,7 +89,9 @@ def _declared_change(group: list[dict[str, Any]], rows: list[dict[str, Any]], ti
         declared=True,
         stages=stages,
         last_us=stages[-1].end_us or stages[-1].start_us,
-        title=_last(group, "title") or _title(first["model_id"], first["to_version"], stages[0].start_us, timezone),
+        title=_last(group, "title")
+        or _title(first["model_id"], first["to_version"], again_us or stages[0].start_us, timezone),
+        again_us=again_us,
         rollout_id=rollout_id,
         unit=unit,
         assignment=assignment,
@@ -105,9 +108,25 @@ def _declared_change(group: list[dict[str, Any]], rows: list[dict[str, Any]], ti
     )
 
 
+def _again(group: list[dict[str, Any]], rows: list[dict[str, Any]]) -> int | None:
+    """When the last try began, where everybody was taken back to another version between two stages."""
+    starts = [int(row["occurred_at"]) for row in group]
+    first = group[0]
+    back = [
+        int(row["occurred_at"])
+        for row in rows
+        if row["kind"] == "rollback"
+        and row["model_id"] == first["model_id"]
+        and row["to_version"] != first["to_version"]
+    ]
+    last = max((at for at in back if starts[0] < at <= starts[-1]), default=None)
+    return None if last is None else min(at for at in starts if at >= last)
+
+
 def _end(row: dict[str, Any], next_stage: dict[str, Any] | None, rows: list[dict[str, Any]]) -> int | None:
     """The earliest of: declared end, next stage, the declared full switch of that model that ends it.
 
+    A rollback is over, too, where part of the people get another version again: its days after are those before that.
     What carries a ``rollout_id`` is ended only by a switch of the same rollout; what carries none, by the model's next.
     """
     start, rollout_id = int(row["occurred_at"]), _text(row, "rollout_id")
@@ -121,6 +140,8 @@ def _end(row: dict[str, Any], next_stage: dict[str, Any] | None, rows: list[dict
 
 
 def _ends(other: dict[str, Any], row: dict[str, Any], rollout_id: str | None) -> bool:
+    if row["kind"] == "rollback" and other["kind"] not in FULL_SWITCH:
+        return other["model_id"] == row["model_id"] and int(other["occurred_at"]) > int(row["occurred_at"])
     return (
         other["model_id"] == row["model_id"]
         and other["kind"] in FULL_SWITCH

@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis import Analysis, Metric
 from edgeloop.months import Month
-from edgeloop.store.facts import NoGoal
+from edgeloop.store.facts import NoGoal, RolledBackAfter
 from edgeloop.store.freeze import Freeze, Manifest
 from edgeloop.store.rows import Estimate, Verdict
 from reports import (
@@ -59,6 +59,7 @@ from reports.gathered import open_guards, strength
 from reports.language import t, tn
 from reports.parts import noted, part
 from reports.restatements import restatements
+from reports.settled import over
 from reports.verdicts import TOLD
 
 _MOST_WORDS = 10
@@ -120,6 +121,7 @@ def _build(freeze: Freeze, analysis: Analysis, again: Analysis | None, read: rea
             analysis.checks,
             analysis.rulings,
             analysis.promoted,
+            over(analysis.changes, exposures, manifest.as_of_us, zone),
         ),
         _none,
         key="changes",
@@ -337,6 +339,8 @@ def _title(asked: Sequence[Decision], gathered: Sequence[ChangeRows], month: str
     """The verdict in a sentence: by name where that takes at most ten words, else by number."""
     if not gathered:
         return t("No model version changed in {month}", month=month)
+    if not asked and any(own.over or isinstance(own.after, RolledBackAfter) for own in gathered):
+        return t("Nothing to decide for {month}: what was tried is no longer in use", month=month)
     if not asked and any(own.after or own.promoted for own in gathered):
         return t("Nothing to decide for {month}: what was tested is promoted", month=month)
     if not asked:
@@ -384,7 +388,12 @@ def _brief(gathered: Sequence[ChangeRows], asked: Sequence[Decision]) -> tuple[L
             Line(labels[1], t("There is nothing to compare.")),
             Line(labels[2], t("Declare the next change before it starts, so that its effect can be told.")),
         )
-    sized = [reasons.promoted(own.after, own.metrics) for own in gathered if own.after is not None]
+    told = {own.change.change_id for own in gathered}
+    sized = [
+        reasons.promoted(own.after, own.metrics)
+        for own in gathered
+        if own.after is not None and not (isinstance(own.after, RolledBackAfter) and own.after.change_id in told)
+    ]
     for own in gathered:
         e = own.deciding() or _waiting(own)
         if e is not None:

@@ -90,7 +90,12 @@ def _change(own: ChangeRows, timezone: str) -> Change:
         grade=own.grade,
         verdict=verdict,
         promoted=_promoted(own),
-        summary=_summary(own, rows, doubted=doubted),
+        summary=" ".join(
+            [
+                _summary(own, rows, doubted=doubted),
+                *([reasons.not_in_use(own.over)] if own.over is not None else []),
+            ]
+        ),
         effects=(effects := tuple(_effect(own, e, doubted=doubted) for e in rows)),
         unclear=_unclear(effects),
         splits=() if doubted else segments.splits(own),
@@ -101,7 +106,8 @@ def _change(own: ChangeRows, timezone: str) -> Change:
 def _promoted(own: ChangeRows) -> str:
     """What stands instead of a verdict where the version is with everybody, so that nothing is asked."""
     if own.after is not None:
-        return t("promoted after a test")
+        back = isinstance(own.after, facts.RolledBackAfter)
+        return t("rolled back after a test") if back else t("promoted after a test")
     settled = own.verdict is None or "promoted" in TOLD[own.verdict].settled_by
     return t("given to everybody") if own.promoted is not None and settled else ""
 
@@ -113,7 +119,7 @@ def _unclear(effects: Sequence[Effect]) -> str:
 
 def _design(own: ChangeRows, timezone: str) -> str:
     change = own.change
-    since = numbers.day(change.start_us, timezone)
+    since = numbers.day(change.tried_us, timezone)
     if change.end_us is None:
         when = t("since {day}", day=since)
     else:

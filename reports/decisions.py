@@ -26,13 +26,15 @@ from reports.settled import Version, settled
 from reports.verdicts import ORDER, TOLD, WORKING_DAYS
 from reports.voices import within
 
+_UNDONE_BY_ENDING: tuple[Verdict, ...] = ("roll back", "stop, no effect")
+"""What is asked only of a version that somebody meets."""
 _MOST_MOVED = 2
 """Of a full switch, the clear changes that its decision names."""
 
 
 def nothing(gathered: Sequence[ChangeRows]) -> str:
     """Why nothing is asked."""
-    if any(own.after or own.promoted or own.verdict for own in gathered):
+    if any(own.after or own.promoted or own.over or own.verdict for own in gathered):
         return t("No decision is asked: what the figures ask for is done already.")
     return t("No decision is asked: no change of this month can be judged by its figures.")
 
@@ -107,7 +109,9 @@ def _is_done(own: ChangeRows, verdict: Verdict, known: Sequence[LedgerChange], a
     if own.promoted is not None and "promoted" in TOLD[verdict].settled_by:
         return True
     version = Version(change.model_id, change.from_version, change.to_version)
-    event = settled(version, [c for c in known if not c.full_switch or c.declared], change.start_us, as_of_us)
+    if own.over is not None and verdict in _UNDONE_BY_ENDING:
+        return True
+    event = settled(version, [c for c in known if not c.full_switch or c.declared], change.tried_us, as_of_us)
     if event is None or change.full_switch:
         return False
     return event.what in TOLD[verdict].settled_by
@@ -306,13 +310,22 @@ def _how(own: ChangeRows, deciding: Estimate) -> str:
 
 
 class _Met:
-    """Who met which version of which model in the month: customers, and delivery agents."""
+    """Who meets which version of which model at the month's end: customers, and delivery agents, by what they met last.
+
+    Where a change is over and its version in nobody's hands, all who met either version are on the old one.
+    """
 
     def __init__(self, exposures: pd.DataFrame, month: Month) -> None:
         columns = ["model_id", "model_version"]
         this = within(exposures[["occurred_at", *columns, "subject", "courier"]], month)
+        this = this.sort_values("occurred_at", kind="stable")
         self._sizes = {
-            who: this[[*columns, who]].dropna().drop_duplicates().groupby(columns, observed=True).size().to_dict()
+            who: this[[*columns, who]]
+            .dropna()
+            .drop_duplicates(["model_id", who], keep="last")
+            .groupby(columns, observed=True)
+            .size()
+            .to_dict()
             for who in ("subject", "courier")
         }
         self._this = this
@@ -329,9 +342,10 @@ class _Met:
         who = "courier" if own.unit == "courier" else "subject"
         versions = (own.change.from_version, own.change.to_version)
         met = self._this.loc[(self._this["model_id"] == own.change.model_id), ["model_version", who]]
-        return _Meeting(
-            people[0], people[1], drawn[0], drawn[1], int(met.loc[met["model_version"].isin(versions), who].nunique())
-        )
+        either = int(met.loc[met["model_version"].isin(versions), who].nunique())
+        if own.over is not None:
+            return _Meeting(sum(people), 0, sum(drawn), 0, either)
+        return _Meeting(people[0], people[1], drawn[0], drawn[1], either)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from analysis import LedgerChange, Metric
 from edgeloop.store import facts
-from edgeloop.store.facts import PromotedAfter, Ruled
+from edgeloop.store.facts import NotInUse, PromotedAfter, RolledBackAfter, Ruled
 from edgeloop.store.rows import Check, Estimate, Grade, Verdict
 from reports import foreign, units, words
 from reports.findings import Role, Scale
@@ -36,6 +36,8 @@ class ChangeRows:
     """Of a switch that ends a change measured before: what that showed."""
     promoted: PromotedAfter | None = None
     """Of a change that such a switch ended."""
+    over: NotInUse | None = None
+    """Of a change that ended, and whose version nobody meets any more."""
 
     @property
     def verdict(self) -> Verdict | None:
@@ -119,6 +121,7 @@ def gather(
     checks: Sequence[Check] = (),
     rulings: Mapping[str, Ruled] = MappingProxyType({}),
     promoted: Mapping[str, PromotedAfter] = MappingProxyType({}),
+    over: Mapping[str, NotInUse] = MappingProxyType({}),
 ) -> list[ChangeRows]:
     """The changes that touch the month, the one that asks most of the reader first."""
     made = []
@@ -137,7 +140,15 @@ def gather(
                 tuple(c for c in checks if c.change_id == change.change_id),
                 rulings.get(change.change_id),
                 promoted.get(change.change_id),
-                next((fact for fact in promoted.values() if fact.change_id == change.change_id), None),
+                next(
+                    (
+                        fact
+                        for fact in promoted.values()
+                        if fact.change_id == change.change_id and not isinstance(fact, RolledBackAfter)
+                    ),
+                    None,
+                ),
+                over.get(change.change_id),
             )
         )
     return sorted(made, key=lambda c: (_rank(c), c.change.start_us, c.change.change_id))

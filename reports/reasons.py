@@ -110,6 +110,10 @@ def promoted(fact: facts.PromotedAfter, metrics: Mapping[str, Metric]) -> str:
         "effect": words.effect(row, fact.effect),
         "range": words.between(row),
     }
+    if isinstance(fact, facts.RolledBackAfter):
+        if fact.low is None and fact.high is None:
+            return t("Rolled back on {day} after a test: {what} {effect} (no range can be told).", **told)
+        return t("Rolled back on {day} after a test: {what} {effect} (range {range}).", **told)
     if fact.low is None and fact.high is None:
         if fact.grade == "randomised":
             return t("Promoted on {day} after a random test: {what} {effect} (no range can be told).", **told)
@@ -119,6 +123,12 @@ def promoted(fact: facts.PromotedAfter, metrics: Mapping[str, Metric]) -> str:
     if fact.grade == "randomised":
         return t("Promoted on {day} after a random test: {what} {effect} (range {range}).", **told)
     return t("Promoted on {day} after a test with a known weakness: {what} {effect} (range {range}).", **told)
+
+
+def not_in_use(fact: facts.NotInUse) -> str:
+    """That a change is over, as a sentence."""
+    day = numbers.date_text(dt.date.fromisoformat(fact.day))
+    return t("It ended on {day}, and nobody meets the new version any more.", day=day)
 
 
 def rolled_back_by(own: ChangeRows) -> tuple[str, tuple[str, ...]] | None:
@@ -201,6 +211,10 @@ def said(fact: AnyFact, unit: Unit = "subject") -> str:
                 old=numbers.count(old),
                 new=numbers.count(new),
             )
+        case facts.RolledBackAfter(day=day):
+            return t("rolled back on {day}", day=numbers.date_text(dt.date.fromisoformat(day)))
+        case facts.NotInUse():
+            return not_in_use(fact)
         case facts.PromotedAfter(day=day):
             return t("promoted on {day}", day=numbers.date_text(dt.date.fromisoformat(day)))
         case _:

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
+import pandas as pd
 
 from analysis import LedgerChange
+from analysis.days import local_date
+from edgeloop.store.facts import NotInUse
 
 What = Literal["promoted", "rolled back", "ended"]
 
@@ -40,6 +43,29 @@ def settled(version: Version, known: Sequence[LedgerChange], after_us: int, unti
     events = [e for change in known for e in _events(version, change) if after_us < e.at_us <= until_us]
     # Of two at the same moment, the switch says more than the end of the rollout that it ends.
     return min(events, key=lambda e: (e.at_us, e.what == "ended", e.change.change_id), default=None)
+
+
+_LIVE = 0.005
+"""Of a model's people: a version that fewer of them meet is not in use; a few old clients linger on."""
+
+
+def over(listed: Sequence[LedgerChange], exposures: pd.DataFrame, until_us: int, timezone: str) -> dict[str, NotInUse]:
+    """change_id → that it ended and that nobody has met its version since, of changes of a part of the people.
+
+    Args:
+        exposures: at least occurred_at (µs), model_id, model_version and subject.
+        until_us: up to when the world is known.
+    """
+    made = {}
+    for change in listed:
+        end_us = change.end_us
+        if change.full_switch or end_us is None or end_us > until_us:
+            continue
+        since = exposures[exposures["model_id"].eq(change.model_id) & exposures["occurred_at"].ge(end_us)]
+        new = since.loc[since["model_version"].eq(change.to_version), "subject"].nunique()
+        if new <= _LIVE * since["subject"].nunique():
+            made[change.change_id] = NotInUse(str(local_date(end_us - 1, timezone)))
+    return made
 
 
 def _events(version: Version, change: LedgerChange) -> Iterator[Settled]:

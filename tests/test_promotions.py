@@ -22,7 +22,7 @@ from edgeloop.home import Home
 from edgeloop.metrics import MetricSettings
 from edgeloop.months import Month
 from edgeloop.settings import load
-from edgeloop.store.facts import PromotedAfter
+from edgeloop.store.facts import PromotedAfter, RolledBackAfter
 from edgeloop.store.freeze import Freeze
 from edgeloop.store.opening import open_store
 from edgeloop.store.rows import Bar, Estimate, MeasuredBefore
@@ -319,3 +319,72 @@ def test_the_freeze_keeps_what_the_test_showed(promoted_home: Path) -> None:
     page = (promoted_home / "reports" / "2026-04.html").read_text(encoding="utf-8")
     assert "Promoted on 8 April 2026 after a random test: " in page
     assert "Hold back" not in page
+
+
+def taken_back(*, again: bool = False, declared: bool = True) -> dict[str, pd.DataFrame]:
+    """Two weeks of a canary of v2 that does harm, then v1 for everybody; with ``again`` a better try from day 18."""
+    world = World()
+    rollout = {"assignment": "random", "allocation": {"v1": 0.5, "v2": 0.5}, "planned_units": 2_000}
+    world.declare(0, ended_at=at(14), **rollout)
+    if declared:
+        world.declare(14, "rollback", change_id="back", from_version="v2", to_version="v1")
+    parts = [
+        everybody("v1", -28, 0, 0.3, 1),
+        trial(3, event=(0.3, 0.2)),
+        everybody("v1", 14, 18 if again else 40, 0.3, 2),
+    ]
+    if again:
+        world.declare(18, change_id="c1", **rollout)
+        later = trial(4, event=(0.3, 0.4))
+        for name in ("exposures", "engagement"):
+            later[name]["occurred_at"] += 18 * DAY_US
+            for column in {"exposure_id", "event_id", "subject"} & {*later[name].columns}:
+                later[name][column] = "again-" + later[name][column].astype(str)
+        parts.append(later)
+    found = together(*parts, world.tables())
+    found["exposures"] = found["exposures"].sort_values("occurred_at", ignore_index=True)
+    return found
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["rollback", "ended"])
+@pytest.mark.parametrize("language", ["en", "de", "fr", "pt"])
+def test_a_harm_that_is_over_is_told_and_not_asked(language: str, declared: bool, tmp_path: Path) -> None:
+    tables = taken_back(declared=declared)
+    told = report_fixture.write(tmp_path / "freeze", tables, provisional=False, metrics=METRICS, timezone="UTC")
+    look = msgspec.structs.replace(told.manifest.look, locale=language)
+    freeze = report_fixture.write(
+        tmp_path / "spoken", tables, provisional=False, metrics=METRICS, timezone="UTC", look=look
+    )
+    page = build(freeze, report_fixture.analysed(freeze))
+    assert page.failures == ()
+    assert page.decisions == ()
+    blocks = {c.change_id: c for c in page.changes}
+    assert blocks["c0"].verdict == "roll back"
+    if declared:
+        assert blocks["back"].verdict is None
+        assert blocks["back"].promoted
+    if language == "en":
+        assert blocks["c0"].summary.endswith("It ended on 14 March 2026, and nobody meets the new version any more.")
+        assert page.title == "Nothing to decide for March 2026: what was tried is no longer in use"
+
+
+def test_the_way_back_tells_what_it_undid_and_ends_where_the_next_try_begins() -> None:
+    found = run(taken_back(again=True))
+    changes = {c.change_id: c for c in found.changes}
+    assert changes["c0"].title.endswith("2026-03-19")
+    assert changes["back"].end_us == at(18)
+    fact = found.promoted["back"]
+    assert isinstance(fact, RolledBackAfter)
+    assert fact.effect < -0.05  # the first try's, not the second's
+    assert found.rulings["c0"].verdict == "promote"
+    assert "back" not in found.rulings
+
+
+def test_a_version_that_somebody_still_meets_is_asked_back(tmp_path: Path) -> None:
+    tables = taken_back(declared=False)
+    x = tables["exposures"]
+    late = x["occurred_at"].ge(at(14)) & (np.arange(len(x)) % 20 == 0)
+    x.loc[late, "model_version"] = "v2"
+    freeze = report_fixture.write(tmp_path, tables, provisional=False, metrics=METRICS, timezone="UTC")
+    page = build(freeze, report_fixture.analysed(freeze))
+    assert [d.verdict for d in page.decisions] == ["roll back"]

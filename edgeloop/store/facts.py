@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -528,6 +528,8 @@ class PromotedAfter(Fact, frozen=True):
     ``low`` and ``high`` are the deciding interval, None where an end does not exist; rare events have neither.
     """
 
+    what: ClassVar[str] = "promoted"
+
     change_id: str
     day: str
     """YYYY-MM-DD, in the company's zone."""
@@ -549,9 +551,26 @@ class PromotedAfter(Fact, frozen=True):
         if self.low is None and self.high is None:
             ends = "no range can be told"
         return (
-            f"promoted on {self.day} after {test} ({self.change_id}): {self.metric} {self.effect:+.3g} "
+            f"{self.what} on {self.day} after {test} ({self.change_id}): {self.metric} {self.effect:+.3g} "
             f"({ends}); nothing is asked again"
         )
+
+
+class RolledBackAfter(PromotedAfter, frozen=True):
+    """The same of a way back to the version before: the change that it ends was measured, so it is not asked about."""
+
+    what: ClassVar[str] = "rolled back"
+
+
+class NotInUse(Fact, frozen=True):
+    """A change is over and nobody meets its version any more; ``day``: of its end, YYYY-MM-DD in the company's zone."""
+
+    day: str
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"over since {self.day}, and nobody meets the new version any more"
 
 
 class NotShown(Fact, frozen=True):
@@ -977,6 +996,8 @@ AnyFact = (
     | Undecided
     | NotShown
     | PromotedAfter
+    | RolledBackAfter
+    | NotInUse
     | HoldBack
     | Regressed
     | Unadjusted
