@@ -12,6 +12,7 @@ from analysis.entry import Cohort
 from analysis.estimators import cuped, quantiles, skewed
 from analysis.estimators.bounded import Bounded
 from analysis.frames import BoolArray, Frames
+from analysis.guards import worst
 from analysis.lift import (
     Comparison,
     Lift,
@@ -40,7 +41,7 @@ from analysis.values import (
     outcomes_of,
 )
 from analysis.verdict import floor_missed
-from edgeloop.store.facts import AnyFact, Few
+from edgeloop.store.facts import AnyFact, Few, OneUnit
 from edgeloop.store.rows import Grade
 
 PRACTICAL_SHARE, PRACTICAL_ANSWER, PRACTICAL_NPS = 0.02, 0.1, 3.0
@@ -127,6 +128,8 @@ class Result:
     """Of shares: units on the rarer side (with the event, or without it) in each arm."""
     counts: Counts | None = None
     """What exact tests need, where a value lies between two ends."""
+    less: Less | None = None
+    """Of a guardrail of requests: what a breach has to hold on as well."""
 
     @property
     def hidden(self) -> bool:
@@ -163,6 +166,14 @@ class Result:
         if self.metric.source == "answer":
             return PRACTICAL_NPS if self.metric.kind == "nps" else PRACTICAL_ANSWER
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Less:
+    """The same without the units of the new version that add most to harm; None: nobody is left."""
+
+    effect: Comparison | None
+    counts: Counts | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -505,9 +516,39 @@ def _of_exposures(frames: Frames, data: StageData, metric: Metric) -> Result:
         made = _inside(made, crowd, every)
         share = made.effect
         made = _as_quantile(made, crowd, inner)
+    made = replace(made, notes=(*made.notes, *_heavy(units)))
     if share is None or margin is None:
         return made
-    return replace(made, harm=(share, margin), room=room)
+    limit_of = (control.mean if control is not None else 0.0) + (margin if metric.lower_is_better else -margin)
+    return replace(made, harm=(share, margin), room=room, less=_less(frames, metric, crowd, every, limit_of))
+
+
+def _less(frames: Frames, metric: Metric, crowd: Crowd, every: Values, limit: float) -> Less:
+    """What is left without the few units of the new version that add most to harm beyond the limit."""
+    units = unit_values(crowd, every)
+    new = np.flatnonzero(units.treated == 1)
+    few = worst(units.y[new], units.d[new], limit, lower_is_better=metric.lower_is_better)
+    kept = replace(every, counted=every.counted & ~np.isin(crowd.unit, units.unit[new[few]]))
+    counts = _counts(frames, metric, crowd, told_by_both(crowd, kept))
+    if crowd.inside.declared:
+        found = compared(metric, crowd, kept)
+        return Less(None if found is None else found.effect, counts)
+    control, treated = (_sample(metric, crowd, m[0]) for m in unit_values(crowd, kept).moments())
+    return Less(compare(control, treated) if control and treated else None, counts)
+
+
+_HEAVY, _MANY = 0.1, 30
+"""Of a version's requests: so many of one unit are said."""
+
+
+def _heavy(units: UnitValues) -> tuple[OneUnit, ...]:
+    """The unit that makes a large part of a version's requests, of arms of thirty units or more."""
+    told = []
+    for treated in (False, True):
+        d = units.d[units.treated == treated]
+        if len(d) >= _MANY and d.max() >= _HEAVY * d.sum():
+            told.append(OneUnit(float(d.max() / d.sum()), treated))
+    return tuple(told)
 
 
 def _beyond(value: FloatArray, person: IntArray, q: float) -> int:

@@ -11,14 +11,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from analysis.estimators import always_valid, bounded
 from analysis.estimators.bounded import Bounded
 from analysis.estimators.clustered import df_between
 from analysis.estimators.permutation import ZoneEffect
 from analysis.lift import Comparison
+from analysis.moments import FloatArray, IntArray
 from analysis.verdict import ALPHA, POWER_Z_ONE_SIDED, Guard, days_left
 from edgeloop.store.facts import GuardState
 
+LEAST_UNITS = 5
+"""Units of the new version with the mark that it takes for a breach of a guardrail of requests, at the least.
+
+One unit is one draw, however many requests it makes: a breach has to hold without the four that add most to it.
+"""
 _MOST_TIMES = 1_000.0  # as many units as that many times the present ones are never waited for
 
 
@@ -46,6 +54,18 @@ class Terms:
     def decided_once(self) -> bool:
         """The plan is reached, so that the figure is read once and a bound for one look may clear."""
         return self.n >= self.planned
+
+
+def worst(y: FloatArray, d: FloatArray, limit: float, *, lower_is_better: bool) -> IntArray:
+    """The places of the units that add most to harm beyond the limit, one fewer than a breach needs.
+
+    Args:
+        y: Σ of the unit's values, shape (units,).
+        d: how many values the unit has, shape (units,).
+        limit: the mean that is still allowed.
+    """
+    beyond = (y - limit * d) * (1 if lower_is_better else -1)
+    return np.argsort(-beyond, kind="stable")[: LEAST_UNITS - 1]
 
 
 def by_normal(terms: Terms, effect: Comparison) -> Guard:

@@ -279,7 +279,10 @@ def _harmed(w: Weighed, r: Result, rare: float | None, goals: float) -> bool:
         return True
     if r.counts is None or r.effect is None:
         return False
-    old, new = r.counts.arms if r.metric.lower_is_better else tuple(arm.turned for arm in r.counts.arms)
+    counts = r.counts if r.less is None else r.less.counts
+    if counts is None:
+        return False
+    old, new = counts.arms if r.metric.lower_is_better else tuple(arm.turned for arm in counts.arms)
     worse = r.effect.effect > 0 if r.metric.lower_is_better else r.effect.effect < 0
     return worse and bounded.difference_above(old, new, ALPHA / goals) > 0
 
@@ -289,8 +292,19 @@ def _guard(w: Weighed, r: Result, tests: int) -> Guard:
     if r.harm is None or r.effect is None:
         return Guard(r.metric.name, "no data" if min(r.n) == 0 or r.effect is None else "open", margin=r.margin)
     found = _tested(w, r, r.harm, tests)
+    if found.state == "breach" and r.less is not None and not _holds(w, r, r.harm[1], tests):
+        found = replace(found, state="open")
     # What is tested of a quantile is a share of requests: its bound is in no unit that a reader knows.
     return replace(found, visible=None, margin=r.margin) if r.metric.kind == "quantile" else found
+
+
+def _holds(w: Weighed, r: Result, margin: float, tests: int) -> bool:
+    """Whether a breach is one without the few units, too, that add most to it: one unit is one draw."""
+    less = r.less
+    if less is None or less.effect is None:
+        return False
+    rest = replace(r, effect=less.effect if r.counts is not None else r.effect, counts=less.counts)
+    return _tested(w, rest, (less.effect, margin), tests).state == "breach"
 
 
 def _tested(w: Weighed, r: Result, harm: tuple[Comparison, float], tests: int) -> Guard:

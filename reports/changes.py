@@ -375,7 +375,11 @@ def _silent(e: Estimate, found: words.Direction) -> list[str]:
 
 
 def _notes(own: ChangeRows, *, doubted: bool) -> tuple[str, ...]:
-    text = [] if doubted else [*novelty.told(own), *_together(own), *_quiet(own), *_unranged(own), *_inside(own)]
+    text = (
+        []
+        if doubted
+        else [*novelty.told(own), *_together(own), *_quiet(own), *_unranged(own), *_one_unit(own), *_inside(own)]
+    )
     if not doubted:
         text += reasons.silent(own)
     if own.promoted is not None:
@@ -408,6 +412,15 @@ def _notes(own: ChangeRows, *, doubted: bool) -> tuple[str, ...]:
             else t("Until the limits could be shown to be kept: {days}.", days=left)
         )
     return tuple(text)
+
+
+def _one_unit(own: ChangeRows) -> list[str]:
+    """Who makes so many of the requests that their figures are that unit's more than the others'."""
+    found = {f for e in (*own.rows, *own.others) for f in e.facts if isinstance(f, facts.OneUnit)}
+    return [
+        units.one_makes(own.unit, new=f.treated, share=numbers.percent(f.share, 0))
+        for f in sorted(found, key=lambda f: -f.share)[:1]
+    ]
 
 
 def _inside(own: ChangeRows) -> list[str]:

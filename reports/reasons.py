@@ -213,6 +213,10 @@ def said(fact: AnyFact, unit: Unit = "subject") -> str:
             )
         case facts.RolledBackAfter(day=day):
             return t("rolled back on {day}", day=numbers.date_text(dt.date.fromisoformat(day)))
+        case facts.OneUnit(share=share, treated=True):
+            return t("one of them makes {share} of the requests to the new version", share=numbers.percent(share, 0))
+        case facts.OneUnit(share=share):
+            return t("one of them makes {share} of the requests to the old version", share=numbers.percent(share, 0))
         case facts.NotInUse():
             return not_in_use(fact)
         case facts.PromotedAfter(day=day):

@@ -69,6 +69,17 @@ def drawn(unit: Unit) -> str:
     }[unit]
 
 
+def one_makes(unit: Unit, *, new: bool, share: str) -> str:
+    """That one of them makes many of a version's requests; a sentence."""
+    if unit == "courier":
+        if new:
+            return t("One delivery agent makes {share} of the requests to the new version.", share=share)
+        return t("One delivery agent makes {share} of the requests to the old version.", share=share)
+    if new:
+        return t("One customer makes {share} of the requests to the new version.", share=share)
+    return t("One customer makes {share} of the requests to the old version.", share=share)
+
+
 def hold_back(unit: Unit, name: str) -> str:
     """To keep some on the old version, in the imperative."""
     if unit == "courier":

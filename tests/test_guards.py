@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import integrate, stats
 
+from analysis import analyse
 from analysis.estimators import bounded
 from analysis.estimators.bounded import Bounded
-from analysis.guards import Terms, by_counts, by_interval, by_normal
+from analysis.guards import LEAST_UNITS, Terms, by_counts, by_interval, by_normal, worst
 from analysis.lift import Effect, Sample, compare
+from edgeloop.store.facts import OneUnit
+from tests.frames import LATER, MARCH, World, together, trial
 
 
 def terms(margin: float, n: int, *, tests: int = 3, planned: int = 5_000, per_day: float = 100.0) -> Terms:
@@ -145,3 +149,52 @@ class TestOtherWays:
         assert by_interval(terms(0.01, 40), Effect(0.0, 0.1, 0.1)).state == "open"
         assert by_interval(terms(0.01, 40), compare(Sample(20, 0.0, 0.01), Sample(20, 0.5, 0.01))).state == "breach"
         assert by_interval(terms(0.5, 40), compare(Sample(20, 0.0, 0.01), Sample(20, 0.01, 0.01))).state == "cleared"
+
+
+class TestOneUnitIsOneDraw:
+    """One customer with 8,000 requests, half of them refused, is no harm of a version that 3,000 people met."""
+
+    def test_the_marks_of_one_unit_are_worth_one(self) -> None:
+        y, d = np.zeros(2_957), np.ones(2_957)
+        y[0], d[0] = 4_000.0, 8_000.0
+        old, new = Bounded.of(np.zeros(3_000), np.ones(3_000)), Bounded.of(y, d)
+        assert old is not None
+        assert new is not None
+        assert new.marks[0] == 1.0
+        assert bounded.difference_above(old, new, 0.05 / 3) < 0.005
+        assert bounded.difference_above(old, Bounded(new.mean, new.n), 0.05 / 3) > 0.005  # what was believed before
+
+    def test_a_share_of_people_is_what_it_was(self) -> None:
+        made = Bounded.of(np.repeat([1.0, 0.0], [12, 88]), np.ones(100))
+        assert made is not None
+        assert made.marks == (12.0, 88.0)
+        assert made.lower(0.05) == Bounded(0.12, made.n).lower(0.05)
+
+    def test_the_worst_are_those_that_add_most_beyond_the_limit(self) -> None:
+        y, d = np.array([1.0, 9.0, 0.0, 50.0, 2.0, 3.0]), np.array([1.0, 10.0, 99.0, 100.0, 2.0, 3.0])
+        assert worst(y, d, 0.1, lower_is_better=True).tolist() == [3, 1, 5, 4]
+        assert worst(y, d, 0.1, lower_is_better=False)[0] == 2
+
+
+@pytest.mark.parametrize(("bots", "broken"), [(1, False), (LEAST_UNITS - 1, False), (40, True)])
+def test_fewer_than_five_customers_break_no_limit(bots: int, broken: bool) -> None:
+    """Each of them makes 300 requests that fail and take 900 ms; the others' are as before."""
+    tables = trial(7, n=1_600, event=(0.3, 0.3))
+    x = tables["exposures"]
+    x["latency_ms"] = np.random.default_rng(8).normal(100.0, 10.0, len(x))
+    who = x[x["arm"] == "canary"].head(bots)
+    more = pd.concat([who] * 300, ignore_index=True)
+    more["exposure_id"] = [f"more-{i}" for i in range(len(more))]
+    more["error"], more["latency_ms"] = "rate limited", 900.0
+    tables["exposures"] = pd.concat([x, more], ignore_index=True).sort_values("occurred_at", ignore_index=True)
+    world = World()
+    world.declare(0, assignment="random", allocation={"v1": 0.5, "v2": 0.5}, planned_units=1_600)
+    found = analyse(together(tables, world.tables()), MARCH, freeze_id="f", as_of_us=LATER)
+    rows = {e.metric: e for e in found.estimates if e.dimension == "all"}
+    states = {rows[name].guard for name in ("error_rate", "latency_p95")}
+    assert ("breach" in states) == broken
+    (verdict,) = {e.verdict for e in rows.values()} - {None}
+    assert (verdict == "roll back") == broken
+    said = [f for f in rows["error_rate"].facts if isinstance(f, OneUnit)]
+    assert bool(said) == (bots < LEAST_UNITS)
+    assert all(f.treated and f.share >= 0.14 for f in said)

@@ -34,6 +34,8 @@ class Bounded:
     n: float
     ends: tuple[float, float] | None = None
     """What n is where nothing, and where everything, is marked; None: the same."""
+    marks: tuple[float, float] = (math.inf, math.inf)
+    """At most how many independent marks, and values without one, there are: (Σy)²/Σy² over units."""
 
     @classmethod
     def of(cls, y: FloatArray, d: FloatArray, cluster: IntArray | None = None) -> Bounded | None:
@@ -63,7 +65,9 @@ class Bounded:
         if mean in (0.0, 1.0):
             return cls(mean, ends[int(mean)], ends)
         var = ratio_sample(m).mean_var if m.n > 1 else 0.0
-        return cls(mean, min(max(mean * (1 - mean) / var, 1.0), m.d) if var > 0 else float(m.n), ends)
+        free = max(m.dd - 2 * m.yd + m.yy, 0.0)
+        marks = m.y**2 / m.yy if m.yy > 0 else math.inf, (m.d - m.y) ** 2 / free if free > 0 else math.inf
+        return cls(mean, min(max(mean * (1 - mean) / var, 1.0), m.d) if var > 0 else float(m.n), ends, marks)
 
     @property
     def turned(self) -> Bounded:
@@ -71,12 +75,17 @@ class Bounded:
         n = self.n
         if self.ends is not None and self.mean in (0.0, 1.0):
             n = self.ends[1 - int(self.mean)]
-        return Bounded(1 - self.mean, n, self.ends)
+        return Bounded(1 - self.mean, n, self.ends, self.marks[::-1])
 
     def lower(self, alpha: float) -> float:
-        """The mean is above this, at level 1 − alpha at every look."""
+        """The mean is above this, at level 1 − alpha at every look.
+
+        Evidence of a higher mean is made of marks, and one unit's marks are one draw: n is at most what they are worth.
+        """
         if self.mean == 0.0:
             return 0.0
+        if self.mean * self.n > self.marks[0]:
+            return Bounded(self.mean, self.marks[0] / self.mean).lower(alpha)
         low, high = 0.0, self.mean
         for _ in range(_STEPS):
             p = (low + high) / 2

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from analysis.estimators.bounded import Bounded
-from analysis.guards import Terms, by_counts, by_normal
+from analysis.guards import Terms, by_counts, by_normal, worst
 from analysis.lift import compare, ratio_sample
 from analysis.moments import FloatArray, Moments, cells
 from analysis.verdict import MIN_EVENTS
@@ -67,12 +67,22 @@ def guarded(
     rates: tuple[float, float],
     margin: float,
     clumped: bool,
+    heavy: bool = False,
 ) -> Tally:
-    """A guardrail of requests, looked at daily and once at the end; as `analysis.judge` chooses the test."""
+    """A guardrail of requests, looked at daily and once at the end; as `analysis.judge` chooses the test.
+
+    Args:
+        heavy: the number of requests has a heavy tail, and in each data set one person makes thousands, half of which
+            are marked: in the new version's arm, where they could break its limit.
+    """
     tally: Tally = {}
     planned = sum(units)
     for _ in range(sets):
-        arms = [_marked(rng, n, rate, clumped) for n, rate in zip(units, rates, strict=True)]
+        arms = [_marked(rng, n, rate, clumped, heavy=heavy) for n, rate in zip(units, rates, strict=True)]
+        if heavy:
+            place = int(rng.integers(units[1]))
+            made = float(rng.integers(1_000, 10_000))
+            arms[1][0][place], arms[1][1][place] = made / 2, made
         breached = False
         state = "open"
         for day in range(EVERY, DAYS + 1, EVERY):
@@ -90,15 +100,28 @@ def _state(moments: list[Moments], arms: list[tuple[FloatArray, FloatArray]], ma
     terms = Terms("errors", margin, True, n, planned, TESTS, n, planned / DAYS, 0.0)
     marked = min(int(np.count_nonzero(y)) for y, _ in arms)
     free = min(int(np.count_nonzero(y < d)) for y, d in arms)
-    if min(marked, free) >= MIN_EVENTS:
+    normal = min(marked, free) >= MIN_EVENTS
+    state = _tested(terms, moments, normal)
+    if state == "breach":  # it has to be one without the units that add most to it
+        y, d = arms[1]
+        few = worst(y, d, moments[0].y / moments[0].d + margin, lower_is_better=True)
+        rest = _moments(np.delete(y, few), np.delete(d, few))
+        state = "breach" if rest.n and _tested(terms, [moments[0], rest], normal) == "breach" else "open"
+    return state
+
+
+def _tested(terms: Terms, moments: list[Moments], normal: bool) -> str:
+    if normal:
         return by_normal(terms, compare(ratio_sample(moments[0]), ratio_sample(moments[1]))).state
     old, new = (Bounded.of_moments(m) for m in moments)
     return "no data" if old is None or new is None else by_counts(terms, (old, new)).state
 
 
-def _marked(rng: np.random.Generator, n: int, share: float, clumped: bool) -> tuple[FloatArray, FloatArray]:
+def _marked(
+    rng: np.random.Generator, n: int, share: float, clumped: bool, *, heavy: bool = False
+) -> tuple[FloatArray, FloatArray]:
     """(marked requests, requests) of each unit."""
-    d = rng.integers(1, REQUESTS + 1, n)
+    d = np.ceil(rng.lognormal(0.5, 1.2, n)).astype(np.int64) if heavy else rng.integers(1, REQUESTS + 1, n)
     y = d * (rng.random(n) < share) if clumped else rng.binomial(d, share)
     return y.astype(np.float64), d.astype(np.float64)
 
@@ -119,6 +142,11 @@ def _at_margin(name: str, what: str, run: partial[Tally]) -> Scenario:
         Row("breach", f"{what}: breach, looks", Target(0.0, LEVEL / TESTS, at_most=True)),
         Row("cleared", f"{what}: cleared, once", Target(0.0, LEVEL, at_most=True)),
     ]
+    return Scenario(name, what, LOOKS, LOOK_PIECE, rows, run)
+
+
+def _alike(name: str, what: str, run: partial[Tally]) -> Scenario:
+    rows = [Row("breach", f"{what}: breach, looks", Target(0.0, LEVEL / TESTS, at_most=True))]
     return Scenario(name, what, LOOKS, LOOK_PIECE, rows, run)
 
 
@@ -148,6 +176,10 @@ SCENARIOS: list[Scenario] = [
                partial(guarded, units=(1_500, 1_500), rates=(0.002, 0.012), margin=0.01, clumped=True)),
     _at_margin("margin_usual", "errors 2 → 3 %, margin 1 point, 2,000 and 2,000 people",
                partial(guarded, units=(2_000, 2_000), rates=(0.02, 0.03), margin=0.01, clumped=False)),
+    _alike("heavy_one", "A/A, 1 % of requests, one of the new version's 1,500 people makes thousands, half marked",
+           partial(guarded, units=(1_500, 1_500), rates=(0.01, 0.01), margin=0.005, clumped=True, heavy=True)),
+    _alike("heavy_none", "A/A, no mark but half of the thousands of one of the new version's 1,500 people",
+           partial(guarded, units=(1_500, 1_500), rates=(0.0, 0.0), margin=0.005, clumped=True, heavy=True)),
     _power("total_failure", "every request fails, 1,500 and 20 people, margin 0.5 points: breach",
            partial(guarded, units=(1_500, 20), rates=(0.0, 1.0), margin=0.005, clumped=False), "breach"),
     _power("a_fifth_fails", "a fifth of requests fail, 1,500 and 60 people, margin 0.5 points: breach",

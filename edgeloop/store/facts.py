@@ -562,6 +562,18 @@ class RolledBackAfter(PromotedAfter, frozen=True):
     what: ClassVar[str] = "rolled back"
 
 
+class OneUnit(Fact, frozen=True):
+    """One unit makes a large part of the requests that a figure is of: ``share`` of those of its version."""
+
+    share: float
+    treated: bool
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        return f"one unit makes {self.share:.0%} of the requests of the {'new' if self.treated else 'old'} version"
+
+
 class NotInUse(Fact, frozen=True):
     """A change is over and nobody meets its version any more; ``day``: of its end, YYYY-MM-DD in the company's zone."""
 
@@ -998,6 +1010,7 @@ AnyFact = (
     | PromotedAfter
     | RolledBackAfter
     | NotInUse
+    | OneUnit
     | HoldBack
     | Regressed
     | Unadjusted
