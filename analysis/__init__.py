@@ -9,6 +9,7 @@ from analysis import lift, moments
 from analysis.change import LedgerChange, Stage
 from analysis.counted import Counted
 from analysis.customers import customers
+from analysis.days import local_date
 from analysis.estimates import Analysis, analyse
 from analysis.frames import READ, coarse_stamps, lag, needed
 from analysis.ledger import ledger
@@ -18,5 +19,5 @@ from analysis.words import WordsOfMonth, remarks
 
 __all__ = [
     "ALL_METRICS", "READ", "Analysis", "Counted", "LedgerChange", "Metric", "Stage", "WordsOfMonth", "analyse",
-    "coarse_stamps", "customers", "lag", "ledger", "lift", "moments", "needed", "remarks",
+    "coarse_stamps", "customers", "lag", "ledger", "lift", "local_date", "moments", "needed", "remarks",
 ]  # fmt: skip

@@ -8,8 +8,7 @@ from typing import Literal
 import msgspec
 import pandas as pd
 
-from analysis import LedgerChange
-from analysis.days import local_date
+from analysis import LedgerChange, local_date
 from edgeloop.store.facts import NotInUse
 
 What = Literal["promoted", "rolled back", "ended"]

@@ -64,6 +64,7 @@ EXPORTED = {
         "lag",
         "ledger",
         "lift",
+        "local_date",
         "moments",
         "needed",
         "remarks",
