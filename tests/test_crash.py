@@ -23,6 +23,12 @@ from tests.pipeline import Body, counts, expect, logged, tables
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The world goes back to 1969, and further."""
+    monkeypatch.setenv("EDGELOOP_DOOR_EARLIEST", "0001-01-01")
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     made = Home(tmp_path / "home")

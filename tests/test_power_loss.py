@@ -17,6 +17,12 @@ from tests.pipeline import counts, entry
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The world goes back to 1969, and further."""
+    monkeypatch.setenv("EDGELOOP_DOOR_EARLIEST", "0001-01-01")
+
+
 def power_lost(tmp_path: Path, *, count: int, seed: int) -> None:
     """Copy so often in the middle of work; both ends, stopping and going on, must have been met."""
     home = Home(tmp_path / "home")

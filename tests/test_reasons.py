@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from pathlib import Path
 from typing import get_args
@@ -111,11 +112,13 @@ def test_every_kind_of_fact_has_english_and_comes_back_from_json() -> None:
 
 
 def annotations(kind: type[facts.Fact]) -> dict[str, str]:
-    return {name: str(text) for name, text in kind.__annotations__.items()}
+    """Of the fields; what a kind of fact has for all of them is none."""
+    known = {name: str(text) for base in reversed(kind.__mro__) for name, text in inspect.get_annotations(base).items()}
+    return {name: known[name] for name in kind.__struct_fields__}
 
 
 def first_of(kind: type[facts.Fact], name: str) -> object:
-    text = str(kind.__annotations__[name])
+    text = annotations(kind)[name]
     assert text.startswith("Literal["), f"{kind.__name__}.{name}: {text} is not made here"
     return text.removeprefix("Literal[").split(",")[0].strip(chr(34) + chr(39) + "]")
 

@@ -89,7 +89,8 @@ def test_a_version_that_is_only_faster_is_not_rolled_back() -> None:
     assert row.verdict != "roll back"
     assert row.effect == pytest.approx(0.0, abs=0.06)
     assert row.estimator == "difference_in_means", "what was tolerated is no history"
-    assert analysed(tables, whole_second_sources=()).estimates[0].verdict == "roll back"
+    without = analysed(tables, whole_second_sources=()).estimates[0]
+    assert without.verdict in ("roll back", "repair the data first"), "what the tolerance saves it from"
 
 
 def outcomes(moments: list[int], coarse: list[bool], person: list[int] | None = None) -> Outcomes:
