@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -17,10 +17,8 @@ def meant(name: str, known: Iterable[str]) -> str:
     Names are near as `difflib.get_close_matches` has it: six tenths alike.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), names, n=1)
-    if near:
-        return f"did you mean {near[0]}?"
-    return f"there are {', '.join(names[:_MOST_NAMED])}{' …' if len(names) > _MOST_NAMED else ''}" if names else ""
+    listed = f"there are {', '.join(names[:_MOST_NAMED])}{' …' if len(names) > _MOST_NAMED else ''}" if names else ""
+    return _question(name, names) or listed
 
 
 def misspelt(tree: Mapping[str, Any], cls: type[msgspec.Struct], section: str = "") -> str | None:
@@ -35,35 +33,42 @@ def misspelt(tree: Mapping[str, Any], cls: type[msgspec.Struct], section: str = 
     for key, value in tree.items():
         if key not in hints:
             return f"{place}{key} is unknown ({_belongs(key, hints, cls)})"
-        inner = hints[key]
-        if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-            if isinstance(value, Mapping):
-                found = misspelt(value, inner, f"{section}.{key}" if section else key)
-                if found is not None:
-                    return found
-            continue
-        named = get_args(inner)
-        if (
-            get_origin(inner) is dict
-            and isinstance(named[1], type)
-            and issubclass(named[1], msgspec.Struct)
-            and isinstance(value, Mapping)
-        ):
-            for name, one in value.items():
-                found = misspelt(one, named[1], f"{key}.{name}") if isinstance(one, Mapping) else None
-                if found is not None:
-                    return found
-        choices = get_args(inner) if get_origin(inner) is Literal else ()
+        for inner, own, table in _tables(hints[key], f"{section}.{key}" if section else key, value):
+            found = misspelt(table, inner, own)
+            if found is not None:
+                return found
+        choices = get_args(hints[key]) if get_origin(hints[key]) is Literal else ()
         if choices and isinstance(value, str) and value not in choices:
-            near = difflib.get_close_matches(value.lower(), choices, n=1)
-            asked = f" (did you mean {near[0]}?)" if near else ""
+            question = _question(value, choices)
+            asked = f" ({question})" if question else ""
             return f"{place}{key} = {value!r} is none of {', '.join(map(str, choices))}{asked}"
     return None
+
+
+def _question(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name.lower(), list(known), n=1)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _tables(hint: Any, place: str, value: Any) -> Iterator[tuple[type[msgspec.Struct], str, Mapping[str, Any]]]:
+    """(class, place, table) of each table that a key holds: itself, or those of a table of tables."""
+    if not isinstance(value, Mapping):
+        return
+    if _is_table(hint):
+        yield hint, place, value
+    elif get_origin(hint) is dict and _is_table(get_args(hint)[1]):
+        for name, table in value.items():
+            if isinstance(table, Mapping):
+                yield get_args(hint)[1], f"{place}.{name}", table
+
+
+def _is_table(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, msgspec.Struct)
 
 
 def _belongs(key: str, hints: Mapping[str, Any], cls: type[msgspec.Struct]) -> str:
     """Another section has just that name; else what is near here."""
     for name, inner in hints.items():
-        if isinstance(inner, type) and issubclass(inner, msgspec.Struct) and key in inner.__struct_fields__:
+        if _is_table(inner) and key in inner.__struct_fields__:
             return f"it belongs under [{name}]"
     return meant(key, cls.__struct_fields__)

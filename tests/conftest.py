@@ -62,6 +62,12 @@ class _Failures(logging.Handler):
         self.records.append(record)
 
 
+@pytest.fixture
+def ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a world that goes back to 1969, and further: no event is too old, in other processes neither."""
+    monkeypatch.setenv("EDGELOOP_DOOR_EARLIEST", "0001-01-01")
+
+
 @pytest.fixture(autouse=True)
 def _no_part_fails(request: pytest.FixtureRequest) -> Iterator[None]:
     """What the product survives is an error all the same, unless the test is about that."""

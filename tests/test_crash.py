@@ -20,13 +20,7 @@ from tests.chaos.load import Counting, Feeder, after_commit, any_time, command, 
 from tests.chaos.senders import Senders, free_port, known_by
 from tests.pipeline import Body, counts, expect, logged, tables
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The world goes back to 1969, and further."""
-    monkeypatch.setenv("EDGELOOP_DOOR_EARLIEST", "0001-01-01")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ever")]
 
 
 @pytest.fixture

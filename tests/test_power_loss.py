@@ -14,13 +14,7 @@ from tests.chaos.load import Feeder, command, worlds
 from tests.chaos.power import copies, goes_on_or_stops
 from tests.pipeline import counts, entry
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The world goes back to 1969, and further."""
-    monkeypatch.setenv("EDGELOOP_DOOR_EARLIEST", "0001-01-01")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ever")]
 
 
 def power_lost(tmp_path: Path, *, count: int, seed: int) -> None:

@@ -32,15 +32,11 @@ from streams import RulesMismatchError
 from tests.fakes import FixedClock
 from tests.pipeline import Abort, counts, expect, logged, tables
 
+pytestmark = pytest.mark.usefixtures("ever")
+
 FIXTURES = Path(__file__).parent / "fixtures"
 RELEASED = range(1, SCHEMA_NUMBER)
 FILLED_ANEW = range(1, FIRST_IN_PLACE)
-
-
-@pytest.fixture(autouse=True)
-def ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The world goes back to 1969, and further."""
-    monkeypatch.setenv("EDGELOOP_DOOR_EARLIEST", "0001-01-01")
 
 
 def at_schema(schema: int, folder: Path) -> Home:
