@@ -17,7 +17,7 @@ from analysis.effects import StageData
 from analysis.estimators.interaction import JointModel, independence, joint_model
 from analysis.frames import ABSENT, Frames
 from analysis.metrics import Metric
-from analysis.moments import cells
+from analysis.moments import IntArray, cells
 from analysis.srm import ALARM_P
 from analysis.values import Crowd, Matcher, outcome_values
 from analysis.verdict import ALPHA
@@ -55,11 +55,10 @@ def overlaps(frames: Frames, changes: Sequence[Randomised]) -> dict[str, list[Fi
     """
     checks: dict[str, list[Finding]] = {}
     for one, two in combinations(changes, 2):
-        met = _both(frames, one.data, two.data)
-        if met is None:
+        both = _both(frames, one.data, two.data)
+        if both is None:
             continue
-        crowd, second = met
-        first = crowd.person_treated.astype(np.int64)
+        first, second = both.arms
         counts = np.bincount(2 * first + second, minlength=4).reshape(2, 2)
         p = independence(counts)
         for change, beside, table in ((one, two, counts), (two, one, counts.T)):
@@ -69,7 +68,7 @@ def overlaps(frames: Frames, changes: Sequence[Randomised]) -> dict[str, list[Fi
             if state == "warn" and abs(carried) >= MOST_CARRIED:
                 state, said = "block", DrawnTogether(beside.change_id, carried)
             number = change.data.cohort.stage.number
-            finding = Finding(f"overlap:{beside.change_id}", number, state, float(len(crowd)), p, said)
+            finding = Finding(f"overlap:{beside.change_id}", number, state, float(len(first)), p, said)
             checks.setdefault(change.change_id, []).append(finding)
     return checks
 
@@ -96,12 +95,11 @@ def interactions(
     found: list[Interaction] = []
     checks: dict[str, list[Finding]] = {}
     for one, two in combinations(changes, 2):
-        met = _both(frames, one.data, two.data)
-        if met is None:
+        both = _both(frames, one.data, two.data)
+        if both is None:
             continue
-        crowd, second = met
-        first = crowd.person_treated.astype(np.int64)
-        matcher = Matcher(crowd, len(frames.exposures.subject.labels))
+        first, second = both.arms
+        matcher = Matcher(both.crowd, len(frames.exposures.subject.labels))
         for metric in goals:
             values = outcome_values(frames, matcher, metric)
             kept = values.counted
@@ -121,9 +119,42 @@ def interactions(
     return found, checks
 
 
-def _both(frames: Frames, one: StageData, two: StageData) -> tuple[Crowd, np.ndarray] | None:
-    """Those who entered both, as a crowd of the first change's arms that enters at the later entry, and the second
-    change's arm of each (0 or 1); None where they are few or the stages share no time."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Both:
+    """Those who entered both changes: each one's position among the people of either, in the order of the first's."""
+
+    one: StageData
+    two: StageData
+    of_one: IntArray
+    of_two: IntArray
+
+    @property
+    def arms(self) -> tuple[IntArray, IntArray]:
+        """Everybody's arm (0 or 1) in the first change and in the second."""
+        pairs = ((self.one, self.of_one), (self.two, self.of_two))
+        first, second = (data.customers.crowd.person_treated[of].astype(np.int64) for data, of in pairs)
+        return first, second
+
+    @property
+    def crowd(self) -> Crowd:
+        """A crowd of the first change's arms that enters at the later entry."""
+        a, b, n = self.one.customers.crowd, self.two.customers.crowd, len(self.of_one)
+        treated = a.person_treated[self.of_one]
+        return Crowd(
+            person=a.person[self.of_one],
+            at=np.maximum(a.at[self.of_one], b.at[self.of_two]),
+            row=a.row[self.of_one],
+            unit=np.arange(n),
+            treated=treated,
+            unit_day=np.zeros(n, dtype=np.int64),
+            closes_us=min(self.one.cohort.closes_us, self.two.cohort.closes_us),
+            clustered=False,
+            n_control=int(np.count_nonzero(~treated)),
+        )
+
+
+def _both(frames: Frames, one: StageData, two: StageData) -> _Both | None:
+    """None where they are few or the stages share no time."""
     a, b = one.customers.crowd, two.customers.crowd
     begins = max(one.cohort.stage.start_us, two.cohort.stage.start_us)
     if begins >= min(one.cohort.until_us, two.cohort.until_us):
@@ -132,20 +163,4 @@ def _both(frames: Frames, one: StageData, two: StageData) -> tuple[Crowd, np.nda
     where[b.person] = np.arange(len(b))
     there = where[a.person]
     kept = np.flatnonzero(there != ABSENT)  # a's order: its old version first
-    if len(kept) < LEAST_BOTH:
-        return None
-    of_b = there[kept]
-    treated = a.person_treated[kept]
-    n = len(kept)
-    crowd = Crowd(
-        person=a.person[kept],
-        at=np.maximum(a.at[kept], b.at[of_b]),
-        row=a.row[kept],
-        unit=np.arange(n),
-        treated=treated,
-        unit_day=np.zeros(n, dtype=np.int64),
-        closes_us=min(one.cohort.closes_us, two.cohort.closes_us),
-        clustered=False,
-        n_control=int(np.count_nonzero(~treated)),
-    )
-    return crowd, b.person_treated[of_b].astype(np.int64)
+    return _Both(one, two, kept, there[kept]) if len(kept) >= LEAST_BOTH else None
