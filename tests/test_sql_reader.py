@@ -59,8 +59,8 @@ def test_several_ask_postgres_at_once(database_url: str, tmp_path: Path) -> None
     def ask(_: int) -> object:
         return ask_store(Home(tmp_path), settings, "SELECT count(*) FROM exposures").rows
 
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(ask, range(8))) == [[(0,)]] * 8
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(24))) == [[(0,)]] * 24
 
 
 @pytest.mark.slow

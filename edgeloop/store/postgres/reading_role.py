@@ -11,16 +11,15 @@ import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 from psycopg import errors, sql
 
-from edgeloop.errors import EdgeloopError, HomeError
+from edgeloop.errors import HomeError
 from edgeloop.store.postgres.migrations import is_made
 from edgeloop.store.postgres.session import CONTRACT_SCHEMA, Address, Connection
 from edgeloop.store.schema import DEAD_LETTERS, TABLES
 
-_TRIES = 5
-"""Another session may have set another password between ours and its use."""
+_MAKING = 0x6564_6765_7265_6164
+"""The advisory lock of who makes a reader; beside that of the tables."""
 _PASSWORD_MIN = 5
 _LONGEST_NAME = 63
 
@@ -41,10 +40,7 @@ def connect_reading(address: Address, reader_url: str, reader_role: str, limits:
         db = Address(reader_url).connect(limits)
         _refuse_empty(db, address)
     else:
-        with address.connect({}) as own:
-            _refuse_empty(own, address)
-            made = _made(own, address, reader_role) if _more_than_reading(own) else None
-        db = _as_made(address, made, limits) if made is not None else address.connect(limits)
+        db = _own_reader(address, reader_role, limits)
     more = _more_than_reading(db)
     if more is not None:
         db.close()
@@ -62,55 +58,46 @@ def _refuse_empty(db: Connection, address: Address) -> None:
         raise HomeError(f"there are no tables in {address.name} yet: run `edgeloop process` first")
 
 
-class _Made:
-    """A user that was made for reading, until its password is set anew."""
-
-    def __init__(self, own: Address, name: str) -> None:
-        self.name = name
-        self._own = own
-
-    def address(self) -> Address:
-        """Its address, with a new password."""
-        password = secrets.token_urlsafe(32)
-        until = datetime.now(UTC) + timedelta(minutes=_PASSWORD_MIN)
-        with self._own.connect({}) as db:
-            # Hashed here: the server may log what it is told.
-            hashed = db.pgconn.encrypt_password(password.encode(), self.name.encode(), b"scram-sha-256").decode()
-            db.execute(
-                sql.SQL("ALTER ROLE {} LOGIN PASSWORD {} VALID UNTIL {}").format(
-                    sql.Identifier(self.name), hashed, until.isoformat()
-                )
-            )
-        return self._own.as_user(self.name, password)
+def _own_reader(address: Address, role: str, limits: Mapping[str, str]) -> Connection:
+    """A session of a user made for reading; of the store's own where it may only read or can make nobody."""
+    with address.connect({}) as own:
+        _refuse_empty(own, address)
+        if role and _more_than_reading(own) is not None:
+            # One at a time, until connected: two that alter one role at once are refused by the server, and the second
+            # password would end the first before its use. The session's end gives the lock back.
+            own.execute("SELECT pg_advisory_lock(%s)", (_MAKING,))
+            reader = _with_new_password(own, address, role)
+            if reader is not None:
+                try:
+                    return reader.connect(limits)
+                except errors.InsufficientPrivilege as error:
+                    raise HomeError(f"{address.name}: its reader is not ours to be: {address.words(error)}") from None
+    return address.connect(limits)
 
 
-def _made(db: Connection, address: Address, role: str) -> _Made | None:
-    """A user of this database that is in the reading role and in no other; None where it cannot be made."""
-    if not role:
-        return None
+def _with_new_password(db: Connection, address: Address, role: str) -> Address | None:
+    """Of a user of this database that is in the reading role and in no other; None where we may not make it."""
     ((number,),) = db.execute("SELECT oid::text FROM pg_database WHERE datname = current_database()").fetchall()
     end = f"_sql_{number}"
     name = role.encode()[: _LONGEST_NAME - len(end)].decode(errors="ignore") + end
+    password = secrets.token_urlsafe(32)
+    until = datetime.now(UTC) + timedelta(minutes=_PASSWORD_MIN)
+    # Hashed here: the server may log what it is told.
+    hashed = db.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
     try:
         if not db.execute("SELECT FROM pg_roles WHERE rolname = %s", (name,)).fetchall():
             db.execute(sql.SQL("CREATE ROLE {} LOGIN IN ROLE {}").format(sql.Identifier(name), sql.Identifier(role)))
-    except (errors.DuplicateObject, errors.UniqueViolation):  # by another session, just now
-        pass
     except (errors.InsufficientPrivilege, errors.UndefinedObject):
         return None
-    return _Made(address, name)
-
-
-def _as_made(address: Address, made: _Made, limits: Mapping[str, str]) -> Connection:
-    for number in range(_TRIES):
-        try:
-            return made.address().connect(limits)
-        except errors.InsufficientPrivilege as error:
-            raise HomeError(f"{address.name}: {made.name} is not ours to connect as: {address.words(error)}") from None
-        except (HomeError, psycopg.errors.InternalError_):  # "tuple concurrently updated" is an internal error
-            if number == _TRIES - 1:
-                raise
-    raise EdgeloopError("unreachable")
+    try:
+        db.execute(
+            sql.SQL("ALTER ROLE {} LOGIN PASSWORD {} VALID UNTIL {}").format(
+                sql.Identifier(name), hashed, until.isoformat()
+            )
+        )
+    except errors.InsufficientPrivilege as error:
+        raise HomeError(f"{address.name}: {name} is not ours to connect as: {address.words(error)}") from None
+    return address.as_user(name, password)
 
 
 def _more_than_reading(db: Connection) -> str | None:
