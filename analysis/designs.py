@@ -9,7 +9,7 @@ from datetime import date
 import numpy as np
 
 from analysis import checks as tested
-from analysis import drawn, history, leftovers, trends
+from analysis import drawn, history, leftovers, logged, trends
 from analysis.change import LedgerChange, Stage
 from analysis.effects import (
     Result,
@@ -155,6 +155,7 @@ def _arms(
     by_courier = change.unit == "courier"
     asked = [m for m in metrics if m.respondent == "customer" or by_courier]
     found += leftovers.arms(frames, stages, asked)
+    found += logged.arms(frames, stages, asked)
     main = headline(stages, window_us)
     found.append(_joined(times, x, change, main.cohort.stage, metrics, main.cohort.until_us, as_of_us))
     outcomes = []

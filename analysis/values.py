@@ -220,6 +220,15 @@ def wanted_values(frames: Frames, matcher: Joining, metric: Metric) -> tuple[Int
     return np.concatenate([kept, others]), np.repeat([True, False], [len(kept), len(others)])
 
 
+def wanted_values_of(frames: Frames, matcher: Joining, metric: Metric) -> tuple[FloatArray, IntArray, IntArray]:
+    """(value, time in µs, position in the crowd) of each event that a sum is made of."""
+    outcomes = outcomes_of(frames, metric)
+    rows, position = matcher.of(outcomes, metric.key, metric.after_us, metric.window_us)
+    kept = matcher.crowd.complete(metric.window_us)[position] & ~np.isnan(outcomes.value[rows])
+    kept &= _in_currency(outcomes, rows, metric.currency)
+    return outcomes.value[rows][kept], outcomes.at[rows][kept], position[kept]
+
+
 def answer_rows(frames: Frames, metric: Metric, values: Values) -> IntArray | None:
     """The rows of the table ``answers`` that a figure is made of, each once; None where it is not made of answers."""
     if values.outcomes is None:

@@ -24,6 +24,7 @@ SYNC_LEAST, SYNC_TIMES, SYNC_SECONDS = 20, 5, 60.0
 """A day's p95 delay of at least so many messages, so many times the median day's, and at least so long."""
 _BLOCKS = (
     "srm", "srm_combined", "share_drift", "arm_silent", "crossovers", "joined_share", "left_out", "anonymous_arms",
+    "logged_alike",
 )  # fmt: skip
 
 
@@ -117,6 +118,7 @@ def _checks(analysis: Analysis, month: Month, holders: Mapping[str, str]) -> lis
             "crossovers": t("Too many people met both versions."),
             "joined_share": t("Far fewer outcomes than usual could be tied to a version."),
             "left_out": t("A figure leaves more out of one version’s people than of the other’s."),
+            "logged_alike": t("Events of one version are logged in another unit, or twice."),
             "anonymous_arms": t("More exposures of one version than of the other have no usable id."),
         }[kind]
         made.append(

@@ -280,6 +280,22 @@ def _doubt(fact: AnyFact, unit: Unit) -> str:
                 old=numbers.count(fact.control),
                 of_old=numbers.count(fact.of_control),
             )
+        case facts.LoggedUnlike(metric=metric, what="unit"):
+            return t(
+                "one event of “{metric}” is worth {old} in the old version and {new} in the new one: both have to be "
+                "sent in the same unit",
+                metric=words.label(metric),
+                old=numbers.number(fact.control, 2),
+                new=numbers.number(fact.treated, 2),
+            )
+        case facts.LoggedUnlike(metric=metric):
+            return t(
+                "{old} of the events of “{metric}” in the old version and {new} in the new one came twice (one person, "
+                "one moment, one value): each is to be sent once, under one id",
+                metric=words.label(metric),
+                old=numbers.percent(fact.control, 0),
+                new=numbers.percent(fact.treated, 0),
+            )
         case facts.AnonymousArms():
             return t(
                 "{new} of {of_new} exposures of the new version have no usable id, and {old} of {of_old} of the old "

@@ -102,6 +102,8 @@ def _name_of(kind: str, rest: str, unit: Unit) -> str:
         return t("Zones went alike in {metric} before the start", metric=metric)
     if kind == "left_out":
         return t("As much left out of {metric} in both versions", metric=metric)
+    if kind == "logged_alike":
+        return t("Events of {metric} logged alike in both versions", metric=metric)
     if kind == "novelty":
         return t("The effect on {metric} is the same every week", metric=metric)
     if kind == "rare_events":
@@ -123,6 +125,7 @@ _YES_OR_NO = (
     "known_before",
     "pre_trend",
     "left_out",
+    "logged_alike",
     "anonymous_arms",
     "novelty",
     "response_rate",

@@ -17,13 +17,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 
 from analysis.lift import ratio_sample
 from analysis.moments import FloatArray, IntArray, Moments, cells
 
 _PRIOR = 0.5  # Jeffreys' beta distribution: narrow near 0 and 1, where guardrails live
-_STEPS = 60  # bisections
+_LEAST = 1e-18  # of the mean: a bound below it is 0
+_TOLERANCE = 1e-13
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +87,18 @@ class Bounded:
             return 0.0
         if self.mean * self.n > self.marks[0]:
             return Bounded(self.mean, self.marks[0] / self.mean).lower(alpha)
-        low, high = 0.0, self.mean
-        for _ in range(_STEPS):
-            p = (low + high) / 2
-            if log_evidence_above(self, p) >= -math.log(alpha):
-                low = p
-            else:
-                high = p
-        return low
+        wanted, least = -math.log(alpha), self.mean * _LEAST
+
+        def beyond(log_p: float) -> float:
+            return log_evidence_above(self, math.exp(log_p)) - wanted
+
+        high = math.log(self.mean) if self.mean < 1.0 else math.log1p(-_TOLERANCE)
+        if beyond(math.log(least)) <= 0.0:
+            return 0.0
+        if beyond(high) >= 0.0:
+            return math.exp(high)
+        # In ln p: where marks are few the evidence is nearly a line in it, and some ten steps do.
+        return math.exp(optimize.brentq(beyond, math.log(least), high, xtol=_TOLERANCE, rtol=_TOLERANCE))
 
     def upper(self, alpha: float) -> float:
         """The mean is below this, at level 1 − alpha at every look."""

@@ -431,6 +431,37 @@ class LeftOutUnevenly(Fact, frozen=True):
         )
 
 
+class LoggedUnlike(Fact, frozen=True):
+    """One arm's events are logged in another way.
+
+    ``unit``: a median event is worth ``treated`` in the new version and ``control`` in the old one; ``twice``: these
+    shares of the events are second ones of one person at one moment with one value.
+    """
+
+    metric: str
+    what: Literal["unit", "twice"]
+    control: float
+    treated: float
+
+    @property
+    def ratio(self) -> float:
+        """The new version's times the old one's; of pairs the difference of the shares."""
+        return self.treated / self.control if self.what == "unit" and self.control else self.treated - self.control
+
+    @property
+    def english(self) -> str:
+        """In English."""
+        if self.what == "unit":
+            return (
+                f"one event of {self.metric} is worth {self.control:.4g} in the old version and {self.treated:.4g} "
+                "in the new one (medians): send both in the same unit (cents or euros), with the currency"
+            )
+        return (
+            f"{self.control:.0%} of the events of {self.metric} in the old version and {self.treated:.0%} in the new "
+            "one are the second of one person at one moment with one value: send each event once, under one event_id"
+        )
+
+
 class AnonymousArms(Fact, frozen=True):
     """More exposures of one arm lack a usable id."""
 
@@ -999,6 +1030,7 @@ AnyFact = (
     | DrawnTogether
     | PreTrend
     | LeftOutUnevenly
+    | LoggedUnlike
     | AnonymousArms
     | Joined
     | Breached
