@@ -222,6 +222,7 @@ def _zones(
     grade: Grade = "randomised" if change.assignment == "random" else "quasi"
     found = [_joined(times, x, change, fullest.stage, metrics, fullest.until_us, as_of_us)]
     found += leftovers.zones(frames, stages, metrics)
+    found += logged.zones(frames, stages, metrics)
     notes = () if change.assignment == "random" else (Said("zones not drawn"),)
     asked = [m for m in metrics if m.respondent == "customer"]
     agents = [m for m in metrics if m.respondent == "agent" and frames.agent_answers.name.code(m.key) is not None]
@@ -351,6 +352,7 @@ def _switch(
     number = change.stages[0].number
     found = [_joined(times, x, change, change.stages[0], metrics, data.until_us, as_of_us)]
     found += leftovers.switch(frames, data, metrics, number)
+    found += logged.switch(frames, data, metrics, number)
     results = [_switch_result(frames, data, m, holidays) for m in metrics if m.respondent == "customer"]
     results = leftovers.silenced(results, found, number)
     about = StageFacts(

@@ -118,7 +118,7 @@ def _checks(analysis: Analysis, month: Month, holders: Mapping[str, str]) -> lis
             "crossovers": t("Too many people met both versions."),
             "joined_share": t("Far fewer outcomes than usual could be tied to a version."),
             "left_out": t("A figure leaves more out of one version’s people than of the other’s."),
-            "logged_alike": t("Events of one version are logged in another unit, or twice."),
+            "logged_alike": t("One version’s events are logged in another unit, or twice."),
             "anonymous_arms": t("More exposures of one version than of the other have no usable id."),
         }[kind]
         made.append(

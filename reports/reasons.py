@@ -282,16 +282,16 @@ def _doubt(fact: AnyFact, unit: Unit) -> str:
             )
         case facts.LoggedUnlike(metric=metric, what="unit"):
             return t(
-                "one event of “{metric}” is worth {old} in the old version and {new} in the new one: both have to be "
-                "sent in the same unit",
+                "a typical event of “{metric}” is worth {old} in the old version and {new} in the new one: send both in "
+                "the same unit (euros or cents)",
                 metric=words.label(metric),
                 old=numbers.number(fact.control, 2),
                 new=numbers.number(fact.treated, 2),
             )
         case facts.LoggedUnlike(metric=metric):
             return t(
-                "{old} of the events of “{metric}” in the old version and {new} in the new one came twice (one person, "
-                "one moment, one value): each is to be sent once, under one id",
+                "{old} of the events of “{metric}” in the old version and {new} in the new one repeat another event of "
+                "the same person within two seconds: send each event once, with one id",
                 metric=words.label(metric),
                 old=numbers.percent(fact.control, 0),
                 new=numbers.percent(fact.treated, 0),

@@ -103,7 +103,7 @@ def _name_of(kind: str, rest: str, unit: Unit) -> str:
     if kind == "left_out":
         return t("As much left out of {metric} in both versions", metric=metric)
     if kind == "logged_alike":
-        return t("Events of {metric} logged alike in both versions", metric=metric)
+        return t("Both versions log the events of {metric} in the same way", metric=metric)
     if kind == "novelty":
         return t("The effect on {metric} is the same every week", metric=metric)
     if kind == "rare_events":

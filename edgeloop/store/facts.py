@@ -432,10 +432,10 @@ class LeftOutUnevenly(Fact, frozen=True):
 
 
 class LoggedUnlike(Fact, frozen=True):
-    """One arm's events are logged in another way.
+    """One arm logs its events differently.
 
-    ``unit``: a median event is worth ``treated`` in the new version and ``control`` in the old one; ``twice``: these
-    shares of the events are second ones of one person at one moment with one value.
+    ``unit``: the median event is worth ``treated`` in the new version and ``control`` in the old one; ``twice``: these
+    shares of the events repeat another one of the same person and value within two seconds.
     """
 
     metric: str
@@ -445,7 +445,7 @@ class LoggedUnlike(Fact, frozen=True):
 
     @property
     def ratio(self) -> float:
-        """The new version's times the old one's; of pairs the difference of the shares."""
+        """The new version's times the old one's; of repeats the difference of the shares."""
         return self.treated / self.control if self.what == "unit" and self.control else self.treated - self.control
 
     @property
@@ -453,12 +453,12 @@ class LoggedUnlike(Fact, frozen=True):
         """In English."""
         if self.what == "unit":
             return (
-                f"one event of {self.metric} is worth {self.control:.4g} in the old version and {self.treated:.4g} "
-                "in the new one (medians): send both in the same unit (cents or euros), with the currency"
+                f"the median event of {self.metric} is worth {self.control:.4g} in the old version and "
+                f"{self.treated:.4g} in the new one: send both in the same unit (euros or cents)"
             )
         return (
             f"{self.control:.0%} of the events of {self.metric} in the old version and {self.treated:.0%} in the new "
-            "one are the second of one person at one moment with one value: send each event once, under one event_id"
+            "one repeat another of the same person and value within two seconds: send each event once, with one event_id"
         )
 
 
