@@ -11,10 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from scipy import stats
+
 from analysis.change import LedgerChange
 from analysis.effects import Result
 from analysis.estimators import always_valid, bounded, rare_events
 from analysis.estimators.clustered import df_between
+from analysis.estimators.permutation import ZoneEffect
+from analysis.estimators.zone_quantiles import ZoneQuantile
 from analysis.families import adjust
 from analysis.guards import Terms, by_counts, by_interval, by_normal
 from analysis.lift import Comparison
@@ -364,15 +368,29 @@ def _days_left(w: Weighed, r: Result) -> int | None:
 
 def _enough(r: Result) -> bool:
     """Whether an effect of the practical size would show in 80 of 100 such samples."""
-    e, s = r.effect, r.practical
-    return e is not None and s is not None and bool(e.se) and POWER_Z * (e.se or 0.0) <= s
+    se, s = _power_se(r), r.practical
+    return s is not None and bool(se) and POWER_Z * (se or 0.0) <= s
 
 
 def _not_shown(r: Result, days: int | None) -> NotShown:
     """What would have shown in 80 of 100 such tests, and how many people one of the practical size would take."""
-    e, s = r.effect, r.practical
-    if e is None or not e.se:
+    se, s = _power_se(r), r.practical
+    if not se:
         return NotShown(r.metric.name, practical=s)
     allowed = (s / POWER_Z) ** 2 - r.lasting_se**2 if s else 0.0
-    units = math.ceil(sum(r.people) * (e.se**2 - r.lasting_se**2) / allowed) if allowed > 0 else None
-    return NotShown(r.metric.name, POWER_Z * e.se, s, units, days)
+    units = math.ceil(sum(r.people) * (se**2 - r.lasting_se**2) / allowed) if allowed > 0 else None
+    return NotShown(r.metric.name, POWER_Z * se, s, units, days)
+
+
+def _power_se(r: Result) -> float | None:
+    """What power is reckoned with: of few zones what their interval's width stands for, as their own SE promises more.
+
+    None where an end of it is infinite: of so few zones no effect shows, however large.
+    """
+    e = r.effect
+    if e is None or not isinstance(e, ZoneEffect | ZoneQuantile):
+        return e.se if e is not None else None
+    ends = e.interval()
+    if e.se is None or ends is None or not all(map(math.isfinite, ends)):
+        return None
+    return max(e.se, (ends[1] - ends[0]) / (2 * float(stats.norm.isf(ALPHA / 2))))

@@ -10,6 +10,8 @@ import msgspec
 from analysis import checks
 from analysis.change import LedgerChange
 from analysis.effects import Result
+from analysis.estimators.permutation import ZoneEffect
+from analysis.estimators.zone_quantiles import ZoneQuantile
 from analysis.judge import Decision, Judged
 from analysis.metrics import Metric
 from analysis.segments import Segment, segment_fact
@@ -23,6 +25,7 @@ from edgeloop.store.rows import Check, Estimate, Grade
 ALL_METRICS = "*"
 """The metric of the one row of a change of which no single metric can be told."""
 ADJUSTMENT = "benjamini-hochberg"
+LEAST_ZONES = 3
 LEAST_AWAITED = 7
 """Of so many units that an arm should have of its share, none is there by chance in one of 1,000 (e^-7)."""
 
@@ -143,7 +146,7 @@ class StageRows:
             base = msgspec.structs.replace(base, control_before=result.before[0], treated_before=result.before[1])
         e = result.effect
         if e is not None:
-            base = msgspec.structs.replace(base, effect=e.effect, se=e.se)
+            base = msgspec.structs.replace(base, effect=e.effect, se=_se(result))
         if result.hidden:
             return base
         if e is not None:
@@ -304,3 +307,11 @@ def decided(decision: Decision, lower_is_better: bool, *, named: bool = True) ->
     return facts.Decided(
         "better" if above != lower_is_better else "worse", "above" if above else "below", lower_is_better, named
     )
+
+
+def _se(result: Result) -> float | None:
+    """None of fewer than three zones or blocks: as the spread of two says next to nothing."""
+    e = result.effect
+    if isinstance(e, ZoneEffect | ZoneQuantile) and min(result.n) < LEAST_ZONES:
+        return None
+    return e.se if e is not None else None

@@ -282,8 +282,8 @@ def _doubt(fact: AnyFact, unit: Unit) -> str:
             )
         case facts.LoggedUnlike(metric=metric, what="unit"):
             return t(
-                "a typical event of “{metric}” is worth {old} in the old version and {new} in the new one: send both in "
-                "the same unit (euros or cents)",
+                "a typical event of “{metric}” is worth {old} in the old version and {new} in the new one: send both "
+                "in the same unit (euros or cents)",
                 metric=words.label(metric),
                 old=numbers.number(fact.control, 2),
                 new=numbers.number(fact.treated, 2),

@@ -1,4 +1,4 @@
-"""Where one arm's events are logged in another unit, or twice, the sums compare different things: nothing is decided."""
+"""Where one arm's events are logged in another unit, or twice, sums cannot be compared: nothing is decided."""
 
 from __future__ import annotations
 

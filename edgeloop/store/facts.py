@@ -458,7 +458,7 @@ class LoggedUnlike(Fact, frozen=True):
             )
         return (
             f"{self.control:.0%} of the events of {self.metric} in the old version and {self.treated:.0%} in the new "
-            "one repeat another of the same person and value within two seconds: send each event once, with one event_id"
+            "one repeat another of the same person and value within two seconds: send each event once, with one id"
         )
 
 
