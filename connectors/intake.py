@@ -40,6 +40,7 @@ from edgeloop.home import PSEUDONYM_KEY, SEALING_KEY, Home
 from edgeloop.horizon import BeforeEarliestError, BeforeHorizonError, Horizon
 from edgeloop.identity import PSEUDONYM, Pseudonymiser, usable_id
 from edgeloop.log.base import Entry
+from edgeloop.personal_names import ids_in
 from edgeloop.scrub import MAX_DEPTH, TooDeepError, scrub, scrub_tree
 from edgeloop.sealing import DeadLetter, Sealer, Whole, readable_detail
 from edgeloop.settings import DoorSettings
@@ -293,6 +294,8 @@ class Intake:
         elif kind == "engagement":
             _read_amount(fields)
         sender_extra = fields.get("extra", {})
+        if extra or sender_extra:
+            raw_ids += dict.fromkeys((*ids_in(sender_extra), *ids_in(extra)))
         try:
             if isinstance(sender_extra, dict) and (extra or sender_extra):
                 fields["extra"] = scrub_tree({**sender_extra, **extra}, raw_ids)

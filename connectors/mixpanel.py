@@ -21,7 +21,7 @@ from connectors.native import LINE_BYTES, lines, too_long, until_damage
 from connectors.no_numbers import decoded
 from edgeloop.clock import SECOND_US, from_us
 from edgeloop.identity import usable_id
-from edgeloop.scrub import squeezed
+from edgeloop.personal_names import squeezed
 from edgeloop.settings import MixpanelSettings
 
 _EARLY = b"terminated early"

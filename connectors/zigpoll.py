@@ -35,7 +35,7 @@ from connectors.no_numbers import decoded
 from connectors.pages import encoded, rows_of_file
 from edgeloop.clock import from_us
 from edgeloop.identity import usable_id
-from edgeloop.scrub import squeezed
+from edgeloop.personal_names import squeezed
 from edgeloop.sealing import readable_detail
 from edgeloop.settings import ZigpollSettings, scale_of
 

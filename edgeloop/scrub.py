@@ -17,7 +17,9 @@ from typing import Any
 
 from stdnum import iban, luhn
 
-EMAIL, PHONE, CARD, IBAN, ID = "[email]", "[phone]", "[card]", "[iban]", "[id]"
+from edgeloop.personal_names import EMAIL, ID, PHONE, stand_in
+
+CARD, IBAN = "[card]", "[iban]"
 MAX_DEPTH = 64
 """Of nested lists and objects; nobody writes deeper, and Python's own recursion ends not far beyond."""
 
@@ -113,14 +115,6 @@ _CARD_DIGITS = range(12, 20)
 _CARD_NUMBERS = range(2 * 10**14, 7 * 10**18)
 """A number that is no text can be a card from 15 digits on: below lie times in milliseconds."""
 _CARD_FIRST_DIGITS = "23456"  # microseconds and nanoseconds of our years begin with 1
-_ID_NAMES = frozenset(
-    {
-        "customerid", "courierid", "userid", "distinctid", "clientid", "agentid", "driverid", "customer", "courier",
-        "customernumber", "customerno", "uid", "cid",
-    }
-)  # fmt: skip
-_PHONE_NAME = re.compile(r"phone|mobile|telefon|^tel$|^fax$|whatsapp|msisdn")
-_SMALLEST_PHONE = 10**6
 
 
 def scrub(text: str, raw_ids: Collection[str] = ()) -> str:
@@ -142,11 +136,13 @@ def scrub(text: str, raw_ids: Collection[str] = ()) -> str:
     return text.replace(_NUL, _REPLACEMENT)
 
 
-def scrub_tree(value: Any, raw_ids: Collection[str] = (), *, depth: int = 0) -> Any:
+def scrub_tree(value: Any, raw_ids: Collection[str] = (), *, depth: int = 0, inside: str = "") -> Any:
     """The same for every text inside a JSON value, keys of objects too.
 
-    What stands under a name for somebody's id (``user_id``, ``customerId`` …) becomes ``[id]``, a long number under a
-    name for a phone ``[phone]``, a number that is a card's ``[card]``.
+    What stands under a name for somebody's id (``user_id``, ``custmerId`` …, edgeloop/personal_names.py) becomes
+    ``[id]``, under one for an address or a phone ``[email]`` or ``[phone]``, a number that is a card's ``[card]``.
+
+    ``inside`` is the name under which the value stands.
 
     Raises:
         TooDeepError: nested deeper than `MAX_DEPTH`.
@@ -160,7 +156,7 @@ def scrub_tree(value: Any, raw_ids: Collection[str] = (), *, depth: int = 0) -> 
     if depth >= MAX_DEPTH:
         raise TooDeepError(f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, list):
-        return [scrub_tree(v, raw_ids, depth=depth + 1) for v in value]
+        return [scrub_tree(v, raw_ids, depth=depth + 1, inside=inside) for v in value]
     clean: dict[str, Any] = {}
     for key, inner in value.items():
         name = scrub(key, raw_ids)
@@ -168,24 +164,14 @@ def scrub_tree(value: Any, raw_ids: Collection[str] = (), *, depth: int = 0) -> 
         while name in clean:
             name = f"{scrub(key, raw_ids)}#{number}"
             number += 1
-        clean[name] = _named(key, inner) or scrub_tree(inner, raw_ids, depth=depth + 1)
+        clean[name] = _under(key, inner, inside, raw_ids, depth + 1)
     return clean
 
 
-def squeezed(name: str) -> str:
-    """A property's name as it is compared: lower case, without ``$``, ``_``, ``-``, dots and spaces."""
-    return re.sub(r"[$_\-.\s]", "", name).lower()
-
-
-def _named(key: str, value: Any) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    name = squeezed(key)
-    if name in _ID_NAMES:
-        return ID
-    if not isinstance(value, str) and abs(value) >= _SMALLEST_PHONE and _PHONE_NAME.search(name):
-        return PHONE
-    return None
+def _under(name: str, value: Any, inside: str, raw_ids: Collection[str], depth: int) -> Any:
+    if isinstance(value, list) and depth < MAX_DEPTH:
+        return [_under(name, one, inside, raw_ids, depth + 1) for one in value]
+    return stand_in(name, value, inside) or scrub_tree(value, raw_ids, depth=depth, inside=name)
 
 
 def _is_card(value: float) -> bool:

@@ -18,6 +18,7 @@ from edgeloop.events import (
     Response,
     body_sha256,
     decode,
+    hide_people,
     times_us,
 )
 from edgeloop.horizon import BeforeEarliestError, BeforeHorizonError
@@ -86,6 +87,7 @@ def prepare(
             event = decode(value)
             if type(event) is not cls:
                 raise msgspec.ValidationError(f"an event of topic {event.topic} in topic {cls.topic}")
+            hide_people(event)
             times = times_us(event)
             if earliest_us is not None:
                 if times[0] < earliest_us:

@@ -19,7 +19,17 @@ from edgeloop import sealing
 from edgeloop.app.ingest import batches, opened
 from edgeloop.clock import Clock, SystemClock, to_us
 from edgeloop.errors import EdgeloopError, HomeError, UsageError
-from edgeloop.events import DEAD_LETTERS_TOPIC, EVENT_TYPES, STORED_TOPICS, Event, decode, encode, event_type, stamped
+from edgeloop.events import (
+    DEAD_LETTERS_TOPIC,
+    EVENT_TYPES,
+    STORED_TOPICS,
+    Event,
+    decode,
+    encode,
+    event_type,
+    hide_people,
+    stamped,
+)
 from edgeloop.home import PSEUDONYM_KEY, SEALING_KEY, Home
 from edgeloop.horizon import BeforeEarliestError, BeforeHorizonError, Horizon, horizon_of
 from edgeloop.identity import PSEUDONYM, Pseudonymiser
@@ -164,6 +174,7 @@ def record_of_line(raw: bytes, horizon: Horizon | None = None, earliest_us: int 
     if any(name.encode() in raw for name in _RAW_IDS):
         _refuse_door_form(_generic.decode(raw))
     _require_pseudonyms(event)
+    hide_people(event)
     _refuse_old(event, horizon, earliest_us)
     return Entry(event.topic, event.key, encode(event))
 
