@@ -114,6 +114,14 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     no_numbers: int = 0
     """Values that are no numbers (``NaN``) and are absent now."""
 
+    def read_as(self, value: Any) -> Item:
+        """What a connector made of it."""
+        return Item(self.raw, self.place, value, no_numbers=self.no_numbers)
+
+    def refused(self, reason: str, detail: str) -> Item:
+        """It, and why it cannot be one event."""
+        return Item(self.raw, self.place, rejected=Rejected(reason, detail))
+
 
 class Taken(msgspec.Struct, frozen=True, gc=False):
     """What became of one thing, in the order in which they came."""

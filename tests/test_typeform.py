@@ -416,3 +416,10 @@ def test_a_bad_row_of_a_file_does_not_cost_its_neighbours(row: Any, says: str) -
 def test_anything_in_a_row_is_an_event_or_a_dead_letter(odd: Any, name: str) -> None:
     for found in saved(page(api(**{name: odd}))):
         assert (found.rejected is None) == isinstance(found.value, dict)
+
+
+def test_a_value_that_is_no_number_is_counted() -> None:
+    body = json.dumps(delivery(calculated={"score": float("nan")})).encode()
+    (from_file,) = items_of_file(io.BytesIO(body), SETTINGS)
+    for found in (item(body, SETTINGS), from_file):
+        assert (found.rejected, found.no_numbers) == (None, 1)

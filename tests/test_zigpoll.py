@@ -440,3 +440,10 @@ def test_a_kind_that_is_none_is_named(tmp_path: Path, spec: str) -> None:
 def test_a_table_in_the_environment_that_is_none(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError, match="EDGELOOP_ZIGPOLL_QUESTIONS"):
         load(tmp_path, {"EDGELOOP_ZIGPOLL_QUESTIONS": text})
+
+
+def test_a_value_that_is_no_number_is_counted_once_for_its_page() -> None:
+    rows = [row(orderValue=float("nan"), _id="r8"), row(_id="r9")]
+    for found in (pushed({"responses": rows}), exported({"data": rows}), exported(*rows), exported(rows)):
+        assert [item.rejected for item in found] == [None, None]
+        assert [item.no_numbers for item in found] == [1, 0]

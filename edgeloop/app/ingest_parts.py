@@ -14,7 +14,7 @@ from typing import IO, cast
 
 import msgspec
 
-from connectors import native
+from connectors import is_document, native
 from edgeloop.app.crew import Teller, run_crew
 from edgeloop.app.ingest import IngestReport, ingest_items
 from edgeloop.clock import SystemClock
@@ -26,6 +26,8 @@ WORTH_PARTS_BYTES = 64 << 20
 MOST_PARTS = 4
 """More would wait for each other: all append to one log."""
 _CHUNK_BYTES = 1 << 20
+_LINES_TRIED = 64
+"""An object written over more lines is read as broken where a part ends inside it."""
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -48,6 +50,8 @@ class Window:
         """As of a file."""
         return self._counted(self._file.read(self._left if size < 0 else min(size, self._left)))
 
+    read1 = read
+
     def readline(self, size: int = -1) -> bytes:
         """As of a file."""
         return self._counted(self._file.readline(self._left if size < 0 else min(size, self._left)))
@@ -62,9 +66,7 @@ def parts_of(file: IO[bytes], size: int, count: int) -> list[Part]:
     edges = [0]
     for i in range(1, count):
         file.seek(max(size * i // count, edges[-1]))
-        while (rest := file.readline(_CHUNK_BYTES)) and not rest.endswith(b"\n"):
-            pass
-        edges.append(min(file.tell(), size))
+        edges.append(min(_edge(file), size))
     edges.append(size)
     parts: list[Part] = []
     line = 1
@@ -74,6 +76,21 @@ def parts_of(file: IO[bytes], size: int, count: int) -> list[Part]:
             if end < size:
                 line += sum(chunk.count(b"\n") for chunk in _chunks(file, begin, end))
     return parts
+
+
+def _edge(file: IO[bytes]) -> int:
+    """Where the next line begins that is an object; the next line, where none of those that follow is."""
+    first = 0
+    for _ in range(_LINES_TRIED):
+        while (rest := file.readline(_CHUNK_BYTES)) and not rest.endswith(b"\n"):
+            pass
+        at = file.tell()
+        first = first or at
+        line = file.readline(_CHUNK_BYTES)
+        file.seek(at)
+        if not line or is_document(line):
+            return at
+    return first
 
 
 def ingest_in_parts(home: Home, path: Path, report: IngestReport, progress: Callable[[int, int], None] | None) -> bool:
@@ -109,7 +126,7 @@ def main(folder: str, name: str, begin: str, end: str, first_line: str) -> int:
         report = IngestReport()
         with path.open("rb") as file:
             window = cast("IO[bytes]", Window(file, part))
-            items = native.items_of_file(window) if part.begin == 0 else native.items_of_part(window, part.first_line)
+            items = native.items_of_file(window, part.first_line)
             ingest_items(
                 home,
                 load(home.path),

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
-from connectors import Item, native
+from connectors import Item, documents_of_file
 from edgeloop import sealing
 from edgeloop.app.ingest import batches, opened
 from edgeloop.clock import Clock, SystemClock, to_us
@@ -123,7 +123,7 @@ def replay_files(
         for path in files:
             with opened(path) as (file, size):
                 name = "standard input" if str(path) == "-" else path.name
-                items = _headed(home, own, name, native.until_damage(_items(file)))
+                items = _headed(home, own, name, documents_of_file(file))
                 for batch in batches(items):
                     log = log or open_log(home, settings)
                     _append(log, sealer, batch, name, now.now_us(), report, settings.door.earliest_us)
@@ -237,15 +237,6 @@ def _require_pseudonyms(event: Event) -> None:
         value = getattr(event, name, None)
         if value is not None and not PSEUDONYM.fullmatch(value):
             raise RefusedRecordError("invalid", f"`{name}` is no pseudonym: only a door makes one (`edgeloop ingest`)")
-
-
-def _items(file: IO[bytes]) -> Iterator[Item]:
-    for number, line in enumerate(native.lines(file), start=1):
-        place = f"line {number}"
-        if line.whole is not None:
-            yield native.too_long(line, place)
-        elif line.content.strip():
-            yield Item(line.content, place)
 
 
 def _headed(home: Home, own: Head, name: str, items: Iterator[Item]) -> Iterator[Item]:
