@@ -206,7 +206,7 @@ def test_other_bytes_are_a_dead_letter_a_line_and_what_follows_is_in(shell: Shel
     data = events(0, 1) + b"\x00\xff\xfe{]\n\x80\n" + events(1, 2)
     ran = shell("ingest", shell.file("b.bin", data))
     assert ran.code == 3
-    assert "b.bin, line 2: this is no JSON" in ran.err
+    assert "b.bin, line 2 to 3: none of these 2 lines is JSON" in ran.err
     assert shell.taken() == 2
 
 
