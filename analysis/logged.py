@@ -24,7 +24,7 @@ from edgeloop.store import facts
 
 CHECK = "logged_alike"
 LEAST_VALUES, LEAST_BUYERS = 50, 50
-TIMES = 5.0
+TIMES = 30.0
 """A median event worth so many times the other arm's is another unit."""
 REPEATS, FEW_REPEATS = 0.25, 0.05
 """Of an arm's events: so many repeat another one, where in the other arm hardly any does."""
