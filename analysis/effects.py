@@ -36,7 +36,6 @@ from analysis.values import (
     before_values,
     exposure_marks,
     exposure_values,
-    exposures_of,
     outcome_values,
     outcomes_of,
 )
@@ -457,7 +456,7 @@ def _of_exposures(frames: Frames, data: StageData, metric: Metric) -> Result:
     """Latency, errors: all exposures to the model in the stage, as a ratio over units, or a quantile of them."""
     x, cohort, matcher = frames.exposures, data.cohort, data.customers
     crowd, s = matcher.crowd, metric.settings
-    rows, position = exposures_of(x, cohort, matcher)
+    rows, position = matcher.exposures(x, cohort)
     marked = exposure_marks(x, metric, rows)
     figures: tuple[Sample, Sample] | None = None
     margin, inner, room = s.margin if metric.role == "guardrail" else None, None, None

@@ -18,12 +18,12 @@ from analysis.frames import BoolArray, Frames
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray
 from analysis.switches import SwitchData
-from analysis.values import Joining, wanted_values_of
+from analysis.values import Joining, events_of_sum
 from analysis.zones import ZoneData
 from edgeloop.store import facts
 
 CHECK = "logged_alike"
-LEAST_VALUES, LEAST_BUYERS = 50, 50
+LEAST_BUYERS = 50
 TIMES = 30.0
 """A median event worth so many times the other arm's is another unit."""
 REPEATS, FEW_REPEATS = 0.25, 0.05
@@ -52,8 +52,7 @@ def zones(frames: Frames, stages: Sequence[ZoneData], metrics: Sequence[Metric])
         new = data.treated[data.cell]
         split = (~new, new) if data.by_block else (new & ~data.after, new & data.after)
         for metric in _sums(metrics):
-            if metric.respondent != "agent":
-                found += _finding(frames, data.matcher, metric, split, data.stage.number)
+            found += _finding(frames, data.matcher, metric, split, data.stage.number)
     return found
 
 
@@ -62,8 +61,7 @@ def switch(frames: Frames, data: SwitchData, metrics: Sequence[Metric], stage: i
     late = data.own.day >= data.switch_day
     found = []
     for metric in _sums(metrics):
-        if metric.respondent != "agent":
-            found += _finding(frames, data.own.matcher, metric, (~late, late), stage)
+        found += _finding(frames, data.own.matcher, metric, (~late, late), stage)
     return found
 
 
@@ -74,9 +72,9 @@ def _sums(metrics: Sequence[Metric]) -> list[Metric]:
 def _finding(
     frames: Frames, matcher: Joining, metric: Metric, split: tuple[BoolArray, BoolArray], stage: int
 ) -> list[Finding]:
-    value, at, position = wanted_values_of(frames, matcher, metric)
+    value, at, position = events_of_sum(frames, matcher, metric)
     sides = [(value[s[position]], at[s[position]], position[s[position]]) for s in split]
-    if min(len(v) for v, _, _ in sides) < LEAST_VALUES or min(len(np.unique(p)) for _, _, p in sides) < LEAST_BUYERS:
+    if min(len(np.unique(p)) for _, _, p in sides) < LEAST_BUYERS:
         return []
     old, new = (float(np.median(np.abs(v))) for v, _, _ in sides)
     why = None

@@ -25,7 +25,7 @@ from analysis.frames import BoolArray, Exposures, Frames
 from analysis.lift import t_tail, welch_df
 from analysis.metrics import Metric
 from analysis.moments import FloatArray, IntArray
-from analysis.values import Crowd, RepeatedMatcher, exposures_of, outcome_values
+from analysis.values import Crowd, RepeatedMatcher, outcome_values
 from analysis.verdict import ALPHA
 from edgeloop.clock import DAY_US
 
@@ -171,7 +171,7 @@ def _can_be_told(metric: Metric) -> bool:
 
 def _first_of_week(x: Exposures, cohort: Cohort, data: StageData) -> tuple[IntArray, IntArray, IntArray]:
     """(row, position in the crowd, week) of each person's first exposure of a week."""
-    rows, position = exposures_of(x, cohort, data.customers)
+    rows, position = data.customers.exposures(x, cohort)
     week = (x.at[rows] - cohort.stage.start_us) // WEEK_US
     key = position * (int(week.max(initial=0)) + 1) + week
     _, first = np.unique(key, return_index=True)

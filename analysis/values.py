@@ -103,6 +103,7 @@ class Matcher:
         self._position = np.full(n_people, ABSENT, dtype=np.int64)
         self._position[crowd.person] = np.arange(len(crowd))
         self._kept: dict[tuple[int, str], tuple[IntArray, IntArray, IntArray]] = {}
+        self._exposures: tuple[Cohort, IntArray, IntArray] | None = None
 
     def position(self, person: IntArray) -> IntArray:
         """Where people are in the crowd; −1 for others."""
@@ -115,9 +116,20 @@ class Matcher:
         inside = (lag >= from_us) & (lag <= to_us)
         return rows[inside], position[inside]
 
+    def exposures(self, x: Exposures, cohort: Cohort) -> tuple[IntArray, IntArray]:
+        """(row, position in the crowd) of all exposures to the model in the stage of the two arms' people."""
+        kept = self._exposures
+        if kept is None or kept[0] is not cohort:
+            rows = cohort.rows[x.customers(cohort.rows)]
+            position = self.position(x.subject.codes[rows])
+            there = position != ABSENT
+            kept = self._exposures = (cohort, rows[there], position[there])
+        return kept[1], kept[2]
+
     def forget(self) -> None:
         """Drop what was joined; who asks again, joins again."""
         self._kept.clear()
+        self._exposures = None
 
     def _joined(self, outcomes: Outcomes, name: str) -> tuple[IntArray, IntArray, IntArray]:
         kept = self._kept.get((id(outcomes), name))
@@ -209,10 +221,10 @@ def wanted_values(frames: Frames, matcher: Joining, metric: Metric) -> tuple[Int
 
     A sum leaves out what has another or no currency and what has no number, a question what is of another kind.
     """
-    outcomes = outcomes_of(frames, metric)
     if metric.source == "sum":
-        rows, position = matcher.of(outcomes, metric.key, metric.after_us, metric.window_us)
-        return position, ~np.isnan(outcomes.value[rows]) & _in_currency(outcomes, rows, metric.currency)
+        _, position, wanted = _events(frames, matcher, metric)
+        return position, wanted
+    outcomes = outcomes_of(frames, metric)
     if metric.source != "answer" or outcomes.others is None:
         return None
     _, kept = matcher.of(outcomes, metric.key, metric.after_us, metric.window_us)
@@ -220,13 +232,19 @@ def wanted_values(frames: Frames, matcher: Joining, metric: Metric) -> tuple[Int
     return np.concatenate([kept, others]), np.repeat([True, False], [len(kept), len(others)])
 
 
-def wanted_values_of(frames: Frames, matcher: Joining, metric: Metric) -> tuple[FloatArray, IntArray, IntArray]:
+def events_of_sum(frames: Frames, matcher: Joining, metric: Metric) -> tuple[FloatArray, IntArray, IntArray]:
     """(value, time in µs, position in the crowd) of each event that a sum is made of."""
+    rows, position, wanted = _events(frames, matcher, metric)
+    kept = matcher.crowd.complete(metric.window_us)[position] & wanted
+    outcomes = outcomes_of(frames, metric)
+    return outcomes.value[rows[kept]], outcomes.at[rows[kept]], position[kept]
+
+
+def _events(frames: Frames, matcher: Joining, metric: Metric) -> tuple[IntArray, IntArray, BoolArray]:
+    """(row, position in the crowd, whether it is in the figure) of each event of a sum inside a window."""
     outcomes = outcomes_of(frames, metric)
     rows, position = matcher.of(outcomes, metric.key, metric.after_us, metric.window_us)
-    kept = matcher.crowd.complete(metric.window_us)[position] & ~np.isnan(outcomes.value[rows])
-    kept &= _in_currency(outcomes, rows, metric.currency)
-    return outcomes.value[rows][kept], outcomes.at[rows][kept], position[kept]
+    return rows, position, ~np.isnan(outcomes.value[rows]) & _in_currency(outcomes, rows, metric.currency)
 
 
 def answer_rows(frames: Frames, metric: Metric, values: Values) -> IntArray | None:
@@ -244,13 +262,6 @@ def only(values: Values, kept: BoolArray) -> Values:
         return values
     rows, position = values.outcomes
     return replace(values, outcomes=(rows[kept[position]], position[kept[position]]))
-
-
-def exposures_of(x: Exposures, cohort: Cohort, matcher: Matcher) -> tuple[IntArray, IntArray]:
-    """(row, position in the crowd) of all exposures to the model in the stage of the two arms' people."""
-    rows = cohort.rows[x.customers(cohort.rows)]
-    position = matcher.position(x.subject.codes[rows])
-    return rows[position != ABSENT], position[position != ABSENT]
 
 
 def exposure_values(matcher: Joining, position: IntArray, marked: FloatArray) -> Values:

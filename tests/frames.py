@@ -152,9 +152,37 @@ class World:
             row[name] = json.dumps(row[name]) if row.get(name) else None
         self.rows["changes"].append(row)
 
+    def declare_design(self, design: str) -> None:
+        """Without arms, over eight zones z0 to z7: ``zone``, ``zone_time``, or ``switch`` (see `meets_new`)."""
+        if design == "switch":
+            self.declare(HALF_DAY, kind="switch", rollout_id=None)
+        elif design == "zone_time":
+            self.declare(0, kind="staged", unit="zone_time", zones=[f"z{i}" for i in range(8)], assignment="random")
+        else:
+            self.declare(HALF_DAY, kind="staged", unit="zone", zones=[f"z{i}" for i in range(4)], assignment="random")
+
+    def in_order(self) -> World:
+        """The same with all rows by their time, as a freeze has them."""
+        for rows in self.rows.values():
+            rows.sort(key=lambda row: row["occurred_at"])
+        return self
+
     def tables(self) -> dict[str, pd.DataFrame]:
         """Everything collected."""
         return frames(**self.rows)
 
 
-__all__ = ["COLUMNS", "LATER", "MARCH", "T0", "World", "at", "frames", "together", "trial"]
+HALF_DAY = 14.0
+"""Of four weeks: when everybody, or the first four zones, change."""
+
+
+def meets_new(design: str, day: float, zone: int) -> bool:
+    """Whether somebody meets the new version under a design of `World.declare_design`."""
+    if design == "switch":
+        return day >= HALF_DAY
+    if design == "zone_time":
+        return (int(day) * 7 + zone * 5 + int(day) // 3) % 2 == 0
+    return day >= HALF_DAY and zone < 4
+
+
+__all__ = ["COLUMNS", "LATER", "MARCH", "T0", "World", "at", "frames", "meets_new", "together", "trial"]

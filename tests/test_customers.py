@@ -27,9 +27,7 @@ def half_without_an_id() -> World:
                 world.expose(name, month + 3 + i / 10, arm=None, version="v1", rollout_id=None, anonymous=anonymous)
                 world.engage(name, month + 3.5 + i / 10, "order", anonymous=anonymous)
             world.answer(f"s{i}", month + 4 + i / 10, 5.0)
-    for rows in world.rows.values():
-        rows.sort(key=lambda row: row["occurred_at"])
-    return world
+    return world.in_order()
 
 
 def test_which_rows_are_of_customers() -> None:

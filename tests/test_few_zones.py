@@ -29,9 +29,7 @@ def test_what_few_zones_say_of_themselves(treated: int) -> None:
         new = day >= 14 and zone < treated
         world.expose(f"s{i}", day, None, "v2" if new else "v1", zone=f"z{zone}")
         world.engage(f"s{i}", day + 0.05, "order", 20.0 + moves[zone] * (day >= 14) + rng.normal(), currency="EUR")
-    for rows in world.rows.values():
-        rows.sort(key=lambda row: row["occurred_at"])
-    found = analyse(world.tables(), MARCH, freeze_id="f", as_of_us=LATER, metrics=SPEND)
+    found = analyse(world.in_order().tables(), MARCH, freeze_id="f", as_of_us=LATER, metrics=SPEND)
     (row,) = (e for e in found.estimates if e.dimension == "all" and e.metric == "spend")
     assert row.effect is not None
     assert (row.se is None) == (treated < 3)

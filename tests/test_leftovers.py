@@ -20,7 +20,7 @@ from edgeloop.clock import DAY_US, HOUR_US
 from edgeloop.metrics import MetricSettings
 from edgeloop.store import facts
 from edgeloop.store.rows import Check
-from tests.frames import COLUMNS, LATER, MARCH, World, at, frames
+from tests.frames import COLUMNS, LATER, MARCH, World, at, frames, meets_new
 
 REVENUE: dict[str, MetricSettings] = {"revenue": MetricSettings(role="goal", headline=True, event="order", kind="mean")}
 
@@ -181,29 +181,17 @@ def zone_world(kind: str, fault: bool, seed: int = 5) -> dict[str, pd.DataFrame]
     """Eight zones for four weeks; in the second half some have the new version, whose app may forget the currency."""
     rng = np.random.default_rng(seed)
     world = World()
-    if kind == "switch":
-        world.declare(14, kind="switch", rollout_id=None)
-    elif kind == "zone_time":
-        world.declare(0, kind="staged", unit="zone_time", zones=[f"z{i}" for i in range(8)], assignment="random")
-    else:
-        world.declare(14, kind="staged", unit="zone", zones=[f"z{i}" for i in range(4)], assignment="random")
+    world.declare_design(kind)
     for i in range(6_000):
         zone, day = int(rng.integers(8)), 28 * rng.random()
-        if kind == "switch":
-            new = day >= 14
-        elif kind == "zone_time":
-            new = (int(day) * 7 + zone * 5 + int(day) // 3) % 2 == 0
-        else:
-            new = day >= 14 and zone < 4
+        new = meets_new(kind, day, zone)
         version = "v2" if new else "v1"
         more: dict[str, Any] = {"rollout_id": None} if kind == "switch" else {}
         world.expose(f"s{i}", day, None, version, zone=f"z{zone}", **more)
         if rng.random() < 0.8:
             lost = rng.random() < (0.4 if new and fault else 0.05)
             world.engage(f"s{i}", day + 0.05, "order", 20.0 + rng.normal(), currency=None if lost else "EUR")
-    for rows in world.rows.values():
-        rows.sort(key=lambda row: row["occurred_at"])
-    return world.tables()
+    return world.in_order().tables()
 
 
 @pytest.mark.parametrize("kind", ["zone", "zone_time", "switch"])

@@ -10,13 +10,13 @@ import pytest
 
 from analysis import analyse
 from analysis.estimates import Analysis
-from edgeloop.clock import SECOND_US
+from edgeloop.clock import DAY_US, SECOND_US
 from edgeloop.metrics import MetricSettings
 from edgeloop.store import facts
-from tests.frames import LATER, MARCH, World
+from tests.frames import LATER, MARCH, World, meets_new
 
 REVENUE: dict[str, MetricSettings] = {"revenue": MetricSettings(role="goal", headline=True, event="order", kind="mean")}
-DAY = 86_400 * SECOND_US
+UNITS = ("customer", "courier")
 
 
 def world(
@@ -32,36 +32,25 @@ def world(
     """
     rng = np.random.default_rng(seed)
     made = World()
-    if design == "switch":
-        made.declare(14, kind="switch", rollout_id=None)
-    elif design == "zone_time":
-        made.declare(0, kind="staged", unit="zone_time", zones=[f"z{i}" for i in range(8)], assignment="random")
-    elif design == "zone":
-        made.declare(14, kind="staged", unit="zone", zones=[f"z{i}" for i in range(4)], assignment="random")
-    else:
+    if design in UNITS:
         made.declare(0, unit=design, assignment="random")
+    else:
+        made.declare_design(design)
     for i in range(3_000):
         zone, courier, day = int(rng.integers(8)), int(rng.integers(60)), 28 * rng.random()
-        new = {
-            "customer": i % 2 == 1,
-            "courier": courier % 2 == 1,
-            "switch": day >= 14,
-            "zone_time": (int(day) * 7 + zone * 5 + int(day) // 3) % 2 == 0,
-            "zone": day >= 14 and zone < 4,
-        }[design]
+        odd = {"customer": i, "courier": courier}.get(design)
+        new = odd % 2 == 1 if odd is not None else meets_new(design, day, zone)
         labels: dict[str, Any] = {"courier": f"c{courier}", "zone": f"z{zone}"}
         if design == "switch":
             labels["rollout_id"] = None
-        arm = None if design in ("switch", "zone", "zone_time") else ("canary" if new else "stable")
+        arm = ("canary" if new else "stable") if design in UNITS else None
         made.expose(f"s{i}", day, arm, "v2" if new else "v1", **labels)
         if rng.random() < 0.5 + better * new:
             value = round(20 * float(np.exp(0.5 * rng.standard_normal())) * (times if new else 1.0), 2)
             made.engage(f"s{i}", day + 0.05, "order", value, currency="EUR")
             if rng.random() < both + again * new:
-                made.engage(f"s{i}", day + 0.05 + 0.03 * SECOND_US / DAY, "order", value, currency="EUR")
-    for rows in made.rows.values():
-        rows.sort(key=lambda row: row["occurred_at"])
-    return made.tables()
+                made.engage(f"s{i}", day + 0.05 + 0.03 * SECOND_US / DAY_US, "order", value, currency="EUR")
+    return made.in_order().tables()
 
 
 def analysed(tables: dict[str, pd.DataFrame]) -> Analysis:
@@ -82,7 +71,7 @@ def blocked(analysis: Analysis) -> facts.LoggedUnlike:
     return told
 
 
-DESIGNS = ("customer", "courier", "zone", "zone_time", "switch")
+DESIGNS = (*UNITS, "zone", "zone_time", "switch")
 
 
 @pytest.mark.parametrize("design", DESIGNS)

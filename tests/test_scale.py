@@ -29,7 +29,7 @@ from edgeloop.settings import load
 from edgeloop.store.freeze import Freeze
 
 ROWS = 30_000
-MOST_TOUCHES = 26
+MOST_TOUCHES = 25
 """Of an exposure, by all twelve changes together."""
 MOST_BYTES = 260
 """Per exposure, with the 0.6 outcomes that come with it."""
