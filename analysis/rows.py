@@ -25,7 +25,6 @@ from edgeloop.store.rows import Check, Estimate, Grade
 ALL_METRICS = "*"
 """The metric of the one row of a change of which no single metric can be told."""
 ADJUSTMENT = "benjamini-hochberg"
-LEAST_ZONES = 3
 LEAST_AWAITED = 7
 """Of so many units that an arm should have of its share, none is there by chance in one of 1,000 (e^-7)."""
 
@@ -310,8 +309,8 @@ def decided(decision: Decision, lower_is_better: bool, *, named: bool = True) ->
 
 
 def _se(result: Result) -> float | None:
-    """None of fewer than three zones or blocks: as the spread of two says next to nothing."""
+    """None of two zones or blocks, whose spread says next to nothing; that of a single one is over the weeks."""
     e = result.effect
-    if isinstance(e, ZoneEffect | ZoneQuantile) and min(result.n) < LEAST_ZONES:
+    if isinstance(e, ZoneEffect | ZoneQuantile) and min(result.n) == 2:
         return None
     return e.se if e is not None else None
